@@ -1,0 +1,1 @@
+"""crdt_sync: a CRDT-based replication engine for local-first applications."""

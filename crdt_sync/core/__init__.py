@@ -1,0 +1,1 @@
+"""The pure centre: takes and returns values and bytes; no I/O, no clock, no randomness."""

@@ -1,0 +1,113 @@
+"""The one table of what a record's document holds: root types, their names, and the grammar of map keys.
+
+A document has one map root and one text root per ``Text`` field, and nothing nested (engine-facts: nested types lose
+edits). Every value in the map is one byte string. A key's first character is its class:
+
+    ! author                 creation: one value for all registers of the record
+    - author                 tombstone: the state vector that a delete saw
+    ~ author                 touch: moves the state vector when a transaction only deletes
+    = field : author         value of a plain register
+    ? field : author counter value of a register with a causal context (ask, three_way)
+    + field : author         one author's total of a counter
+    * field : author element an element of a set
+
+``author`` is six characters (`ids.author_text`), so nothing needs to separate it from what follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from crdt_sync.core.ids import AUTHOR_TEXT_LENGTH, Author, author_text, parse_author_text
+from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.errors import MalformedEntryError
+
+MAP_ROOT = "m"
+TEXT_ROOT_PREFIX = "t"
+
+
+class KeyClass(str, Enum):
+    """What a key of the map root stands for; the value is the key's first character."""
+
+    CREATION = "!"
+    TOMBSTONE = "-"
+    TOUCH = "~"
+    PLAIN = "="
+    CAUSAL = "?"
+    COUNTER = "+"
+    SET = "*"
+
+
+_CLASSES = {member.value: member for member in KeyClass}
+_WITHOUT_FIELD = frozenset((KeyClass.CREATION, KeyClass.TOMBSTONE, KeyClass.TOUCH))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapKey:
+    """A parsed key of the map root. ``rest`` is a causal key's counter or a set key's element, else empty."""
+
+    key_class: KeyClass
+    author: Author
+    field: str = ""
+    rest: str = ""
+
+
+def text_root(field: str) -> str:
+    """Name of the text root of a field."""
+    return TEXT_ROOT_PREFIX + field
+
+
+def map_key(key_class: KeyClass, author: Author, *, field: str = "", rest: str = "") -> str:
+    """Write a key of the map root."""
+    if key_class in _WITHOUT_FIELD:
+        return key_class.value + author_text(author)
+    return f"{key_class.value}{field}:{author_text(author)}{rest}"
+
+
+def parse_map_key(key: str) -> MapKey:
+    """Read a key of the map root.
+
+    Raises:
+        MalformedEntryError: the key is not in the grammar above.
+    """
+    key_class = _CLASSES.get(key[:1])
+    if key_class is None:
+        raise MalformedEntryError("a map key of no known class")
+    if key_class in _WITHOUT_FIELD:
+        return MapKey(key_class=key_class, author=parse_author_text(key[1:]))
+    field, separator, tail = key[1:].partition(":")
+    if not separator:
+        raise MalformedEntryError("a map key without a field")
+    check_field_name(field)
+    author = parse_author_text(tail[:AUTHOR_TEXT_LENGTH])
+    rest = tail[AUTHOR_TEXT_LENGTH:]
+    if not _rest_is_valid(key_class, rest):
+        raise MalformedEntryError("a map key with a wrong tail")
+    return MapKey(key_class=key_class, author=author, field=field, rest=rest)
+
+
+def parse_text_root(root: str) -> str:
+    """Return the field of a text root's name.
+
+    Raises:
+        MalformedEntryError: the name is not that of a text root.
+    """
+    if root[:1] != TEXT_ROOT_PREFIX:
+        raise MalformedEntryError("a root that no document has")
+    check_field_name(root[1:])
+    return root[1:]
+
+
+def check_field_name(field: str) -> None:
+    """Raise MalformedEntryError where ``field`` cannot name a field (an ASCII identifier of bounded length)."""
+    if not (field.isascii() and field.isidentifier() and len(field) <= ENTRY_LIMITS.name_bytes_max):
+        raise MalformedEntryError("a field name must be an ASCII identifier of bounded length")
+
+
+def _rest_is_valid(key_class: KeyClass, rest: str) -> bool:
+    if key_class is KeyClass.SET:
+        return 0 < len(rest) <= ENTRY_LIMITS.element_chars_max
+    if key_class is KeyClass.CAUSAL:
+        return rest.isascii() and rest.isdigit() and rest[0] != "0" and len(rest) <= 10
+    return not rest
