@@ -1,0 +1,177 @@
+"""Value bytes: the one encoding of field values.
+
+msgpack with extension types, map keys sorted, so that equal values have equal bytes on every machine and each comes back
+equal *and of the same type*. Engine values are never used for this (ints come back as floats, dicts encode in hash
+order; engine-facts). An Enum member is stored as its value; the field's declared type brings the member back.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal, InvalidOperation
+from enum import Enum, IntEnum
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgpack
+
+from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.errors import LimitError, MalformedEntryError, UnrepresentableValueError
+
+
+class _Ext(IntEnum):
+    DATETIME = 1
+    DATE = 2
+    DECIMAL = 3
+    UUID = 4
+    BIG_INT = 5
+    TIME = 6
+    TIMEDELTA = 7
+    TUPLE = 8
+
+
+_SCALARS = frozenset((str, bool, float, bytes, type(None)))
+_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+
+
+def encode(value: Any) -> bytes:
+    """Encode a value.
+
+    Raises:
+        UnrepresentableValueError: the value would not come back equal and of the same type.
+        LimitError: larger than the space allows.
+    """
+    try:
+        data: bytes = msgpack.packb(_prepare(value, ENTRY_LIMITS.value_depth_max))
+    except (UnicodeEncodeError, RecursionError, OverflowError):
+        raise UnrepresentableValueError("text that is not valid Unicode, or a value nested too deeply") from None
+    if len(data) > ENTRY_LIMITS.value_bytes_max:
+        raise LimitError(f"a value has at most {ENTRY_LIMITS.value_bytes_max} bytes, this one {len(data)}")
+    return data
+
+
+def encode_map(values: dict[str, Any]) -> bytes:
+    """Encode the values of several fields as one, in sorted order of the fields' names."""
+    return encode(values)
+
+
+def decode(data: bytes) -> Any:
+    """Decode value bytes.
+
+    Raises:
+        MalformedEntryError: bytes that `encode` would not make.
+    """
+    try:
+        return msgpack.unpackb(
+            data,
+            ext_hook=_decode_ext,
+            strict_map_key=True,
+            max_str_len=ENTRY_LIMITS.value_bytes_max,
+            max_bin_len=ENTRY_LIMITS.value_bytes_max,
+            max_array_len=ENTRY_LIMITS.value_items_max,
+            max_map_len=ENTRY_LIMITS.value_items_max,
+            max_ext_len=ENTRY_LIMITS.value_bytes_max,
+        )
+    except (ValueError, TypeError, RecursionError, OverflowError, InvalidOperation, msgpack.exceptions.UnpackException):
+        raise MalformedEntryError("bytes that are no value") from None
+
+
+def decode_map(data: bytes) -> dict[str, Any]:
+    """Decode the values of several fields.
+
+    Raises:
+        MalformedEntryError: bytes that `encode_map` would not make.
+    """
+    value = decode(data)
+    if type(value) is not dict or not all(type(key) is str for key in value):
+        raise MalformedEntryError("bytes that are no fields")
+    return value
+
+
+def _prepare(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind is int:
+        return value if _INT_MIN <= value <= _INT_MAX else _big_int(value)
+    if depth <= 0:
+        raise UnrepresentableValueError(f"a value nested deeper than {ENTRY_LIMITS.value_depth_max} levels")
+    if kind is list:
+        return [_prepare(item, depth - 1) for item in value]
+    if kind is dict:
+        return {_map_key(key): _prepare(value[key], depth - 1) for key in sorted(value, key=_map_key)}
+    if kind is tuple:
+        packed = msgpack.packb([_prepare(item, depth - 1) for item in value])
+        return msgpack.ExtType(_Ext.TUPLE, packed)
+    if isinstance(value, Enum):
+        return _prepare(value.value, depth - 1)
+    return _prepare_ext(value, kind)
+
+
+def _map_key(key: Any) -> str:
+    if type(key) is not str:
+        raise UnrepresentableValueError("a dict in a field has str keys only")
+    return key
+
+
+def _big_int(value: int) -> msgpack.ExtType:
+    return msgpack.ExtType(_Ext.BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+
+
+def _prepare_ext(value: Any, kind: type) -> msgpack.ExtType:
+    if kind is datetime:
+        return msgpack.ExtType(_Ext.DATETIME, _datetime_bytes(value))
+    if kind is date:
+        return msgpack.ExtType(_Ext.DATE, value.isoformat().encode())
+    if kind is Decimal:
+        return msgpack.ExtType(_Ext.DECIMAL, str(value).encode())
+    if isinstance(value, UUID):
+        return msgpack.ExtType(_Ext.UUID, value.bytes)
+    if kind is time and (value.tzinfo is None or isinstance(value.tzinfo, timezone)):
+        return msgpack.ExtType(_Ext.TIME, value.isoformat().encode() + b"\x01" * value.fold)
+    if kind is timedelta:
+        return msgpack.ExtType(_Ext.TIMEDELTA, msgpack.packb((value.days, value.seconds, value.microseconds)))
+    raise UnrepresentableValueError(f"a value of type {kind.__name__} would not come back as it is")
+
+
+def _datetime_bytes(value: datetime) -> bytes:
+    """ISO text with offset, then fold, then the zone's key: a machine without that zone still has the instant."""
+    zone = value.tzinfo.key if isinstance(value.tzinfo, ZoneInfo) else None
+    packed: bytes = msgpack.packb((value.isoformat(), value.fold, zone))
+    return packed
+
+
+def _decode_datetime(data: bytes) -> datetime:
+    text, fold, zone = msgpack.unpackb(data)
+    value = datetime.fromisoformat(text)
+    if zone is not None:
+        try:
+            value = value.replace(tzinfo=ZoneInfo(zone))
+        except (ZoneInfoNotFoundError, OSError):
+            return value
+    return value.replace(fold=1) if fold else value
+
+
+def _decode_ext(code: int, data: bytes) -> Any:
+    match code:
+        case _Ext.DATETIME:
+            return _decode_datetime(data)
+        case _Ext.DATE:
+            return date.fromisoformat(data.decode())
+        case _Ext.DECIMAL:
+            return Decimal(data.decode())
+        case _Ext.UUID:
+            return UUID(bytes=data)
+        case _Ext.BIG_INT:
+            return int.from_bytes(data, "big", signed=True)
+        case _Ext.TIME:
+            value = time.fromisoformat(data.rstrip(b"\x01").decode())
+            return value.replace(fold=1) if data.endswith(b"\x01") else value
+        case _Ext.TIMEDELTA:
+            days, seconds, microseconds = msgpack.unpackb(data)
+            return timedelta(days=days, seconds=seconds, microseconds=microseconds)
+        case _Ext.TUPLE:
+            return tuple(decode(data))
+        case _:
+            raise MalformedEntryError("an extension type that no value has")

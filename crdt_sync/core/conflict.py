@@ -1,0 +1,82 @@
+"""Conflicts: semantic clashes that need a person's choice, as pure functions of a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from blake3 import blake3
+
+from crdt_sync.core.content import Dot
+from crdt_sync.core.ids import DocumentKey, RecordId
+
+
+class ConflictKind(str, Enum):
+    """What clashed."""
+
+    CONCURRENT_EDIT = "concurrent_edit"
+
+
+class _Unknown(Enum):
+    UNKNOWN = "unknown"
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN = _Unknown.UNKNOWN
+"""The base of a conflict whose common ancestor is no longer kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One of the values that stand side by side.
+
+    Args:
+        value: the value as the field's type.
+        device_id: who wrote it; ``author:…`` where no record names the device.
+        timestamp: packed HLC timestamp of the write.
+        dot: the write's identity.
+    """
+
+    value: Any
+    device_id: str
+    timestamp: int
+    dot: Dot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """A clash, the same on every replica that holds the same document.
+
+    Args:
+        id: 32 hex digits, derived from the record, the field and the candidates.
+        kind: what clashed.
+        model: the model's name.
+        record_id: the record.
+        field: the field, empty where the whole record is in question.
+        paths: the clashing paths inside the value; empty for the whole value.
+        base: the common ancestor, or `UNKNOWN`.
+        candidates: the concurrent values, latest first.
+        value: what is shown provisionally.
+    """
+
+    id: str
+    kind: ConflictKind
+    model: str
+    record_id: RecordId
+    field: str
+    paths: tuple[str, ...]
+    base: Any
+    candidates: tuple[Candidate, ...]
+    value: Any
+
+
+def conflict_id(kind: ConflictKind, document: DocumentKey, field: str, dots: Iterable[Dot]) -> str:
+    """Name a conflict by what it is about, so that every replica gives it the same name."""
+    hasher = blake3(kind.value.encode() + b"\0" + document + field.encode() + b"\0")
+    for dot in sorted(dots):
+        hasher.update(dot.author.to_bytes(5, "big") + dot.counter.to_bytes(8, "big"))
+    return hasher.hexdigest(16)

@@ -1,0 +1,206 @@
+"""What a document holds, grouped so that field kinds can read it: creations, register values, counters, sets, tombstones.
+
+Everything a user sees of a record is a pure function of this, so any replica with the same document shows the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from crdt_sync.core import codec
+from crdt_sync.core.clock import HLC_BYTES
+from crdt_sync.core.ids import AUTHOR_MAX, Author
+from crdt_sync.core.layout import KeyClass, parse_map_key
+from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.errors import MalformedEntryError
+
+CREATION_COUNTER = 0
+"""A creation is its author's write number 0 of every register."""
+
+
+class Dot(NamedTuple):
+    """One write of one register: who, and which of its writes."""
+
+    author: Author
+    counter: int
+
+
+class RegisterValue(NamedTuple):
+    """One value in a register.
+
+    Args:
+        dot: the write. A plain register names the latest write of an author only, as counter 1.
+        hlc: packed timestamp of the write.
+        data: value bytes.
+        context: the writes it saw, author → highest counter (0 is the creation). Plain registers keep creations only.
+        key: its key in the map root, empty for a creation.
+    """
+
+    dot: Dot
+    hlc: int
+    data: bytes
+    context: Mapping[Author, int]
+    key: str
+
+
+class Creation(NamedTuple):
+    """The value that a creation gave to each register."""
+
+    author: Author
+    hlc: int
+    values: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Content:
+    """A document's content, parsed. Unknown or malformed cells are left out of sight, and stay in the document."""
+
+    creations: list[Creation] = field(default_factory=list)
+    plain: dict[str, list[RegisterValue]] = field(default_factory=dict)
+    causal: dict[str, list[RegisterValue]] = field(default_factory=dict)
+    counters: dict[str, dict[Author, int]] = field(default_factory=dict)
+    sets: dict[str, dict[str, list[tuple[str, bytes]]]] = field(default_factory=dict)
+    """field → element text → [(key, value bytes), …], one for each author that added it."""
+    tombstones: dict[str, Mapping[Author, int]] = field(default_factory=dict)
+    """key → the state vector that the delete saw, its own block included."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    state_vector: Mapping[int, int] = field(default_factory=dict)
+
+    def is_live(self) -> bool:
+        """Whether something lies outside of the join of all tombstones (semantics: deleting)."""
+        if not self.tombstones:
+            return True
+        joined: dict[int, int] = {}
+        for vector in self.tombstones.values():
+            for author, clock in vector.items():
+                joined[author] = max(clock, joined.get(author, 0))
+        return any(clock > joined.get(author, 0) for author, clock in self.state_vector.items())
+
+    def created(self) -> tuple[int, Author] | None:
+        """Timestamp and author of the earliest creation."""
+        return min(((item.hlc, item.author) for item in self.creations), default=None)
+
+
+def parse_content(cells: Mapping[str, bytes], texts: Mapping[str, str], state_vector: Mapping[int, int]) -> Content:
+    """Group the cells of a document.
+
+    Args:
+        cells: the live items of the map root.
+        texts: field → text, for the text roots of interest.
+        state_vector: author → next clock of the document.
+    """
+    content = Content(texts=texts, state_vector=state_vector)
+    for key, data in cells.items():
+        try:
+            _take_cell(content, key, data)
+        except MalformedEntryError:
+            continue  # not of this version's grammar: kept in the document, shown by whoever understands it
+    return content
+
+
+def _take_cell(content: Content, key: str, data: bytes) -> None:
+    parsed = parse_map_key(key)
+    match parsed.key_class:
+        case KeyClass.CREATION:
+            content.creations.append(read_creation(parsed.author, data))
+        case KeyClass.PLAIN:
+            hlc, context, value = read_register(data)
+            item = RegisterValue(Dot(parsed.author, 1), hlc, value, context, key)
+            content.plain.setdefault(parsed.field, []).append(item)
+        case KeyClass.CAUSAL:
+            hlc, context, value = read_register(data)
+            item = RegisterValue(Dot(parsed.author, int(parsed.rest)), hlc, value, context, key)
+            content.causal.setdefault(parsed.field, []).append(item)
+        case KeyClass.COUNTER:
+            total = codec.decode(data)
+            if type(total) is int:
+                content.counters.setdefault(parsed.field, {})[parsed.author] = total
+        case KeyClass.SET:
+            content.sets.setdefault(parsed.field, {}).setdefault(parsed.rest, []).append((key, data))
+        case KeyClass.TOMBSTONE:
+            content.tombstones[key] = read_context(data, 0)[0]
+        case KeyClass.TOUCH:
+            pass
+
+
+def write_creation(hlc: int, values: Mapping[str, Any]) -> bytes:
+    """The bytes of a creation: timestamp, then all registers as one value."""
+    return hlc.to_bytes(HLC_BYTES, "big") + codec.encode_map(dict(values))
+
+
+def read_creation(author: Author, data: bytes) -> Creation:
+    """Read the bytes of a creation.
+
+    Raises:
+        MalformedEntryError: bytes that `write_creation` would not make.
+    """
+    if len(data) < HLC_BYTES:
+        raise MalformedEntryError("a creation without a timestamp")
+    return Creation(author, int.from_bytes(data[:HLC_BYTES], "big"), codec.decode_map(data[HLC_BYTES:]))
+
+
+def write_register(hlc: int, context: Mapping[Author, int], value: bytes) -> bytes:
+    """The bytes of a register value: timestamp, causal context, value bytes."""
+    return hlc.to_bytes(HLC_BYTES, "big") + write_context(context) + value
+
+
+def read_register(data: bytes) -> tuple[int, dict[Author, int], bytes]:
+    """Split the bytes of a register value into timestamp, causal context and value bytes.
+
+    Raises:
+        MalformedEntryError: bytes that `write_register` would not make.
+    """
+    if len(data) <= HLC_BYTES:
+        raise MalformedEntryError("a register value without a timestamp")
+    context, position = read_context(data, HLC_BYTES)
+    return int.from_bytes(data[:HLC_BYTES], "big"), context, data[position:]
+
+
+def write_context(context: Mapping[Author, int]) -> bytes:
+    """Encode author → counter, sorted: a count, then varints."""
+    out = bytearray()
+    _put_varint(out, len(context))
+    for author in sorted(context):
+        _put_varint(out, author)
+        _put_varint(out, context[author])
+    return bytes(out)
+
+
+def read_context(data: bytes, position: int) -> tuple[dict[Author, int], int]:
+    """Decode author → counter at ``position``; also returns where it ends.
+
+    Raises:
+        MalformedEntryError: truncated, out of range, or more authors than the space allows.
+    """
+    count, position = _get_varint(data, position)
+    if count > ENTRY_LIMITS.authors_max:
+        raise MalformedEntryError("a causal context with more authors than the space allows")
+    context: dict[Author, int] = {}
+    for _ in range(count):
+        author, position = _get_varint(data, position)
+        counter, position = _get_varint(data, position)
+        if not 1 <= author <= AUTHOR_MAX or Author(author) in context:
+            raise MalformedEntryError("a causal context with an author out of range")
+        context[Author(author)] = counter
+    return context, position
+
+
+def _put_varint(out: bytearray, value: int) -> None:
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+
+
+def _get_varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < len(data) and shift < 56:
+        byte = data[position]
+        position += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, position
+        shift += 7
+    raise MalformedEntryError("a number that does not end")

@@ -1,0 +1,116 @@
+"""Registers with a causal context: concurrent values that differ are a conflict, with the true common ancestor.
+
+Each write has its own key (field, author, counter) and carries what it saw; superseded values stay, hidden, so that the
+ancestor of a later clash can be found (semantics: base).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crdt_sync.core import codec
+from crdt_sync.core.content import Content, Dot, RegisterValue, write_register
+from crdt_sync.core.ids import Author
+from crdt_sync.core.kinds.base import Drop, Put, Write, WriteContext
+from crdt_sync.core.kinds.plain import PlainRegister, latest_first
+from crdt_sync.core.layout import KeyClass, map_key
+from crdt_sync.core.limits import ENTRY_LIMITS
+
+
+class AskRegister(PlainRegister):
+    """Shows the latest value provisionally and asks a person where concurrent values differ."""
+
+    def read(self, content: Content) -> Any:
+        if self.name not in content.causal and len(content.creations) == 1:
+            return super().read(content)
+        found = self.candidates(content)
+        return self.decode(found[0].data) if found else self.default()
+
+    def kept(self, content: Content) -> list[RegisterValue]:
+        """All values in the document, hidden ones too."""
+        return [*content.causal.get(self.name, []), *self.created(content)]
+
+    def candidates(self, content: Content) -> list[RegisterValue]:
+        values = self.kept(content)
+        covered = _join(values)
+        found = [item for item in values if covered.get(item.dot.author, -1) < item.dot.counter]
+        found.sort(key=latest_first)
+        return found
+
+    def clash(self, content: Content) -> list[RegisterValue]:
+        found = self.candidates(content)
+        return found if len({item.data for item in found}) > 1 else []
+
+    def base(self, content: Content, among: list[RegisterValue]) -> RegisterValue | None:
+        return _base(self.kept(content), among)
+
+    def assign(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
+        found = self.candidates(content)
+        data = codec.encode(value)
+        if len(found) == 1 and found[0].data == data:
+            return []
+        return self._write(content, data, seen=self.kept(content), context=context)
+
+    def supersede(self, content: Content, value: Any, *, dots: set[Dot], context: WriteContext) -> list[Write]:
+        """The writes that settle exactly the candidates ``dots``; later candidates stay."""
+        seen = [item for item in self.kept(content) if item.dot in dots]
+        return self._write(content, codec.encode(value), seen=seen, context=context)
+
+    def _write(
+        self, content: Content, data: bytes, *, seen: list[RegisterValue], context: WriteContext
+    ) -> list[Write]:
+        values = self.kept(content)
+        saw = _join(seen)
+        for item in seen:
+            saw[item.dot.author] = max(saw.get(item.dot.author, -1), item.dot.counter)
+        known = max(_join(values).get(context.author, 0), *(_counter_of(item, context.author) for item in values), 0)
+        key = map_key(KeyClass.CAUSAL, context.author, field=self.name, rest=str(known + 1))
+        saw[context.author] = max(saw.get(context.author, 0), 0)
+        superseded = [item for item in values if item.key and saw.get(item.dot.author, -1) >= item.dot.counter]
+        superseded.sort(key=latest_first)
+        drops: list[Write] = [Drop(item.key) for item in superseded[ENTRY_LIMITS.hidden_values_max :]]
+        return [*drops, Put(key, write_register(context.hlc, saw, data))]
+
+
+def _counter_of(item: RegisterValue, author: Author) -> int:
+    return item.dot.counter if item.dot.author == author else 0
+
+
+def _join(values: list[RegisterValue]) -> dict[Author, int]:
+    """The pointwise maximum of causal contexts."""
+    joined: dict[Author, int] = {}
+    for item in values:
+        for author, counter in item.context.items():
+            if counter > joined.get(author, -1):
+                joined[author] = counter
+    return joined
+
+
+def _past(item: RegisterValue) -> dict[Author, int]:
+    """The causal context of a value with the value itself in it."""
+    past = dict(item.context)
+    past[item.dot.author] = max(past.get(item.dot.author, -1), item.dot.counter)
+    return past
+
+
+def _base(kept: list[RegisterValue], among: list[RegisterValue]) -> RegisterValue | None:
+    """The greatest kept value in the past of all candidates; of several maximal ones, their own merge (the latest).
+
+    None where a write that could be greater is no longer kept. Only writes of an author that are the last one in
+    everybody's past can be maximal, so it is enough to look at one dot for each author.
+    """
+    by_dot = {item.dot: item for item in kept}
+    pasts = [_past(item) for item in among]
+    shared = {
+        author: min(past[author] for past in pasts)
+        for author in set[Author](pasts[0]).intersection(*pasts[1:])
+    }
+    present = [by_dot[dot] for dot in map(Dot._make, shared.items()) if dot in by_dot]
+    for author, counter in shared.items():
+        lost = counter > 0 and Dot(author, counter) not in by_dot
+        if lost and not any(item.context.get(author, -1) >= counter for item in present):
+            return None
+    maximal = [
+        item for item in present if not any(item.dot.counter <= other.context.get(item.dot.author, -1) for other in present)
+    ]
+    return min(maximal, key=latest_first, default=None)

@@ -1,0 +1,135 @@
+"""What a field kind is: pure functions from a document's content to a value, and from a wanted change to writes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from crdt_sync.core.content import Content, RegisterValue
+from crdt_sync.core.ids import Author
+from crdt_sync.errors import InvalidValueError
+
+
+class Put(NamedTuple):
+    """Set a key of the map root."""
+
+    key: str
+    data: bytes
+
+
+class Drop(NamedTuple):
+    """Remove a key of the map root."""
+
+    key: str
+
+
+class Insert(NamedTuple):
+    """Insert into a text; ``index`` counts code points."""
+
+    field: str
+    index: int
+    text: str
+
+
+class Cut(NamedTuple):
+    """Delete from a text; ``index`` and ``count`` count code points."""
+
+    field: str
+    index: int
+    count: int
+
+
+Write = Put | Drop | Insert | Cut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteContext:
+    """Who writes, and when (packed HLC timestamp)."""
+
+    author: Author
+    hlc: int
+
+
+class ColumnKind(str, Enum):
+    """How a field stands in the materialised table that queries run over."""
+
+    VALUE = "value"
+    DECIMAL = "decimal"
+    JSON = "json"
+
+
+class FieldHost(Protocol):
+    """What a live field object (Text, Counter, Set) needs of the record that it belongs to."""
+
+    def content(self) -> Content:
+        """The record's document, as it is now."""
+
+    def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
+        """Make a local change: at once, or as part of the open transaction."""
+
+
+class FieldKind(ABC):
+    """One declared field of one model.
+
+    Invariants:
+        1. `read` depends on the content alone.
+        2. `create` and `assign` only describe writes; they change nothing.
+        3. A write's keys are the writer's own, apart from the keys that it drops.
+    """
+
+    in_creation: ClassVar[bool] = False
+    """Whether the field's first value is part of the creation's single value (registers)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abstractmethod
+    def read(self, content: Content) -> Any:
+        """The field's value: a plain Python value, also for live kinds (str, int, set)."""
+
+    def live(self, host: FieldHost) -> Any:
+        """What attribute access gives: the value itself, or an object whose methods are local writes."""
+        return self.read(host.content())
+
+    def validate(self, value: Any) -> Any:
+        """Check a value that pydantic accepted; returns what is stored.
+
+        Raises:
+            UnrepresentableValueError: it would not come back equal and of the same type.
+        """
+        return value
+
+    @abstractmethod
+    def create(self, value: Any, *, context: WriteContext) -> list[Write]:
+        """The writes that give the field its first value; empty for kinds that are in the creation."""
+
+    @abstractmethod
+    def assign(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
+        """The writes of ``record.field = value``; empty where nothing changes."""
+
+    def candidates(self, content: Content) -> list[RegisterValue]:
+        """The concurrent values, latest first; empty for kinds that always merge."""
+        return []
+
+    def clash(self, content: Content) -> list[RegisterValue]:
+        """The concurrent values that need a person's choice, latest first; empty where there is no conflict."""
+        return []
+
+    def base(self, content: Content, among: list[RegisterValue]) -> RegisterValue | None:
+        """The common ancestor of concurrent values, or None where it is not kept."""
+        return None
+
+    def decode(self, data: bytes) -> Any:
+        """Value bytes as the declared type."""
+        raise InvalidValueError(f"field {self.name!r} keeps no single value", field=self.name)
+
+    def column_kind(self) -> ColumnKind:
+        """How the field stands in the materialised table."""
+        return ColumnKind.VALUE
+
+    def to_column(self, value: Any) -> None | int | float | str | bytes:
+        """A value as a SQLite value."""
+        return value  # type: ignore[no-any-return]  # kinds whose values SQLite does not know override this

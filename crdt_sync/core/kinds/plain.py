@@ -1,0 +1,186 @@
+"""Plain registers: every concurrent write is kept, the latest by HLC is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
+from typing import Any, get_args, get_origin
+from uuid import UUID
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from crdt_sync.core import codec
+from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, RegisterValue, write_register
+from crdt_sync.core.ids import Author
+from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldKind, Put, Write, WriteContext
+from crdt_sync.core.layout import KeyClass, map_key
+from crdt_sync.errors import UnrepresentableValueError
+
+_SELF_DESCRIBING = frozenset(
+    (str, int, float, bool, bytes, type(None), date, datetime, time, timedelta, Decimal, UUID, Any)
+)
+"""Types whose values the codec itself brings back; any other type's values pass through pydantic when read."""
+
+_JSON_ORIGINS = (list, dict, tuple)
+
+
+class PlainRegister(FieldKind):
+    """A multi-value register; the value shown is the concurrent write with the latest HLC timestamp."""
+
+    in_creation = True
+
+    def __init__(self, name: str, info: FieldInfo) -> None:
+        super().__init__(name)
+        self.info = info
+        members = _members(info.annotation)
+        self._adapter: TypeAdapter[Any] | None = None
+        if not members <= _SELF_DESCRIBING:
+            self._adapter = TypeAdapter(info.annotation)
+        self._column = _column_kind(members)
+
+    def default(self) -> Any:
+        """What a field that nobody wrote shows."""
+        if self.info.is_required():
+            return None
+        return self.info.get_default(call_default_factory=True)
+
+    def validate(self, value: Any) -> Any:
+        if type(value) in _SELF_DESCRIBING:
+            return value
+        back = self.convert(codec.decode(codec.encode(value)))
+        if not _same(back, value):
+            raise UnrepresentableValueError(
+                f"field {self.name!r}: a value of type {type(value).__name__} would not come back as it is",
+                field=self.name,
+            )
+        return value
+
+    def convert(self, value: Any) -> Any:
+        """A decoded value as the declared type; a value that does not fit it is given as it was stored."""
+        if self._adapter is None:
+            return value
+        try:
+            return self._adapter.validate_python(value)
+        except ValidationError:
+            return value
+
+    def decode(self, data: bytes) -> Any:
+        return self.convert(codec.decode(data))
+
+    def read(self, content: Content) -> Any:
+        if self.name not in content.plain and len(content.creations) == 1:
+            values = content.creations[0].values  # the common case: nobody wrote since the creation
+            return self.convert(values[self.name]) if self.name in values else self.default()
+        found = self.candidates(content)
+        return self.decode(found[0].data) if found else self.default()
+
+    def candidates(self, content: Content) -> list[RegisterValue]:
+        written = content.plain.get(self.name, [])
+        seen = {author for value in written for author in value.context}
+        found = [*written, *(value for value in self.created(content) if value.dot.author not in seen)]
+        found.sort(key=latest_first)
+        return found
+
+    def created(self, content: Content) -> list[RegisterValue]:
+        """The field's values in the record's creations."""
+        return [
+            RegisterValue(
+                Dot(item.author, CREATION_COUNTER), item.hlc, codec.encode(item.values[self.name]), {}, ""
+            )
+            for item in content.creations
+            if self.name in item.values
+        ]
+
+    def create(self, value: Any, *, context: WriteContext) -> list[Write]:
+        return []
+
+    def assign(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
+        data = codec.encode(value)
+        found = self.candidates(content)
+        if len(found) == 1 and found[0].data == data:
+            return []  # the engine would make an update even of an equal value
+        written = content.plain.get(self.name, [])
+        seen = {author: CREATION_COUNTER for item in written for author in item.context}
+        seen.update((item.author, CREATION_COUNTER) for item in content.creations)
+        own = map_key(KeyClass.PLAIN, context.author, field=self.name)
+        drops: list[Write] = [Drop(item.key) for item in written if item.key != own]
+        return [*drops, Put(own, write_register(context.hlc, seen, data))]
+
+    def column_kind(self) -> ColumnKind:
+        return self._column
+
+    def to_column(self, value: Any) -> None | int | float | str | bytes:
+        return column_value(value)
+
+
+def latest_first(value: RegisterValue) -> tuple[int, int, int]:
+    """Sort key: latest HLC timestamp first, ties broken by author, then by counter."""
+    return (-value.hlc, -value.dot.author, -value.dot.counter)
+
+
+def context_of(values: Mapping[Author, int], author: Author, counter: int) -> bool:
+    """Whether a causal context covers a dot."""
+    return values.get(author, -1) >= counter
+
+
+def column_value(value: Any) -> None | int | float | str | bytes:
+    """A value as SQLite keeps it: dates as ISO text, aware datetimes in UTC so that text order is time order."""
+    if isinstance(value, Enum):
+        return column_value(value.value)
+    if isinstance(value, bool):
+        return int(value)
+    if value is None or isinstance(value, int | float | str | bytes):
+        return value
+    if isinstance(value, datetime):
+        if value.tzinfo is not None:
+            return value.astimezone(timezone.utc).isoformat(sep=" ", timespec="microseconds")
+        return value.isoformat(sep=" ", timespec="microseconds")
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    return json.dumps(value, default=_json_value, ensure_ascii=False, sort_keys=True)
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return column_value(value)
+
+
+def _members(annotation: Any) -> frozenset[Any]:
+    """The types that a union annotation may hold; other annotations stand for themselves."""
+    arguments = get_args(annotation)
+    origin = get_origin(annotation)
+    if origin is None or not arguments or origin in _JSON_ORIGINS:
+        return frozenset((annotation,))
+    if any(isinstance(argument, type) or get_origin(argument) for argument in arguments):
+        return frozenset().union(*(_members(argument) for argument in arguments))
+    return frozenset((annotation,))
+
+
+def _column_kind(members: frozenset[Any]) -> ColumnKind:
+    if Decimal in members:
+        return ColumnKind.DECIMAL
+    if any((get_origin(member) or member) in _JSON_ORIGINS for member in members):
+        return ColumnKind.JSON
+    return ColumnKind.VALUE
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Equal and of the same type, also inside of lists, tuples and dicts."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(_same(a, b) for a, b in zip(left, right, strict=True))
+    return bool(left == right) or left != left  # noqa: PLR0124  NaN is the one value that differs from itself

@@ -1,0 +1,163 @@
+"""Sets where add wins: a key for each (element, author); removing deletes the keys that were seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
+from typing import Any, Generic, TypeVar, cast, get_args
+
+from blake3 import blake3
+from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, core_schema
+
+from crdt_sync.core import codec
+from crdt_sync.core.content import Content
+from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldHost, FieldKind, Put, Write, WriteContext
+from crdt_sync.core.kinds.plain import column_value
+from crdt_sync.core.layout import KeyClass, map_key
+from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.errors import InvalidValueError, UnrepresentableValueError
+
+T = TypeVar("T")
+
+_LITERAL, _HASHED = "=", "#"
+
+
+class Set(AbstractSet[T], Generic[T]):
+    """A live set. An element added on one device and removed at once on another stays."""
+
+    __slots__ = ("_host", "_kind")
+
+    def __init__(self, kind: SetKind, host: FieldHost) -> None:
+        self._kind = kind
+        self._host = host
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """A set is validated as a set of its element type; a list is taken too."""
+        arguments = get_args(source)
+        return core_schema.set_schema(handler(arguments[0]) if arguments else core_schema.any_schema())
+
+    @classmethod
+    def _from_iterable(cls, it: Iterable[Any]) -> AbstractSet[Any]:  # type: ignore[override]  # &, | give plain sets
+        return set(it)
+
+    def add(self, element: T) -> None:
+        """Add an element; nothing happens where it is there already."""
+        checked = self._kind.check_element(element)
+        self._host.edit(lambda content, context: self._kind.add(content, [checked], context=context))
+
+    def discard(self, element: T) -> None:
+        """Remove an element; nothing happens where it is not there."""
+        checked = self._kind.check_element(element)
+        self._host.edit(lambda content, context: self._kind.remove(content, [checked]))
+
+    def __contains__(self, element: object) -> bool:
+        return element in self._kind.read(self._host.content())
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(cast("set[T]", self._kind.read(self._host.content())))
+
+    def __len__(self) -> int:
+        return len(self._kind.read(self._host.content()))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, AbstractSet):
+            return set(self) == set(other)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        return f"Set({set(self)!r})"
+
+
+class SetKind(FieldKind):
+    """Elements are named by their value bytes, or by a hash of them where those are long."""
+
+    def __init__(self, name: str, element_type: Any) -> None:
+        super().__init__(name)
+        self._adapter: TypeAdapter[Any] = TypeAdapter(element_type)
+
+    def read(self, content: Content) -> set[Any]:
+        found: set[Any] = set()
+        for element, cells in content.sets.get(self.name, {}).items():
+            found.add(self._decode(element, cells))
+        return found
+
+    def live(self, host: FieldHost) -> Set[Any]:
+        return Set(self, host)
+
+    def validate(self, value: Any) -> Any:
+        return {self.check_element(element) for element in value}
+
+    def check_element(self, element: Any) -> Any:
+        """Validate one element.
+
+        Raises:
+            InvalidValueError: of the wrong type, or not hashable.
+        """
+        try:
+            checked = self._adapter.validate_python(element)
+            hash(checked)
+        except ValidationError as error:
+            reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+            raise InvalidValueError(f"field {self.name!r}: an element is refused: {reason}", field=self.name) from None
+        except TypeError:
+            raise InvalidValueError(f"field {self.name!r}: an element must be hashable", field=self.name) from None
+        back = self._adapter.validate_python(codec.decode(codec.encode(checked)))
+        if back != checked or type(back) is not type(checked):
+            raise UnrepresentableValueError(
+                f"field {self.name!r}: an element would not come back as it is", field=self.name
+            )
+        return checked
+
+    def create(self, value: Any, *, context: WriteContext) -> list[Write]:
+        return self.add(Content(), value, context=context)
+
+    def assign(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
+        """Assigning a set adds what is missing and removes what is not in it."""
+        wanted, present = self.validate(value), self.read(content)
+        writes = self.remove(content, present - wanted)
+        return [*writes, *self.add(content, wanted - present, context=context)]
+
+    def add(self, content: Content, elements: Iterable[Any], *, context: WriteContext) -> list[Write]:
+        """The writes that add elements."""
+        writes: list[Write] = []
+        held = content.sets.get(self.name, {})
+        for name, data in sorted(_element(element) for element in elements):
+            if name not in held:
+                key = map_key(KeyClass.SET, context.author, field=self.name, rest=name)
+                writes.append(Put(key, data))
+        return writes
+
+    def remove(self, content: Content, elements: Iterable[Any]) -> list[Write]:
+        """The writes that remove elements: all keys of them that are seen."""
+        held = content.sets.get(self.name, {})
+        names = sorted(_element(element)[0] for element in elements)
+        return [Drop(key) for name in names for key, _ in held.get(name, [])]
+
+    def column_kind(self) -> ColumnKind:
+        return ColumnKind.JSON
+
+    def to_column(self, value: Any) -> str:
+        elements = [column_value(element) for element in value]
+        return json.dumps(sorted(elements, key=lambda item: (str(type(item)), item)), ensure_ascii=False, default=repr)
+
+    def _decode(self, element: str, cells: list[tuple[str, bytes]]) -> Any:
+        data = element[1:].encode("latin-1", "replace") if element[0] == _LITERAL else cells[0][1]
+        value = codec.decode(data)
+        try:
+            return self._adapter.validate_python(value)
+        except ValidationError:
+            return value
+
+
+def _element(element: Any) -> tuple[str, bytes]:
+    """An element's name in its key, and what the key holds beside it."""
+    data = codec.encode(element)
+    if len(data) < ENTRY_LIMITS.element_chars_max:
+        return _LITERAL + data.decode("latin-1"), b""
+    return _HASHED + blake3(data).hexdigest(20), data

@@ -1,0 +1,155 @@
+"""Signed space records: what devices agree on about the space itself, replicated before the data.
+
+This version knows one kind, the binding of an author to the device that may write under it. Horizons, end records and
+roles are further kinds of the same carrier. A set of records is evaluated alike in any order of arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NewType
+
+import msgpack
+from blake3 import blake3
+
+from crdt_sync.core.entry import RECORD_HASH_BYTES
+from crdt_sync.core.ids import AUTHOR_MAX, Author
+from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.errors import LimitError, MalformedEntryError
+
+RecordHash = NewType("RecordHash", bytes)
+"""16 bytes naming a space record."""
+
+OPEN_SPACE = blake3(b"crdt_sync open space").digest()
+"""The constant id of the space that all never-paired stores share."""
+
+RECORD_BYTES_MAX = 4096
+
+
+class RecordKind(IntEnum):
+    """What a space record states."""
+
+    BIND_AUTHOR = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceRecord:
+    """A signed statement about the space.
+
+    Args:
+        kind: what it states.
+        space: 32 bytes, the space it is made for.
+        parents: the maximal records that its maker knew (at most `EntryLimits.heads_max`).
+        author: the author that it binds.
+        public_key: 32 bytes, the Ed25519 key of the device that made it.
+        signature: 64 bytes over `statement`.
+    """
+
+    kind: RecordKind
+    space: bytes
+    parents: tuple[bytes, ...]
+    author: Author
+    public_key: bytes
+    signature: bytes = b""
+
+    def statement(self) -> bytes:
+        """The bytes that the device signs."""
+        fields = (int(self.kind), self.space, self.parents, self.author, self.public_key)
+        packed: bytes = msgpack.packb(fields)
+        return b"crdt_sync record 0\0" + packed
+
+    def hash(self) -> RecordHash:
+        """The record's name; the signature is left out, so that nobody can make two names of one statement."""
+        return RecordHash(blake3(self.statement()).digest(RECORD_HASH_BYTES))
+
+
+def encode_record(record: SpaceRecord) -> bytes:
+    """Encode a signed record."""
+    packed: bytes = msgpack.packb(
+        (int(record.kind), record.space, record.parents, record.author, record.public_key, record.signature)
+    )
+    return packed
+
+
+def decode_record(data: bytes) -> SpaceRecord:
+    """Decode a record; the caller verifies its signature.
+
+    Raises:
+        MalformedEntryError: not a record, or of a kind that this version does not know.
+        LimitError: larger than the space allows.
+    """
+    if len(data) > RECORD_BYTES_MAX:
+        raise LimitError("a space record larger than the space allows")
+    try:
+        raw: Any = msgpack.unpackb(data, use_list=False, strict_map_key=True)
+        kind, space, parents, author, public_key, signature = raw
+        shapes = ((space, 32), (public_key, 32), (signature, 64), *((parent, RECORD_HASH_BYTES) for parent in parents))
+        if any(type(item) is not bytes or len(item) != size for item, size in shapes):
+            raise MalformedEntryError("a space record of the wrong shape")
+        if len(parents) > ENTRY_LIMITS.heads_max or type(author) is not int or not 1 <= author <= AUTHOR_MAX:
+            raise MalformedEntryError("a space record with values out of range")
+        return SpaceRecord(
+            kind=RecordKind(kind),
+            space=space,
+            parents=parents,
+            author=Author(author),
+            public_key=public_key,
+            signature=signature,
+        )
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException):
+        raise MalformedEntryError("bytes that are no space record") from None
+
+
+class RecordSet:
+    """All verified records of a space, evaluated alike whatever the order in which they came.
+
+    Invariants:
+        1. Of several bindings of one author the one with the smallest record hash holds.
+        2. `heads` are the records that no other record names as a parent, in order of hash.
+    """
+
+    def __init__(self, records: Iterable[SpaceRecord] = ()) -> None:
+        self._by_hash: dict[RecordHash, SpaceRecord] = {}
+        self._named: set[bytes] = set()
+        self._bindings: dict[Author, tuple[RecordHash, bytes]] = {}
+        for record in records:
+            self.add(record)
+
+    def __contains__(self, record_hash: bytes) -> bool:
+        return record_hash in self._by_hash
+
+    def __len__(self) -> int:
+        return len(self._by_hash)
+
+    def add(self, record: SpaceRecord) -> bool:
+        """Take in a verified record; True where it was new."""
+        name = record.hash()
+        if name in self._by_hash:
+            return False
+        self._by_hash[name] = record
+        self._named.update(record.parents)
+        held = self._bindings.get(record.author)
+        if held is None or name < held[0]:
+            self._bindings[record.author] = (name, record.public_key)
+        return True
+
+    def bound_key(self, author: Author) -> bytes | None:
+        """The public key of the device that may write under ``author``, or None where no record binds it."""
+        held = self._bindings.get(author)
+        return None if held is None else held[1]
+
+    def binding(self, author: Author) -> RecordHash | None:
+        """The record that binds ``author``."""
+        held = self._bindings.get(author)
+        return None if held is None else held[0]
+
+    def heads(self) -> tuple[RecordHash, ...]:
+        """The maximal records, at most `EntryLimits.heads_max` of them."""
+        maximal = sorted(name for name in self._by_hash if name not in self._named)
+        return tuple(maximal[: ENTRY_LIMITS.heads_max])
+
+    def public_keys(self) -> frozenset[bytes]:
+        """The keys of all devices with a binding."""
+        return frozenset(record.public_key for record in self._by_hash.values())
