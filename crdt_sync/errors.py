@@ -24,6 +24,7 @@
     │   ├── StoreReadOnlyError
     │   ├── StoreClosedError
     │   ├── StoreFullError            the disk is full
+    │   ├── KeyFileError              the file with this device's key cannot be used (.path)
     │   └── CorruptStoreError         a row or page whose checksum does not hold
     ├── EntryError                    an entry or run that is refused (.code)
     │   ├── MalformedEntryError       bytes that are no entry
@@ -35,6 +36,8 @@
     ├── SyncError                     the exchange with a peer
     │   ├── PeerUnreachableError
     │   ├── AddressInUseError
+    │   ├── ChannelClosed             the channel to the peer ended (.code, .reason)
+    │   ├── HandshakeError            the two ends could not prove who they are (.code)
     │   ├── AdmissionError            the peer may not come in (open space)
     │   ├── SyncTimeoutError
     │   ├── RemoteProtocolError       the peer erred (.code of docs/spec/wire.md)
@@ -220,6 +223,16 @@ class StoreFullError(StoreError):
     default_hint = "Free some space and try again; the store holds everything that was acknowledged."
 
 
+class KeyFileError(StoreError):
+    """The file with this device's key is missing, damaged, or readable by others."""
+
+    default_hint = "Restore the file from a backup, or remove it to go on as a new device."
+
+    def __init__(self, message: str, *, path: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+
+
 class CorruptStoreError(StoreError):
     """A row or page whose checksum does not hold."""
 
@@ -294,6 +307,37 @@ class AddressInUseError(SyncError):
     """The port is taken."""
 
     default_hint = "Choose another port, or 0 to have a free one picked."
+
+
+class ChannelClosed(SyncError):  # noqa: N818  (the ordinary end of a channel, as StopIteration is one of an iterator)
+    """The channel to the peer ended; nothing more can be sent or received on it.
+
+    Args:
+        code: a websocket close code (RFC 6455 section 7.4); 1006 when the connection was lost without one.
+        reason: what the end that closed it said, at most 123 bytes.
+    """
+
+    default_hint = "Connect again; what was acknowledged is kept and the rest is sent then."
+
+    def __init__(self, message: str, *, code: int, reason: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.reason = reason
+
+
+class HandshakeError(SyncError):
+    """The two ends could not prove to each other who they are.
+
+    Args:
+        code: the value of a `HandshakeCode`; docs/spec/handshake.md explains each.
+    """
+
+    exit_code = 9
+    default_hint = "docs/spec/handshake.md explains each code and what to do next."
+
+    def __init__(self, message: str, *, code: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
 
 
 class AdmissionError(SyncError):
