@@ -1,0 +1,1 @@
+"""Who a device is and how two devices prove it to each other."""
