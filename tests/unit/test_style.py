@@ -155,7 +155,8 @@ def loose_dataclasses(module: Module) -> Iterator[str]:
 
 
 def undocumented_methods(module: Module) -> Iterator[str]:
-    """Public methods without a docstring, in public classes that have no base to have documented them."""
+    """Public methods without a docstring, unless a base or a neighbour in the module documents what they implement."""
+    documented = {function.name for function in functions(module) if ast.get_docstring(function)}
     for node in ast.walk(module.tree):
         if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
             continue
@@ -164,7 +165,7 @@ def undocumented_methods(module: Module) -> Iterator[str]:
         for method in node.body:
             if not isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) or method.name.startswith("_"):
                 continue
-            if ast.get_docstring(method) is None:
+            if method.name not in documented:
                 yield f"{module.path}: {node.name}.{method.name}"
 
 
