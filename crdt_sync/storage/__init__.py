@@ -1,0 +1,1 @@
+"""Durable storage: the interface (`base`), SQLite (`sqlite`), and memory for tests (`memory`)."""

@@ -1,0 +1,65 @@
+"""The layout of a store's tables in SQLite, as the ordered steps that lead to it.
+
+A step, once released, never changes: a store that took it must look like one that takes it today. So steps spell names
+out instead of reading them from `base.Table`, and a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import apsw
+
+APPLICATION_ID: Final = 0x43524454
+"""`CRDT` in ASCII: marks a SQLite file as a store of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """One step from a schema version to the next.
+
+    It runs inside the transaction of the whole upgrade, so it must not begin, commit or roll back.
+    """
+
+    name: str
+    """What it does, in a few words; shown where it fails."""
+    apply: Callable[[apsw.Connection], None]
+
+
+def run_migrations(connection: apsw.Connection, migrations: tuple[Migration, ...], *, version: int) -> None:
+    """Bring a store from a version to the last one; the caller holds the write transaction and commits.
+
+    Args:
+        connection: in a write transaction.
+        migrations: all steps from version 0 (an empty file) on.
+        version: the store's.
+    """
+    for migration in migrations[version:]:
+        try:
+            migration.apply(connection)
+        except Exception as error:
+            error.add_note(f"while upgrading the store: {migration.name}")
+            raise
+    connection.pragma("application_id", APPLICATION_ID)
+    connection.pragma("user_version", len(migrations))
+
+
+def _create_tables(connection: apsw.Connection) -> None:
+    names = (
+        *("meta", "log", "chain", "signature", "touch", "document", "version", "dirty"),
+        *("operation", "pending", "conflict", "record", "synclog", "holding", "local", "evidence"),
+        "view",
+    )
+    for name in names:
+        connection.execute(
+            f'CREATE TABLE "_crdt_{name}" '
+            "(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID"
+        )
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (Migration(name="make the tables", apply=_create_tables),)
+"""Every step there ever was, in order: the first makes version 1 from an empty file."""
+
+SCHEMA_VERSION: Final = len(MIGRATIONS)

@@ -1,0 +1,407 @@
+"""The store on SQLite: one file that every SQLite tool can read, with a checksum for each row.
+
+SQLite notices damage to its own structure, not to the bytes of a value; the checksums do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+
+import apsw
+
+from crdt_sync.errors import (
+    CorruptStoreError,
+    StoreClosedError,
+    StoreReadOnlyError,
+    TransactionError,
+)
+from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Query, Table, View, ViewValue
+from crdt_sync.storage.migrations import MIGRATIONS, Migration
+from crdt_sync.storage.sqlite_copy import back_up, damages
+from crdt_sync.storage.sqlite_file import BUSY_TIMEOUT_MS, OpenOptions, open_connection, translated
+from crdt_sync.storage.sqlite_statements import STATEMENTS, checksum, holds, table_name
+from crdt_sync.storage.sqlite_views import SqliteViews
+
+
+def open_sqlite(
+    path: str | Path,
+    *,
+    create: bool = False,
+    read_only: bool = False,
+    durability: Durability = "full",
+    busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+    migrations: tuple[Migration, ...] = MIGRATIONS,
+) -> SqliteStore:
+    """Open a store's file. An open that fails leaves the disk as it was.
+
+    Args:
+        path: of the file; SQLite keeps `-wal` and `-shm` files beside it while it is open.
+        create: make the store where there is none.
+        read_only: refuse every write; works beside a process that writes.
+        durability: whether a commit survives power loss at once ("full") or after `flush()` ("normal").
+        busy_timeout_ms: how long to wait for another process's lock.
+        migrations: the steps to the newest schema version; tests give their own.
+
+    Raises:
+        StoreNotFoundError: there is no such file (and it is not to be made), or no such directory.
+        NotAStoreError: a directory, or a file that is no store.
+        StoreVersionError: a newer program wrote it; or it needs an upgrade, and is opened read-only.
+        StoreReadOnlyError: the file, or its directory, cannot be written.
+        StoreInUseError: another process keeps it locked.
+        StoreFullError: the disk is full.
+        CorruptStoreError: SQLite finds it damaged.
+    """
+    place = Path(path)
+    options = OpenOptions(
+        create=create,
+        read_only=read_only,
+        durability=durability,
+        busy_timeout_ms=busy_timeout_ms,
+        migrations=migrations,
+    )
+    return SqliteStore(open_connection(place, options=options), path=place, read_only=read_only, durability=durability)
+
+
+class SqliteStore:
+    """A `Store` in a SQLite file; `open_sqlite` makes it.
+
+    Invariants, besides those of `Store`:
+        1. Nothing holds a read transaction open between two calls, so the write-ahead log can always be shortened.
+        2. After an error in a write, its transaction can only be rolled back: SQLite may have done so already, and
+           what came after would be kept alone.
+    """
+
+    def __init__(self, connection: apsw.Connection, *, path: Path, read_only: bool, durability: Durability) -> None:
+        self._connection = connection
+        self._path = path
+        self._read_only = read_only
+        self._durability = durability
+        self._schema_version: int = connection.pragma("user_version")
+        self._views = SqliteViews(connection, path=path, cached=not read_only)
+        self._transaction = _Transaction(self)
+        self._writing = False
+        self._failed = False
+        self._closed = False
+        self._flushed = True
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def read_only(self) -> bool:
+        """Whether every write raises `StoreReadOnlyError`."""
+        return self._read_only
+
+    @property
+    def schema_version(self) -> int:
+        """Version of the layout of the tables."""
+        return self._schema_version
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "writing" if self._writing else "open"
+        access = "read-only" if self._read_only else f"durability {self._durability}"
+        return f"<SqliteStore {self._path} {state}, {access}, schema {self._schema_version}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------------------------------------ transactions
+
+    def transaction(self) -> _Transaction:
+        """See `Store.transaction`."""
+        return self._transaction
+
+    def _begin(self) -> None:
+        if self._closed:
+            raise StoreClosedError(f"{self._path} was closed")
+        if self._read_only:
+            raise StoreReadOnlyError(f"{self._path} was opened read-only")
+        if self._writing:
+            raise TransactionError(
+                "a transaction is open already", hint="End it first; transactions of a store do not nest."
+            )
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except apsw.Error as error:
+            raise translated(error, path=self._path) from error
+        self._writing, self._failed = True, False
+
+    def _commit(self) -> None:
+        if self._closed:
+            return
+        if self._failed:
+            self._roll_back()
+            raise TransactionError(
+                "a write of this transaction had failed, so all of it was rolled back",
+                hint="Let the error of a write end the transaction, and do the whole of it again.",
+            )
+        try:
+            self._connection.execute("COMMIT")
+        except apsw.Error as error:
+            self._roll_back()
+            raise translated(error, path=self._path) from error
+        self._writing = False
+        self._flushed = self._durability == "full"
+
+    def _roll_back(self) -> None:
+        self._writing = False
+        self._views.forget()
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except apsw.ConnectionClosedError:
+            return  # closing rolled it back
+        except apsw.Error as error:
+            raise translated(error, path=self._path) from error
+
+    def _write_failed(self, error: BaseException) -> NoReturn:
+        """Condemn the transaction and raise what ended the write, translated."""
+        self._failed = True
+        if isinstance(error, apsw.Error):
+            raise translated(error, path=self._path) from error
+        raise error
+
+    def _refuse_write(self) -> NoReturn:
+        if self._closed:
+            raise StoreClosedError(f"{self._path} was closed")
+        if self._read_only:
+            raise StoreReadOnlyError(f"{self._path} was opened read-only")
+        raise TransactionError("a write outside of a transaction", hint="Use `with store.transaction():`.")
+
+    def _write(self, work: Callable[[], object]) -> None:
+        """Do a write that is rare or large enough for a call around it."""
+        if not self._writing:
+            self._refuse_write()
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  # raised again, whatever it is
+            self._write_failed(error)
+
+    # ------------------------------------------------------------------------------------------------------ tables
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """See `Store.get`."""
+        try:
+            row = self._connection.execute(STATEMENTS[table].get, (key,)).get
+        except apsw.Error as error:
+            raise translated(error, path=self._path) from error
+        if row is None:
+            return None
+        value: bytes
+        value, kept = row
+        if not holds(key, value, kept):
+            raise self._damaged(table, key)
+        return value
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        """See `Store.put`."""
+        if not self._writing:
+            self._refuse_write()
+        try:
+            self._connection.execute(STATEMENTS[table].put, (key, value, checksum(key, value)))
+        except BaseException as error:  # noqa: BLE001  # raised again, whatever it is
+            self._write_failed(error)
+
+    def put_many(self, table: Table, items: Iterable[tuple[bytes, bytes]]) -> None:
+        """See `Store.put_many`."""
+        rows = ((key, value, checksum(key, value)) for key, value in items)
+        self._write(lambda: self._connection.executemany(STATEMENTS[table].put, rows))
+
+    def delete(self, table: Table, key: bytes) -> None:
+        """See `Store.delete`."""
+        self._write(lambda: self._connection.execute(STATEMENTS[table].delete, (key,)))
+
+    def delete_many(self, table: Table, keys: Iterable[bytes]) -> None:
+        """See `Store.delete_many`."""
+        rows = ((key,) for key in keys)
+        self._write(lambda: self._connection.executemany(STATEMENTS[table].delete, rows))
+
+    def delete_range(self, table: Table, *, start: bytes = b"", end: bytes | None = None) -> None:
+        """See `Store.delete_range`."""
+        sql = STATEMENTS[table].delete_from if end is None else STATEMENTS[table].delete_range
+        self._write(lambda: self._connection.execute(sql, _bounds(start, end)))
+
+    def scan(
+        self,
+        table: Table,
+        *,
+        start: bytes = b"",
+        end: bytes | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """See `Store.scan`."""
+        left = -1 if limit is None else max(limit, 0)
+        while left:
+            rows_max = STORE_LIMITS.page_rows_max if left < 0 else min(left, STORE_LIMITS.page_rows_max)
+            page, complete = self._page(table, start=start, end=end, reverse=reverse, rows_max=rows_max)
+            for key, value, kept in page:
+                if not holds(key, value, kept):
+                    raise self._damaged(table, key)
+                yield key, value
+            if complete or not page:
+                return
+            if left > 0:
+                left -= len(page)
+            if reverse:
+                end = page[-1][0]
+            else:
+                start = page[-1][0] + b"\x00"
+
+    def _page(
+        self, table: Table, *, start: bytes, end: bytes | None, reverse: bool, rows_max: int
+    ) -> tuple[list[tuple[bytes, bytes, bytes]], bool]:
+        """Read rows up to a number or size; and whether the range ends with them."""
+        sql = STATEMENTS[table].scan[end is not None, reverse]
+        page, page_bytes = [], 0
+        try:
+            cursor = self._connection.execute(sql, (*_bounds(start, end), rows_max))
+            for row in cursor:
+                page.append(row)
+                page_bytes += len(row[1])
+                if page_bytes >= STORE_LIMITS.page_bytes_max:
+                    cursor.close()
+                    return page, False
+        except apsw.Error as error:
+            raise translated(error, path=self._path) from error
+        except TypeError as error:  # damage made a value of another type out of the bytes
+            raise self._damaged(table, page[-1][0]) from error
+        return page, len(page) < rows_max
+
+    def count(self, table: Table, *, start: bytes = b"", end: bytes | None = None) -> int:
+        """See `Store.count`."""
+        try:
+            total: int = self._connection.execute(STATEMENTS[table].count[end is not None], _bounds(start, end)).get
+        except apsw.Error as error:
+            raise translated(error, path=self._path) from error
+        return total
+
+    def _damaged(self, table: Table, key: object) -> CorruptStoreError:
+        shown = key if isinstance(key, bytes) else b""
+        return CorruptStoreError(
+            f"{self._path}: the row {shown.hex() or '(empty key)'} of {table} is damaged", table=table, key=shown
+        )
+
+    # ------------------------------------------------------------------------------------------------------- views
+
+    def define_view(self, view: View) -> bool:
+        """See `Store.define_view`."""
+        emptied: list[bool] = []
+        self._write(lambda: emptied.append(self._views.define(view)))
+        return emptied[0]
+
+    def drop_view(self, name: str) -> None:
+        """See `Store.drop_view`."""
+        self._write(lambda: self._views.drop(name))
+
+    def views(self) -> tuple[View, ...]:
+        """See `Store.views`."""
+        try:
+            return tuple(definition.view for definition in self._views.all().values())
+        except apsw.Error as error:
+            raise translated(error, path=self._path) from error
+
+    def put_rows(self, view: str, rows: Iterable[tuple[ViewValue, ...]]) -> None:
+        """See `Store.put_rows`."""
+        self._write(lambda: self._views.put_rows(view, rows))
+
+    def delete_rows(self, view: str, ids: Iterable[str]) -> None:
+        """See `Store.delete_rows`."""
+        self._write(lambda: self._views.delete_rows(view, ids))
+
+    def query(self, query: Query) -> list[str]:
+        """See `Store.query`."""
+        try:
+            return self._views.query(query)
+        except apsw.Error as error:
+            raise translated(error, path=self._path) from error
+
+    def query_count(self, query: Query) -> int:
+        """See `Store.query_count`."""
+        try:
+            return self._views.query_count(query)
+        except apsw.Error as error:
+            raise translated(error, path=self._path) from error
+
+    # ------------------------------------------------------------------------------------------------ whole store
+
+    def flush(self) -> None:
+        """See `Store.flush`.
+
+        A commit that is synced takes all commits before it along. It has to write something: the schema version, as is.
+        """
+        self._refuse_within_transaction("flush")
+        if self._flushed:
+            return
+        try:
+            self._connection.pragma("synchronous", "full")
+            try:
+                self._connection.pragma("user_version", self._schema_version)
+            finally:
+                self._connection.pragma("synchronous", self._durability)
+        except apsw.Error as error:
+            raise translated(error, path=self._path) from error
+        self._flushed = True
+
+    def backup(self, path: Path) -> None:
+        """See `Store.backup`."""
+        self._refuse_within_transaction("backup")
+        back_up(self._connection, source=self._path, target=path)
+
+    def check(self, *, progress: Progress | None = None) -> Iterator[Damage]:
+        """See `Store.check`."""
+        self._refuse_within_transaction("check")
+        tables = {name: table_name(name) for name in (*map(str, Table), "view")}
+        return damages(self._connection, path=self._path, tables=tables, progress=progress)
+
+    def _refuse_within_transaction(self, what: str) -> None:
+        if self._closed:
+            raise StoreClosedError(f"{self._path} was closed")
+        if self._writing:
+            raise TransactionError(f"{what} within a transaction", hint="End the transaction first.")
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        if self._closed:
+            return
+        self._closed, self._writing = True, False
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._connection.close()
+        except apsw.Error as error:
+            raise translated(error, path=self._path) from error
+
+
+class _Transaction:
+    """The brackets of a transaction: a class, because a generator would cost more than a small transaction does."""
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        self._store._begin()  # noqa: SLF001  # a part of the store
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._store._commit()  # noqa: SLF001  # as above
+        else:
+            self._store._roll_back()  # noqa: SLF001  # as above
+
+
+def _bounds(start: bytes, end: bytes | None) -> tuple[bytes, ...]:
+    return (start,) if end is None else (start, end)

@@ -1,0 +1,115 @@
+"""What reads a whole SQLite store: the copy of one in use, and the search for damage."""
+
+# ruff: noqa: S608  # names are checked and quoted, values bound
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import apsw
+
+from crdt_sync.errors import StoreError
+from crdt_sync.storage.base import STORE_LIMITS, Damage, Progress
+from crdt_sync.storage.sqlite_file import sync_directory, translated
+from crdt_sync.storage.sqlite_statements import holds
+
+_PARTIAL_SUFFIX = ".partial"
+
+
+def back_up(source_connection: apsw.Connection, *, source: Path, target: Path) -> None:
+    """Copy a store in use, page by page in one read transaction, to a name that appears only when all is there.
+
+    Raises:
+        StoreError: `target` exists, or cannot be written; nothing is left there.
+    """
+    if target.exists():
+        raise StoreError(f"{target} exists already", hint="Choose another path; nothing was overwritten.")
+    partial = target.with_name(target.name + _PARTIAL_SUFFIX)
+    try:
+        partial.unlink(missing_ok=True)  # left by a backup that was killed
+        copy = apsw.Connection(str(partial))
+        try:
+            with copy.backup("main", source_connection, "main") as backup:
+                backup.step()
+            # One file without a log beside it, so that it can be moved, and read where nothing can be written.
+            copy.pragma("journal_mode", "delete")
+        finally:
+            copy.close()
+        partial.rename(target)
+        sync_directory(target.parent)
+    except BaseException as error:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            with suppress(OSError):
+                partial.with_name(partial.name + suffix).unlink(missing_ok=True)
+        if isinstance(error, apsw.CantOpenError | OSError):
+            raise StoreError(f"{target} cannot be written: {error}", hint="Check its directory.") from error
+        if isinstance(error, apsw.Error):
+            raise translated(error, path=source) from error
+        raise
+
+
+def damages(
+    connection: apsw.Connection, *, path: Path, tables: Mapping[str, str], progress: Progress | None
+) -> Iterator[Damage]:
+    """Check the structure of the file, then the checksum of every row.
+
+    Args:
+        connection: of the store.
+        path: of the store.
+        tables: quoted name in SQL of each table, by its name.
+        progress: told of every page of rows.
+
+    Raises:
+        StoreError: the file cannot be read at all.
+    """
+    try:
+        yield from _structure(connection)
+        totals = {}
+        for table, name in tables.items():
+            try:
+                totals[table] = connection.execute(f"SELECT COUNT(*) FROM {name}").get
+            except apsw.CorruptError:
+                totals[table] = 0  # the rows are tried one page at a time below
+        done, total = 0, sum(totals.values())
+        if progress is not None:
+            progress(done, total)
+        for table, name in tables.items():
+            for rows, damage in _rows(connection, table=table, name=name):
+                yield from damage
+                done += rows
+                if progress is not None:
+                    progress(done, total)
+    except apsw.Error as error:
+        raise translated(error, path=path) from error
+
+
+def _structure(connection: apsw.Connection) -> Iterator[Damage]:
+    try:
+        for (report,) in connection.execute("PRAGMA integrity_check").fetchall():
+            if report != "ok":
+                yield Damage(table="", key=b"", reason=str(report))
+    except apsw.CorruptError as error:
+        yield Damage(table="", key=b"", reason=str(error))
+
+
+def _rows(connection: apsw.Connection, *, table: str, name: str) -> Iterator[tuple[int, list[Damage]]]:
+    """Read a table in pages; give the number of rows in each and what is damaged."""
+    sql = f"SELECT key, value, sum FROM {name} WHERE key >= ? ORDER BY key LIMIT {STORE_LIMITS.page_rows_max}"
+    start: bytes | None = b""
+    while start is not None:
+        damage, number, last = [], 0, start
+        complete = True
+        try:
+            for key, value, kept in connection.execute(sql, (start,)):
+                number += 1
+                last = key
+                if not holds(key, value, kept):
+                    damage.append(Damage(table=table, key=key, reason="the checksum does not hold"))
+            complete = number < STORE_LIMITS.page_rows_max
+        except (apsw.CorruptError, TypeError) as error:
+            reason = f"the table cannot be read past this row: {error}"
+            damage.append(Damage(table=table, key=last, reason=reason))
+        yield number, damage
+        start = None if complete else last + b"\x00"

@@ -1,0 +1,245 @@
+"""Opens SQLite files as stores, or refuses to and leaves them as they are; and translates what SQLite reports."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, assert_never
+
+import apsw
+
+from crdt_sync.errors import (
+    CorruptStoreError,
+    NotAStoreError,
+    StoreClosedError,
+    StoreError,
+    StoreFullError,
+    StoreInUseError,
+    StoreNotFoundError,
+    StoreReadOnlyError,
+    StoreVersionError,
+)
+from crdt_sync.storage.base import Durability
+from crdt_sync.storage.migrations import APPLICATION_ID, Migration, run_migrations
+from crdt_sync.storage.query_sql import FUNCTIONS
+
+BUSY_TIMEOUT_MS: Final = 2_000
+"""How long to wait for a reader that checkpoints, or for another process that is about to close the store."""
+
+_CACHE_KIB = 16 * 1024
+_WAL_KEPT_BYTES = 64 * 1024 * 1024
+_STATEMENTS_CACHED = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOptions:
+    """How a file is to be opened; see `sqlite.open_sqlite`."""
+
+    create: bool
+    read_only: bool
+    durability: Durability
+    busy_timeout_ms: int
+    migrations: tuple[Migration, ...]
+
+
+def translated(error: apsw.Error, *, path: Path) -> StoreError:
+    """The error of ours for one of SQLite's."""
+    match error:
+        case apsw.ConnectionClosedError() | apsw.CursorClosedError():
+            return StoreClosedError(f"{path} was closed")
+        case apsw.BusyError() | apsw.LockedError():
+            return StoreInUseError(f"{path} is being written by another process")
+        case apsw.FullError():
+            return StoreFullError(f"{path}: the disk is full")
+        case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
+            return StoreReadOnlyError(f"{path} cannot be written")
+        case apsw.CorruptError() | apsw.NotADBError():
+            return CorruptStoreError(f"{path} is damaged: {error}")
+        case _:
+            return StoreError(f"{path}: {error}", hint="The operating system or SQLite refused; see the message.")
+
+
+def open_connection(path: Path, *, options: OpenOptions) -> apsw.Connection:
+    """Open, or create, a store's file, and bring it to the newest schema version.
+
+    Raises:
+        StoreError: what `sqlite.open_sqlite` says; the disk is as it was.
+    """
+    try:
+        if _is_empty(path, options=options):
+            return _create(path, options=options)
+        _refuse_foreign(path, options=options)
+        return _open_read_only(path, options=options) if options.read_only else _open_writable(path, options=options)
+    except apsw.Error as error:
+        raise translated(error, path=path) from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be opened: {error}", hint="Check the path and its permissions.") from error
+
+
+def _is_empty(path: Path, *, options: OpenOptions) -> bool:
+    """Whether a store is to be made here: nothing is, or an empty file (a creation that was cut short)."""
+    if path.is_dir():
+        raise NotAStoreError(f"{path} is a directory", hint="Name a file in it.")
+    try:
+        size_bytes = path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        if not path.parent.is_dir():
+            raise StoreNotFoundError(f"there is no directory {path.parent}", hint="Make the directory first.") from None
+        if not options.create or options.read_only:
+            raise StoreNotFoundError(f"there is no store at {path}") from None
+        return True
+    if not path.is_file():
+        raise NotAStoreError(f"{path} is not a regular file")
+    if size_bytes == 0 and (not options.create or options.read_only):
+        raise NotAStoreError(f"{path} is empty", hint="A creation was cut short, or it is no store; create it anew.")
+    return size_bytes == 0
+
+
+def _refuse_foreign(path: Path, *, options: OpenOptions) -> None:
+    """Look at the header alone. SQLite reads it, since closing a file of ours would drop the locks SQLite has on it."""
+    try:
+        probe = _connect(path, flags=apsw.SQLITE_OPEN_READONLY, parameters="?immutable=1")
+        try:
+            application, version = probe.pragma("application_id"), probe.pragma("user_version")
+        finally:
+            probe.close()
+    except (apsw.NotADBError, apsw.CorruptError):
+        raise NotAStoreError(f"{path} is not a SQLite file") from None
+    if application != APPLICATION_ID:
+        raise NotAStoreError(f"{path} is a SQLite file of another application")
+    _refuse_newer(path, version=version, options=options)
+
+
+def _refuse_newer(path: Path, *, version: int, options: OpenOptions) -> None:
+    newest = len(options.migrations)
+    if version > newest:
+        raise StoreVersionError(f"{path} has schema version {version}, this program knows versions up to {newest}")
+    if version < newest and options.read_only:
+        raise StoreVersionError(
+            f"{path} has schema version {version} and must be upgraded to {newest} first",
+            hint="Open it once for writing.",
+        )
+
+
+def _connect(path: Path, *, flags: int, parameters: str = "") -> apsw.Connection:
+    uri = path.absolute().as_uri() + parameters
+    return apsw.Connection(uri, flags=flags | apsw.SQLITE_OPEN_URI, statementcachesize=_STATEMENTS_CACHED)
+
+
+def _configure(connection: apsw.Connection, *, options: OpenOptions) -> None:
+    connection.set_busy_timeout(options.busy_timeout_ms)
+    connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)  # a planted file must not run our functions
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+    connection.pragma("cell_size_check", True)  # noqa: FBT003  # a pragma's value
+    connection.pragma("cache_size", -_CACHE_KIB)
+    connection.pragma("temp_store", "memory")
+    for name, arguments, function in FUNCTIONS:
+        connection.create_scalar_function(name, function, arguments, deterministic=True)
+
+
+def _configure_writable(connection: apsw.Connection, *, options: OpenOptions) -> None:
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("journal_size_limit", _WAL_KEPT_BYTES)
+    connection.pragma("fullfsync", True)  # noqa: FBT003  # on macOS, fsync alone leaves data in the drive's cache
+    connection.pragma("checkpoint_fullfsync", True)  # noqa: FBT003  # as above
+    match options.durability:
+        case "full":
+            connection.pragma("synchronous", "full")
+        case "normal":
+            connection.pragma("synchronous", "normal")
+        case _:
+            assert_never(options.durability)
+
+
+def _open_writable(path: Path, *, options: OpenOptions) -> apsw.Connection:
+    connection = _connect(path, flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        if connection.readonly("main"):
+            raise StoreReadOnlyError(f"{path} is a read-only file", hint="Change its permissions, or open read-only.")
+        _configure(connection, options=options)
+        # The header alone does not show an upgrade that is still in the write-ahead log.
+        version = connection.pragma("user_version")
+        _refuse_newer(path, version=version, options=options)
+        _configure_writable(connection, options=options)
+        if version < len(options.migrations):
+            _migrate(connection, options=options)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open_read_only(path: Path, *, options: OpenOptions) -> apsw.Connection:
+    connection = _connect(path, flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        _configure(connection, options=options)
+        version = connection.pragma("user_version")
+    except (apsw.CantOpenError, apsw.ReadOnlyError):
+        # A directory where SQLite cannot make the files that readers and writers share. Nobody can write there, so the
+        # file alone is read, unless that would leave out what is in a log beside it.
+        connection.close()
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            raise StoreReadOnlyError(
+                f"{path} was not closed cleanly and its directory cannot be written",
+                hint="Copy the store, with the files beside it, to where it can be written, and open the copy.",
+            ) from None
+        connection = _connect(path, flags=apsw.SQLITE_OPEN_READONLY, parameters="?immutable=1")
+        _configure(connection, options=options)
+        version = connection.pragma("user_version")
+    except BaseException:
+        connection.close()
+        raise
+    try:
+        _refuse_newer(path, version=version, options=options)
+    except StoreVersionError:
+        connection.close()
+        raise
+    return connection
+
+
+def _create(path: Path, *, options: OpenOptions) -> apsw.Connection:
+    """Make a store in one transaction of the rollback journal, so that the file is empty or complete at any time."""
+    ours = not path.exists()
+    connection = _connect(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+    try:
+        if connection.readonly("main"):
+            raise StoreReadOnlyError(f"{path} is a read-only file", hint="Change its permissions.")
+        _configure(connection, options=options)
+        _migrate(connection, options=options)
+        _configure_writable(connection, options=options)
+    except BaseException:
+        connection.close()
+        with suppress(FileNotFoundError):
+            if ours and path.stat().st_size == 0:
+                path.unlink()
+        raise
+    return connection
+
+
+def _migrate(connection: apsw.Connection, *, options: OpenOptions) -> None:
+    """Upgrade in one transaction: an upgrade that fails leaves the store at the version it had."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have upgraded, or created, the store while this one waited.
+        version = connection.pragma("user_version")
+        if version < len(options.migrations):
+            run_migrations(connection, options.migrations, version=version)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def sync_directory(path: Path) -> None:
+    """Make a new name in a directory survive power loss, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
