@@ -1,0 +1,202 @@
+"""Judges engine updates before the engine sees them: what an entry may do to a document, and nothing else.
+
+The rules are alike on every replica, and depend on the entry and its past only, never on what arrived beside it:
+
+1. All blocks are the entry's author's, and go on where that author's last ones in the document ended.
+2. There is at least one, so that every edit moves the state vector (a deletion alone would not).
+3. Blocks belong where `placing` says they may.
+4. What is deleted is there, and is one of: a tombstone; an element of a set; units of a text; an own value that this
+   update replaces; a register value of a field for which this update writes a value. A creation is never deleted.
+5. A document begins with its author's creation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Block, Bytes, Deleted, Format, String, Update
+from crdt_sync.core.entry import OperationType
+from crdt_sync.core.ids import Author
+from crdt_sync.core.index import DocumentIndex
+from crdt_sync.core.layout import KeyClass, MapKey, parse_text_root
+from crdt_sync.core.placing import NOWHERE, Place, Placed, Placer, parsed_key, place_all
+from crdt_sync.core.update import parse_update
+from crdt_sync.errors import ScreeningError
+
+_ANYBODY_REMOVES = frozenset((KeyClass.TOMBSTONE, KeyClass.SET))
+_REGISTERS = frozenset((KeyClass.PLAIN, KeyClass.CAUSAL))
+
+
+class Screened(NamedTuple):
+    """An update that may be applied, and what it does.
+
+    Args:
+        update: its blocks and deletions.
+        written: keys with the values that it leaves there.
+        removed_keys: keys whose value it removes without leaving another one there.
+        text_fields: fields whose text it changes.
+        placed: for `DocumentIndex.apply`.
+    """
+
+    update: Update
+    written: tuple[tuple[MapKey, bytes], ...]
+    removed_keys: tuple[MapKey, ...]
+    text_fields: frozenset[str]
+    placed: Placed
+
+
+def screen(update_bytes: bytes, *, author: Author, index: DocumentIndex, operation: OperationType) -> Screened:
+    """Judge the update of one operation of an entry.
+
+    Args:
+        update_bytes: the engine update.
+        author: the entry's author.
+        index: the document as the update will find it; it is left as it is.
+        operation: what the operation says it does.
+
+    Raises:
+        MalformedEntryError: not an update, or one with content that no document of ours holds.
+        LimitError: larger than an entry may be.
+        ScreeningError: it does more than an entry may do.
+    """
+    update = parse_update(update_bytes)
+    blocks = update.blocks
+    if not blocks:
+        raise ScreeningError("an update that does not move the state vector")
+    if blocks[0].author != author or blocks[-1].author != author:
+        raise ScreeningError("an update with blocks of another author than its entry's")
+    placer = Placer(index)
+    try:
+        for block in blocks:
+            if not placer.place(block):
+                raise ScreeningError(NOWHERE)
+        removed, deleted_texts = _deletions(update, placer)
+        _check_removals(removed, placer, author=author)
+    finally:
+        placer.withdraw()
+    written = tuple([(parsed_key(key), value) for key, value in placer.values.items()])
+    if operation is OperationType.CREATE and not index.clocks and not _creates(written):
+        raise ScreeningError("a document that does not begin with a creation")
+    return Screened(update, written, *_summary(removed, placer, deleted_texts), placer.placed(update.deletes))
+
+
+def screen_content(
+    update_bytes: bytes, *, index: DocumentIndex, known_authors: Collection[int] | Callable[[int], bool]
+) -> Screened:
+    """Judge content by many authors: a whole document, or what one state vector lacks of it (repair, bootstrap).
+
+    Blocks that ``index`` has already are passed over, after a check that they are the same kind of content.
+
+    Args:
+        update_bytes: the engine update.
+        index: the document as it is here; it is left as it is.
+        known_authors: the authors that may appear, or a function that tells.
+
+    Raises:
+        MalformedEntryError: not an update, or one with content that no document of ours holds.
+        LimitError: larger than a document may be.
+        ScreeningError: a document cannot come to hold this.
+    """
+    is_known = known_authors if callable(known_authors) else known_authors.__contains__
+    update = parse_update(update_bytes, bounds=DOCUMENT_BOUNDS)
+    authors = {block.author for block in update.blocks} | {deleted.author for deleted in update.deletes}
+    for author in authors:
+        if not is_known(author):
+            raise ScreeningError("content of an author that is not known")
+    fresh = Update(tuple([new for block in update.blocks if (new := _new_part(block, index))]), update.deletes)
+    placer = Placer(index)
+    try:
+        place_all(fresh, placer=placer)
+        removed, deleted_texts = _deletions(fresh, placer)
+        for key, is_last in removed.items():
+            if is_last and parsed_key(key).key_class in (KeyClass.CREATION, KeyClass.TOUCH, KeyClass.COUNTER):
+                raise ScreeningError("content without a value that nobody may remove")
+    finally:
+        placer.withdraw()
+    written = tuple([(parsed_key(key), value) for key, value in placer.values.items()])
+    return Screened(fresh, written, *_summary(removed, placer, deleted_texts), placer.placed(update.deletes))
+
+
+def _deletions(update: Update, placer: Placer) -> tuple[dict[str, bool], set[str]]:
+    """Resolve what is deleted to keys (with whether their last value goes) and text roots."""
+    removed: dict[str, bool] = {}
+    roots: set[str] = set()
+    if not update.deletes and not placer.erased:
+        return removed, roots
+    for author, start, end in (*update.deletes, *placer.erased):
+        if end > placer.next_clock(author):
+            raise ScreeningError("an update that deletes what is not there")
+        if placer.splits_pair(author, start) or placer.splits_pair(author, end):
+            raise ScreeningError("a deletion that halves a character")
+        clock = start
+        while clock < end:
+            name, behind, is_text = placer.find(author, clock)
+            clock = min(behind, end)
+            if is_text:
+                roots.add(name)
+            elif placer.last_of(name) == (author, clock - 1):
+                removed[name] = True
+                placer.values.pop(name, None)
+            else:
+                removed.setdefault(name, False)
+    return removed, roots
+
+
+def _check_removals(removed: dict[str, bool], placer: Placer, *, author: Author) -> None:
+    if not removed:
+        return
+    written = {key.field for name in placer.values if (key := parsed_key(name)).key_class in _REGISTERS}
+    for name, is_last in removed.items():
+        key = parsed_key(name)
+        if key.key_class in _ANYBODY_REMOVES or (key.key_class in _REGISTERS and key.field in written):
+            continue
+        if is_last or key.author != author or key.key_class is KeyClass.CREATION:
+            raise ScreeningError(f"an update that removes a value it may not remove ({key.key_class.name.lower()})")
+
+
+def _creates(written: tuple[tuple[MapKey, bytes], ...]) -> bool:
+    return any(key.key_class is KeyClass.CREATION for key, _ in written)
+
+
+def _summary(
+    removed: dict[str, bool], placer: Placer, deleted_texts: set[str]
+) -> tuple[tuple[MapKey, ...], frozenset[str]]:
+    if not removed and not placer.texts and not deleted_texts:
+        return (), frozenset()
+    roots = deleted_texts.union(root for _, root in placer.texts)
+    gone = tuple([parsed_key(name) for name, is_last in removed.items() if is_last])
+    return gone, frozenset(parse_text_root(root) for root in roots)
+
+
+def _new_part(block: Block, index: DocumentIndex) -> Block | None:
+    """What of a block the index lacks. The part that it has must belong to the same key or text there."""
+    author, clock, length, origin, right, root, key, content = block
+    known = index.next_clock(author)
+    if clock >= known:
+        return block
+    here = index.find(author, clock)
+    same = here is not None and (
+        root is None or (root if key is None else key, key is None) == (here.name, here.is_text)
+    )
+    while same and here is not None and here.end < min(clock + length, known):
+        here, before = index.find(author, here.end), here
+        same = _alike(here, before)
+    for unit in (origin, right):
+        same = same and (unit is None or _alike(index.find(*unit), here))
+    if here is None or not same or type(content) in ((Bytes,) if here.is_text else (String, Format)):
+        raise ScreeningError("content that differs from what is here under the same name")
+    cut = known - clock
+    if cut >= length:
+        return None
+    rest: String | Deleted = Deleted(length - cut)
+    if type(content) is String:
+        try:
+            rest = String(content.text.encode("utf-16-le")[2 * cut :].decode("utf-16-le"))
+        except UnicodeDecodeError:
+            raise ScreeningError("content that halves a character") from None
+    return Block(author, known, length - cut, (author, known - 1), right, None, None, rest)
+
+
+def _alike(place: Place | None, other: Place | None) -> bool:
+    return place is not None and other is not None and place.name == other.name and place.is_text == other.is_text

@@ -1,0 +1,115 @@
+"""What names a document's content: its state vector, and the version, a hash of state vector and deletions.
+
+A deletion does not advance the state vector, so vectors alone do not tell contents apart; vector and deletions do.
+Encodings of the engine come in hash-map order, hence the canonical form here:
+
+    version   = first 16 bytes of blake3(vector, deletions)
+    vector    = count, then (author, next clock) in the order of authors
+    deletions = count, then (author, count, (gap since the previous end, length)...) in the order of authors
+
+with numbers as unsigned LEB128, authors without a range left out, and ranges sorted and joined where they touch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NewType
+
+from blake3 import blake3
+
+from crdt_sync.core.blocks import CLOCK_MAX, DOCUMENT_BOUNDS, read_varint, write_varint
+from crdt_sync.core.ids import AUTHOR_MAX
+from crdt_sync.core.update import parse_update
+from crdt_sync.errors import LimitError, MalformedEntryError
+
+Version = NewType("Version", bytes)
+"""16 bytes; equal versions mean equal content."""
+
+VERSION_BYTES = 16
+
+Ranges = Sequence[tuple[int, int]]
+"""(start, end) pairs of clocks, the end not included."""
+
+
+def version(state_vector: Mapping[int, int], delete_set: Mapping[int, Ranges]) -> Version:
+    """Name the content that has this state vector (next clock by author) and these deletions (ranges by author)."""
+    out = bytearray()
+    write_varint(out, len(state_vector))
+    for author, clock in sorted(state_vector.items()):
+        write_varint(out, author)
+        write_varint(out, clock)
+    authors = sorted(author for author, ranges in delete_set.items() if ranges)
+    write_varint(out, len(authors))
+    for author in authors:
+        ranges = squash(delete_set[author])
+        write_varint(out, author)
+        write_varint(out, len(ranges))
+        previous = 0
+        for start, end in ranges:
+            write_varint(out, start - previous)
+            write_varint(out, end - start)
+            previous = end
+    return Version(blake3(out).digest(VERSION_BYTES))
+
+
+def version_of_update(state: bytes) -> Version:
+    """Name the content of a document by its whole encoded state.
+
+    Raises:
+        MalformedEntryError: not an update that a document of ours can have.
+        LimitError: larger than a document may be.
+    """
+    update = parse_update(state, bounds=DOCUMENT_BOUNDS)
+    vector = {block.author: block.clock + block.length for block in update.blocks}  # the last of each author stays
+    deletes: dict[int, list[tuple[int, int]]] = {}
+    for author, start, end in update.deletes:
+        deletes.setdefault(author, []).append((start, end))
+    return version(vector, deletes)
+
+
+def squash(ranges: Ranges) -> list[tuple[int, int]]:
+    """Sort ranges and join those that touch or overlap."""
+    squashed: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if squashed and start <= squashed[-1][1]:
+            if end > squashed[-1][1]:
+                squashed[-1] = (squashed[-1][0], end)
+        else:
+            squashed.append((start, end))
+    return squashed
+
+
+def parse_state_vector(data: bytes, *, authors_max: int = DOCUMENT_BOUNDS.authors_max) -> dict[int, int]:
+    """Read a document's encoded state vector: next clock by author.
+
+    Raises:
+        MalformedEntryError: not a state vector.
+        LimitError: it names more than ``authors_max`` authors.
+    """
+    vector: dict[int, int] = {}
+    try:
+        count, position = read_varint(data, 0)
+        if count > authors_max:
+            raise LimitError("a state vector with more authors than allowed")
+        for _ in range(count):
+            author, position = read_varint(data, position)
+            clock, position = read_varint(data, position)
+            if not 1 <= author <= AUTHOR_MAX or clock > CLOCK_MAX or author in vector:
+                raise MalformedEntryError("a state vector with an author or clock that cannot be")
+            vector[author] = clock
+    except IndexError:
+        raise MalformedEntryError("a state vector that ends too early") from None
+    if position != len(data):
+        raise MalformedEntryError("a state vector with trailing bytes")
+    return vector
+
+
+def encode_state_vector(vector: Iterable[tuple[int, int]]) -> bytes:
+    """Write a state vector, given as (author, next clock), in the order of authors."""
+    pairs = sorted(vector)
+    out = bytearray()
+    write_varint(out, len(pairs))
+    for author, clock in pairs:
+        write_varint(out, author)
+        write_varint(out, clock)
+    return bytes(out)
