@@ -1,0 +1,1 @@
+"""Ordered message pipes to a peer: the interface, a websocket, and one in memory."""
