@@ -6,49 +6,15 @@ import re
 from pathlib import Path
 
 GLOSSARY = Path(__file__).resolve().parents[2] / "docs" / "reference" / "glossary.md"
+# fmt: off
 NORM = [
-    "replica",
-    "device",
-    "space",
-    "hub",
-    "peer",
-    "channel",
-    "session",
-    "model",
-    "record",
-    "field",
-    "document",
-    "register",
-    "counter",
-    "set",
-    "list",
-    "map",
-    "text",
-    "update",
-    "delta",
-    "author",
-    "entry",
-    "operation",
-    "epoch",
-    "partition",
-    "seal",
-    "horizon",
-    "run",
-    "guest",
-    "version",
-    "fingerprint",
-    "dot",
-    "tombstone",
-    "conflict",
-    "candidate",
-    "resolution",
-    "anti-entropy",
-    "reconcile",
-    "converged",
-    "persist",
-    "acknowledge",
+    "replica", "device", "space", "hub", "peer", "channel", "session", "model", "record", "field", "document",
+    "register", "counter", "set", "list", "map", "text", "update", "delta", "author", "entry", "operation",
+    "epoch", "partition", "seal", "horizon", "run", "guest", "version", "fingerprint", "dot", "tombstone",
+    "conflict", "candidate", "resolution", "anti-entropy", "reconcile", "converged", "persist", "acknowledge",
     "publish",
 ]
+# fmt: on
 
 
 def words() -> list[str]:

@@ -148,6 +148,7 @@ def test_each_impure_module_breaks_purity(checkout: Path, importer: str) -> None
 
 
 def test_impurity_one_import_away_breaks_purity(checkout: Path) -> None:
+    plant(checkout, "crdt_sync.core.planted", "import crdt_sync.errors")
     plant(checkout, "crdt_sync.errors", "from os import path")
     status, report = lint(checkout, contract="pure")
     assert status == 1

@@ -175,6 +175,14 @@ class TestHostileInput:
             site(LOW).doc.apply_update(update)
         assert not isinstance(caught.value, Exception)
 
+    def test_an_accepted_update_may_make_the_document_unreadable_for_ever(self) -> None:
+        one = site(LOW)
+        one.map["k"] = b"v"
+        one.doc.apply_update(bytes.fromhex("01010801000000"))  # client 8, clock 1: a collected block of no length
+        with pytest.raises(BaseException, match="divide by zero") as caught:
+            one.doc.get_update()
+        assert not isinstance(caught.value, Exception)
+
     def test_some_corrupted_updates_decode_to_other_valid_changes(self) -> None:
         source = site(5)
         source.map["x"] = b"one"
