@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -19,13 +19,14 @@ from crdt_sync.errors import (
     UnknownFieldError,
     UnknownModelError,
 )
-from crdt_sync.storage.base import STORE_LIMITS, Column, ColumnKind, Filter, View
+from crdt_sync.storage.base import STORE_LIMITS, Column, ColumnKind, Filter, View, ViewValue
 from crdt_sync.storage.ordering import (
     INTEGER_MAX,
     INTEGER_MIN,
     NAN_TEXT,
     Cell,
     decimal_cell_key,
+    is_wide_text,
     number_key,
     value_key,
     wide_text,
@@ -35,6 +36,7 @@ ID = "id"
 _ID_COLUMN = Column(name=ID)
 _NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{STORE_LIMITS.name_chars_max - 1}}}\Z")
 _RESERVED_PREFIXES = ("sqlite_", "_crdt_")
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,15 +142,13 @@ def json_text(value: object, *, field: str = "") -> str:
     """
     try:
         try:
-            return _dumps(value)
+            text = _JSON.encode(value)
         except ValueError:  # NaN, an infinity, or an integer of more digits than `str` writes
-            return _dumps(_within_json(value))
+            text = _JSON.encode(_within_json(value))
+        text.encode()  # refuses lone surrogates, which SQLite cannot keep
+        return text
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValueError(f"{field or 'a value'} cannot be kept as JSON: {error}", field=field) from error
-
-
-def _dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def _within_json(value: object) -> object:
@@ -239,7 +239,10 @@ def value_cell(value: object, *, field: str) -> Cell:
         case float():
             return NAN_TEXT if math.isnan(value) else float(value)
         case str():
-            return str.__str__(value)
+            try:
+                return value.encode().decode()
+            except UnicodeEncodeError as error:
+                raise InvalidValueError(f"{field} cannot keep lone surrogates: {error}", field=field) from error
         case bytes():
             return bytes(value)
         case _:
@@ -262,6 +265,17 @@ def decimal_cell(value: object, *, field: str) -> Cell:
         return str(Decimal(repr(value) if isinstance(value, float) else str(value)))
     except InvalidOperation:
         raise InvalidValueError(f"{field} keeps numbers, not {value!r:.80}", field=field) from None
+
+
+def values(definition: ViewDefinition, cells: Iterable[Cell]) -> Iterator[ViewValue]:
+    """The values that become these cells when they are put."""
+    for column, cell in zip(definition.view.columns, cells, strict=True):
+        if column.kind is ColumnKind.JSON and isinstance(cell, str):
+            yield json.loads(cell)
+        elif column.name in definition.wide and isinstance(cell, str) and is_wide_text(cell):
+            yield int(Decimal(cell))
+        else:
+            yield cell
 
 
 def filter_values(item: Filter) -> Sequence[object]:

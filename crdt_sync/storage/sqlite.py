@@ -18,7 +18,7 @@ from crdt_sync.errors import (
     StoreReadOnlyError,
     TransactionError,
 )
-from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Query, Table, View, ViewValue
+from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Query, Store, Table, View, ViewValue
 from crdt_sync.storage.migrations import MIGRATIONS, Migration
 from crdt_sync.storage.sqlite_copy import back_up, damages
 from crdt_sync.storage.sqlite_file import BUSY_TIMEOUT_MS, OpenOptions, open_connection, translated
@@ -65,7 +65,7 @@ def open_sqlite(
     return SqliteStore(open_connection(place, options=options), path=place, read_only=read_only, durability=durability)
 
 
-class SqliteStore:
+class SqliteStore(Store):
     """A `Store` in a SQLite file; `open_sqlite` makes it.
 
     Invariants, besides those of `Store`:
@@ -89,17 +89,14 @@ class SqliteStore:
 
     @property
     def path(self) -> Path:
-        """The file."""
         return self._path
 
     @property
     def read_only(self) -> bool:
-        """Whether every write raises `StoreReadOnlyError`."""
         return self._read_only
 
     @property
     def schema_version(self) -> int:
-        """Version of the layout of the tables."""
         return self._schema_version
 
     def __repr__(self) -> str:
@@ -118,7 +115,6 @@ class SqliteStore:
     # ------------------------------------------------------------------------------------------------ transactions
 
     def transaction(self) -> _Transaction:
-        """See `Store.transaction`."""
         return self._transaction
 
     def _begin(self) -> None:
@@ -138,7 +134,7 @@ class SqliteStore:
 
     def _commit(self) -> None:
         if self._closed:
-            return
+            raise StoreClosedError(f"{self._path} was closed within a transaction, which was rolled back")
         if self._failed:
             self._roll_back()
             raise TransactionError(
@@ -164,13 +160,6 @@ class SqliteStore:
         except apsw.Error as error:
             raise translated(error, path=self._path) from error
 
-    def _write_failed(self, error: BaseException) -> NoReturn:
-        """Condemn the transaction and raise what ended the write, translated."""
-        self._failed = True
-        if isinstance(error, apsw.Error):
-            raise translated(error, path=self._path) from error
-        raise error
-
     def _refuse_write(self) -> NoReturn:
         if self._closed:
             raise StoreClosedError(f"{self._path} was closed")
@@ -184,13 +173,16 @@ class SqliteStore:
             self._refuse_write()
         try:
             work()
-        except BaseException as error:  # noqa: BLE001  # raised again, whatever it is
-            self._write_failed(error)
+        except apsw.Error as error:
+            self._failed = True
+            raise translated(error, path=self._path) from error
+        except BaseException:
+            self._failed = True
+            raise
 
     # ------------------------------------------------------------------------------------------------------ tables
 
     def get(self, table: Table, key: bytes) -> bytes | None:
-        """See `Store.get`."""
         try:
             row = self._connection.execute(STATEMENTS[table].get, (key,)).get
         except apsw.Error as error:
@@ -204,30 +196,29 @@ class SqliteStore:
         return value
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
-        """See `Store.put`."""
         if not self._writing:
             self._refuse_write()
         try:
             self._connection.execute(STATEMENTS[table].put, (key, value, checksum(key, value)))
-        except BaseException as error:  # noqa: BLE001  # raised again, whatever it is
-            self._write_failed(error)
+        except apsw.Error as error:
+            self._failed = True
+            raise translated(error, path=self._path) from error
+        except BaseException:
+            self._failed = True
+            raise
 
     def put_many(self, table: Table, items: Iterable[tuple[bytes, bytes]]) -> None:
-        """See `Store.put_many`."""
         rows = ((key, value, checksum(key, value)) for key, value in items)
         self._write(lambda: self._connection.executemany(STATEMENTS[table].put, rows))
 
     def delete(self, table: Table, key: bytes) -> None:
-        """See `Store.delete`."""
         self._write(lambda: self._connection.execute(STATEMENTS[table].delete, (key,)))
 
     def delete_many(self, table: Table, keys: Iterable[bytes]) -> None:
-        """See `Store.delete_many`."""
         rows = ((key,) for key in keys)
         self._write(lambda: self._connection.executemany(STATEMENTS[table].delete, rows))
 
     def delete_range(self, table: Table, *, start: bytes = b"", end: bytes | None = None) -> None:
-        """See `Store.delete_range`."""
         sql = STATEMENTS[table].delete_from if end is None else STATEMENTS[table].delete_range
         self._write(lambda: self._connection.execute(sql, _bounds(start, end)))
 
@@ -240,7 +231,6 @@ class SqliteStore:
         reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[tuple[bytes, bytes]]:
-        """See `Store.scan`."""
         left = -1 if limit is None else max(limit, 0)
         while left:
             rows_max = STORE_LIMITS.page_rows_max if left < 0 else min(left, STORE_LIMITS.page_rows_max)
@@ -264,22 +254,24 @@ class SqliteStore:
         """Read rows up to a number or size; and whether the range ends with them."""
         sql = STATEMENTS[table].scan[end is not None, reverse]
         page, page_bytes = [], 0
+        cursor = None
         try:
             cursor = self._connection.execute(sql, (*_bounds(start, end), rows_max))
             for row in cursor:
                 page.append(row)
                 page_bytes += len(row[1])
                 if page_bytes >= STORE_LIMITS.page_bytes_max:
-                    cursor.close()
                     return page, False
         except apsw.Error as error:
             raise translated(error, path=self._path) from error
         except TypeError as error:  # damage made a value of another type out of the bytes
             raise self._damaged(table, page[-1][0]) from error
+        finally:
+            if cursor is not None:
+                cursor.close()
         return page, len(page) < rows_max
 
     def count(self, table: Table, *, start: bytes = b"", end: bytes | None = None) -> int:
-        """See `Store.count`."""
         try:
             total: int = self._connection.execute(STATEMENTS[table].count[end is not None], _bounds(start, end)).get
         except apsw.Error as error:
@@ -295,39 +287,32 @@ class SqliteStore:
     # ------------------------------------------------------------------------------------------------------- views
 
     def define_view(self, view: View) -> bool:
-        """See `Store.define_view`."""
         emptied: list[bool] = []
         self._write(lambda: emptied.append(self._views.define(view)))
         return emptied[0]
 
     def drop_view(self, name: str) -> None:
-        """See `Store.drop_view`."""
         self._write(lambda: self._views.drop(name))
 
     def views(self) -> tuple[View, ...]:
-        """See `Store.views`."""
         try:
             return tuple(definition.view for definition in self._views.all().values())
         except apsw.Error as error:
             raise translated(error, path=self._path) from error
 
     def put_rows(self, view: str, rows: Iterable[tuple[ViewValue, ...]]) -> None:
-        """See `Store.put_rows`."""
         self._write(lambda: self._views.put_rows(view, rows))
 
     def delete_rows(self, view: str, ids: Iterable[str]) -> None:
-        """See `Store.delete_rows`."""
         self._write(lambda: self._views.delete_rows(view, ids))
 
     def query(self, query: Query) -> list[str]:
-        """See `Store.query`."""
         try:
             return self._views.query(query)
         except apsw.Error as error:
             raise translated(error, path=self._path) from error
 
     def query_count(self, query: Query) -> int:
-        """See `Store.query_count`."""
         try:
             return self._views.query_count(query)
         except apsw.Error as error:
@@ -336,10 +321,7 @@ class SqliteStore:
     # ------------------------------------------------------------------------------------------------ whole store
 
     def flush(self) -> None:
-        """See `Store.flush`.
-
-        A commit that is synced takes all commits before it along. It has to write something: the schema version, as is.
-        """
+        # A commit that is synced takes all commits before it along. It has to write something: the version, as it is.
         self._refuse_within_transaction("flush")
         if self._flushed:
             return
@@ -354,12 +336,10 @@ class SqliteStore:
         self._flushed = True
 
     def backup(self, path: Path) -> None:
-        """See `Store.backup`."""
         self._refuse_within_transaction("backup")
         back_up(self._connection, source=self._path, target=path)
 
     def check(self, *, progress: Progress | None = None) -> Iterator[Damage]:
-        """See `Store.check`."""
         self._refuse_within_transaction("check")
         tables = {name: table_name(name) for name in (*map(str, Table), "view")}
         return damages(self._connection, path=self._path, tables=tables, progress=progress)
@@ -371,7 +351,6 @@ class SqliteStore:
             raise TransactionError(f"{what} within a transaction", hint="End the transaction first.")
 
     def close(self) -> None:
-        """See `Store.close`."""
         if self._closed:
             return
         self._closed, self._writing = True, False

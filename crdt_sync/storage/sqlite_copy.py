@@ -41,6 +41,7 @@ def back_up(source_connection: apsw.Connection, *, source: Path, target: Path) -
         sync_directory(target.parent)
     except BaseException as error:
         for suffix in ("", "-journal", "-wal", "-shm"):
+            # What cannot be removed either is removed by the next backup; the first error is the one to tell.
             with suppress(OSError):
                 partial.with_name(partial.name + suffix).unlink(missing_ok=True)
         if isinstance(error, apsw.CantOpenError | OSError):

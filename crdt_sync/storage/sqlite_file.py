@@ -212,6 +212,7 @@ def _create(path: Path, *, options: OpenOptions) -> apsw.Connection:
         _configure_writable(connection, options=options)
     except BaseException:
         connection.close()
+        # Whatever went wrong, it is told of, not that the file was never made.
         with suppress(FileNotFoundError):
             if ours and path.stat().st_size == 0:
                 path.unlink()
