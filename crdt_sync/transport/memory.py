@@ -208,7 +208,7 @@ class MemoryChannel:
         check_message(data, limits=self.line.limits)
         while self.line.ended is None and not self.line.has_room(self._end):
             await self._next_change()
-        self.line.put(self._end, data=bytes(data))
+        self.line.put(self._end, data=data)
 
     async def receive(self) -> bytes:
         """Wait for the next message; see `Channel.receive`."""

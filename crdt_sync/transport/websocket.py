@@ -58,6 +58,7 @@ class WebSocketChannel(Pipe):
             raise self._end_by(error) from None
         except ConcurrencyError:
             raise LocalProtocolError("another task is receiving on this channel already") from None
+        self._check_receive()  # it may have been closed here while this waited
         if isinstance(data, str):
             await self.close(code=CloseCode.UNSUPPORTED_DATA, reason="messages are binary")
             raise self._end()
@@ -67,8 +68,18 @@ class WebSocketChannel(Pipe):
         """End the channel; see `Channel.close`."""
         code, reason = self._begin_close(code=code, reason=reason, is_open=self._connection.state is State.OPEN)
         self._closed_here = True
-        await self._connection.close(code, reason)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._discard())
+            await self._connection.close(code, reason)
         self._end_by(self._connection.protocol.close_exc)
+
+    async def _discard(self) -> None:
+        """Take in what nobody will read: the peer's answer to a close comes behind it."""
+        try:
+            while True:
+                await self._connection.recv()
+        except (ConnectionClosed, ConcurrencyError):
+            return  # the end, or a reader that waits and so takes it in
 
 
 class _Visitors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -19,8 +20,10 @@ class BlockingWebSocketChannel(Pipe):
     def __init__(self, connection: ClientConnection, *, remote: str, limits: ChannelLimits) -> None:
         super().__init__(remote=remote, limits=limits)
         self._connection = connection
-        # Bounds each sending. Receiving is not affected: the pings bring an answer more often than this.
-        connection.socket.settimeout(limits.idle_timeout_s)
+        # Bounds each sending. Receiving is not affected: the pings bring an answer more often than this. A peer that
+        # has closed by now leaves no socket to set; the first call will say so.
+        with contextlib.suppress(OSError):
+            connection.socket.settimeout(limits.idle_timeout_s)
 
     def send(self, data: bytes) -> None:
         """Send one message; see `Channel.send`. A peer that takes nothing for the idle timeout is lost."""
@@ -45,7 +48,7 @@ class BlockingWebSocketChannel(Pipe):
         return data
 
     def close(self, *, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """End the channel; see `Channel.close`."""
+        """End the channel; see `Channel.close`. With much unread it takes up to the close timeout."""
         code, reason = self._begin_close(code=code, reason=reason, is_open=self._connection.state is State.OPEN)
         self._closed_here = True
         self._connection.close(code, reason)

@@ -1,0 +1,1 @@
+"""The public test kit: acceptance suites for stores and channels of your own."""
