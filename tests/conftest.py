@@ -1,0 +1,29 @@
+"""What all tests share: how much Hypothesis tries, and a user's directories that are not the user's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# The default is the same on every run of one commit, so that a failure in CI is one on a desk. HYPOTHESIS_PROFILE=search
+# looks for new ones. No deadlines: the machines are shared, and the time of one example says nothing.
+settings.register_profile("default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+USER_DIRECTORIES = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def user_directories_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Point the user's directories to a temporary one, in subprocesses too: device keys and fences live there."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in USER_DIRECTORIES:
+            directory = home / name.lower()
+            directory.mkdir(mode=0o700)
+            patch.setenv(name, str(directory))
+        yield
