@@ -5,7 +5,8 @@ Both are plain hashes over sorted lists. Sums and XORs of hashes could be update
     fingerprint = first 16 bytes of blake3((length of key, key, version)...)
     vector hash = first 16 bytes of blake3((author, sequence, chain hash)...)
 
-with the length in one byte, the author in 5 and the sequence in 8 (big-endian), versions of 16 and chain hashes of 32.
+each in the key context that the code names; the length in one byte, the author in 5 and the sequence in 8
+(big-endian), versions of 16 and chain hashes of 32.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from crdt_sync.core.version import VERSION_BYTES, Version
 
 FINGERPRINT_BYTES = 16
 CHAIN_HASH_BYTES = 32
+_CHUNK_BYTES = 64 * 1024
 
 
 def fingerprint(pairs: Iterable[tuple[DocumentKey, Version]]) -> bytes:
@@ -31,6 +33,7 @@ def fingerprint(pairs: Iterable[tuple[DocumentKey, Version]]) -> bytes:
     Raises:
         ValueError: the pairs are not in order, or a version has another length.
     """
+    digest = blake3(derive_key_context="crdt_sync 2026 fingerprint")
     out = bytearray()
     previous = b""
     for key, version in pairs:
@@ -40,7 +43,10 @@ def fingerprint(pairs: Iterable[tuple[DocumentKey, Version]]) -> bytes:
         out += key
         out += version
         previous = key
-    return blake3(out, derive_key_context="crdt_sync 2026 fingerprint").digest(FINGERPRINT_BYTES)
+        if len(out) > _CHUNK_BYTES:
+            digest.update(out)
+            out.clear()
+    return digest.update(out).digest(FINGERPRINT_BYTES)
 
 
 def vector_hash(positions: Iterable[tuple[Author, int, ChainHash]]) -> bytes:

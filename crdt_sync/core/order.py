@@ -81,6 +81,15 @@ class TextOrder:
         run = self._runs[author][index]
         return run if clock < run.end else None
 
+    def after(self, author: int, clock: int) -> UnitId | None:
+        """The unit that stands right of another one, deleted or not; None at the end of a text."""
+        run = self.find(author, clock)
+        if run is None:
+            raise ScreeningError("a unit that is not there")
+        if clock + 1 < run.end:
+            return author, clock + 1
+        return None if run.next is None else (run.next.author, run.next.start)
+
     def in_order(self, root: str) -> Iterator[Run]:
         """The runs of a root from its beginning, joined as far as possible."""
         run = self._heads.get(root)
