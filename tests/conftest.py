@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The default is the same on every run of one commit, so that a failure in CI is one on a desk. HYPOTHESIS_PROFILE=search
-# looks for new ones. No deadlines: the machines are shared, and the time of one example says nothing.
+# The default is the same on every run of one commit, so that a failure in CI is one on a desk. To look for new ones,
+# set HYPOTHESIS_PROFILE=search. No deadlines: the machines are shared, and the time of one example says nothing.
 settings.register_profile("default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", deadline=None, max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
