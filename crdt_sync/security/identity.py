@@ -16,7 +16,7 @@ SIGNATURE_BYTES = 64
 _PRIME = 2**255 - 19
 # The y of the two pairs of points of order 8: the root of d*y**4 + 2*y**2 - 1 = 0, d of RFC 8032 section 5.1. Doubling
 # such a point gives y = 0, a point of order 4. A test derives the numbers again.
-_Y_OF_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
+_Y_OF_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER = frozenset((0, 1, _PRIME - 1, _PRIME, _PRIME + 1, _Y_OF_ORDER_8, _PRIME - _Y_OF_ORDER_8))
 
 
