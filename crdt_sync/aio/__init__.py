@@ -1,0 +1,1 @@
+"""The asyncio shell: what pumps bytes between sessions, channels and replicas."""
