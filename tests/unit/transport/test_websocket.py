@@ -25,7 +25,7 @@ from crdt_sync.transport.base import CHANNEL_LIMITS, Channel, ChannelLimits, Clo
 from crdt_sync.transport.websocket import dial, listen
 from tests.unit.transport.conftest import SilentLine, accepting, websocket_pair
 
-SHORT = ChannelLimits(idle_timeout_s=0.3, close_timeout_s=0.3, open_timeout_s=0.3)
+SHORT = ChannelLimits(idle_timeout_s=0.3, close_timeout_s=0.3)
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +143,7 @@ async def test_what_answers_is_no_websocket(answer: bytes) -> None:
 
 async def test_a_peer_that_accepts_and_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(PeerUnreachableError) as caught:
-        await dial(f"ws://127.0.0.1:{server.getsockname()[1]}", limits=SHORT)
+        await dial(f"ws://127.0.0.1:{server.getsockname()[1]}", limits=ChannelLimits(open_timeout_s=0.2))
     assert "in time" in str(caught.value)
 
 

@@ -22,7 +22,7 @@ from crdt_sync.transport.websocket import Handler, listen
 from crdt_sync.transport.websocket_blocking import dial_blocking
 from tests.unit.transport.conftest import SilentLine
 
-SHORT = ChannelLimits(idle_timeout_s=0.5, close_timeout_s=0.3, open_timeout_s=1)
+SHORT = ChannelLimits(idle_timeout_s=1.0, close_timeout_s=0.3)
 
 
 @contextmanager
