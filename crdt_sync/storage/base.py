@@ -74,7 +74,7 @@ class ColumnKind(Enum):
     """How the values of a column are kept, compared and ordered."""
 
     VALUE = "value"
-    """None, bool, int (of any size), float, str or bytes; ordered None, numbers, text, bytes. NaN equals nothing."""
+    """None, bool, int (of any size), float, str or bytes; ordered None, numbers, text, bytes. NaN is kept as text."""
     DECIMAL = "decimal"
     """None or a number (Decimal, int, float, or str of a number), kept as decimal text, compared as a number."""
     JSON = "json"
