@@ -1,0 +1,155 @@
+"""What a session tells its host. Events come in the order in which they must be handled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.protocol.codes import ErrorCode
+from crdt_sync.protocol.opening import Hello
+from crdt_sync.protocol.source import EntryStatus
+from crdt_sync.protocol.vectors import Position, Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerReady:
+    """The peer's hello has come and its version and limits fit."""
+
+    hello: Hello
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordsReceived:
+    """Space records that this replica lacked when the session began. Store them before any run that follows."""
+
+    records: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsReceived:
+    """A batch of encoded runs. Verify, apply, commit durably, then call `Session.persisted(batch, outcome)`."""
+
+    batch: int
+    runs: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentsReceived:
+    """Content that a repair asked for. Screen, merge, commit durably, then call `Session.persisted(batch, outcome)`."""
+
+    batch: int
+    partition: str
+    documents: tuple[tuple[DocumentKey, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """What the peer has told to hold durably since the last such event, and what it did not apply.
+
+    Args:
+        vector: positions by partition and author. Where this replica does not know the entry itself, the hash is the
+            first 16 bytes of the chain hash.
+    """
+
+    vector: Vector
+    statuses: tuple[EntryStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnFork:
+    """Somebody else wrote under an author of ours: a restored backup or a clone. Lease a new author before writing.
+
+    Args:
+        position: what the peer holds, with the first 16 bytes of its chain hash.
+    """
+
+    partition: str
+    author: Author
+    position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnAhead:
+    """The peer holds more of an author of ours than this replica: a restored backup. Lease a new author before writing.
+
+    The missing entries come in the stream like any other's.
+    """
+
+    partition: str
+    author: Author
+    position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignFork:
+    """Peer and replica hold different branches of another device's author; this session leaves that author alone."""
+
+    partition: str
+    author: Author
+    position: Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvenEqual:
+    """Both sides hold equal content of a partition, at equal vectors.
+
+    Args:
+        vector_hash: `vector_hash` of the partition, 16 bytes.
+        token: the latest own `request_proof` that this proof is at or after, if there was one.
+    """
+
+    partition: str
+    vector_hash: bytes
+    token: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllProven:
+    """Every partition is proven equal since the session began, or since `request_proof` gave ``token``."""
+
+    token: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentDiffers:
+    """Fingerprints differ at equal vectors in these documents. Derive them anew, then call `Session.repaired`."""
+
+    partition: str
+    keys: tuple[DocumentKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drained:
+    """Nothing is left to send, and the peer has acknowledged all that was sent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The session is over; nothing follows.
+
+    Args:
+        by_peer: the peer ended it; else this side did, because of what the peer sent or because of `Session.close`.
+        retry_after_s: when the ending side thinks that trying again makes sense, in seconds.
+    """
+
+    code: ErrorCode
+    text: str
+    retry_after_s: float | None
+    by_peer: bool
+
+
+Event = (
+    PeerReady
+    | RecordsReceived
+    | RunsReceived
+    | DocumentsReceived
+    | Acknowledged
+    | OwnFork
+    | OwnAhead
+    | ForeignFork
+    | ProvenEqual
+    | AllProven
+    | ContentDiffers
+    | Drained
+    | Ended
+)

@@ -1,0 +1,399 @@
+"""One replica's side of the exchange with one peer, without I/O: bytes in, events and bytes out."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from crdt_sync.core.ids import Author
+from crdt_sync.core.peer import PeerIdentity
+from crdt_sync.errors import LocalProtocolError
+from crdt_sync.protocol.codes import ErrorCode, MessageType, PeerError
+from crdt_sync.protocol.comparing import Documents, Fingerprint, Listing, Proof, Want
+from crdt_sync.protocol.events import (
+    Acknowledged,
+    AllProven,
+    DocumentsReceived,
+    Drained,
+    Ended,
+    Event,
+    PeerReady,
+    RecordsReceived,
+    RunsReceived,
+)
+from crdt_sync.protocol.flow import Inflow, Outflow, run_head
+from crdt_sync.protocol.holdings import RecordExchange
+from crdt_sync.protocol.limits import FRAME_BYTES_FLOOR, WireLimits
+from crdt_sync.protocol.messages import Ack, Bye, Credit, Error, Fork, Message, Runs, decode_message
+from crdt_sync.protocol.opening import Held, HeldDigest, Hello, Records, VectorDigest, VectorMessage
+from crdt_sync.protocol.reconciling import Reconciling
+from crdt_sync.protocol.source import ApplyOutcome, Source
+from crdt_sync.protocol.standing import Standing
+from crdt_sync.protocol.states import TRANSITIONS, Phase, Signal, Verdict, verdict
+from crdt_sync.protocol.vectors import Position
+from crdt_sync.protocol.wire import FrameDecoder, encode_frames, join_message, split_packet
+
+WIRE_VERSIONS = (0,)
+_BULK = frozenset({MessageType.RUNS, MessageType.LISTING, MessageType.WANT, MessageType.DOCUMENTS})
+_PACKET_MESSAGES_MAX = 256
+"""Messages that this side puts into one packet; a peer may send `WireLimits.messages_max`."""
+
+
+class Session:
+    """The state machine of one channel.
+
+    The host feeds `receive`, drains `events`, sends what `data_to_send` returns until it returns nothing, and does both
+    again after every call. It tells what happens on its side: `persisted`, `wake`, `repaired`, `tick`.
+
+    Invariants:
+        1. Whatever a peer sends ends in events, at worst in `Ended`; `receive` raises only what the source raises.
+        2. Every call changes state; `_next` alone decides what is sent.
+        3. Nothing is acknowledged, and nothing stands in a vector or fingerprint, that the source does not hold.
+        4. A run goes out once, in the order of the log, and never to the peer it came from.
+        5. Records go before the runs that need them, fingerprints behind the runs that they cover.
+
+    Args:
+        initiator: this side opened the channel; only shown.
+        peer: who the handshake proved to be at the other end.
+        source: the replica; read inside of every call.
+        limits: what the session may cost.
+        now_ms: clock of this replica in ms since 1970, told to the peer; later times come with `tick`.
+        versions: versions of the wire that this side speaks.
+    """
+
+    def __init__(
+        self,
+        *,
+        initiator: bool,
+        peer: PeerIdentity,
+        source: Source,
+        limits: WireLimits | None = None,
+        now_ms: int,
+        versions: tuple[int, ...] = WIRE_VERSIONS,
+    ) -> None:
+        self.peer = peer
+        self.initiator = initiator
+        self.state = Phase.HELLO
+        self.hello: Hello | None = None
+        """The peer's."""
+        self._source = source
+        self._limits = limits = limits or WireLimits()
+        self._versions = versions
+        self._now_ms = self._began_ms = now_ms
+        self._decoder = FrameDecoder(limits)
+        self._frame_bytes_max = FRAME_BYTES_FLOOR
+        self._window_log2 = limits.credit_bytes.bit_length() - 1
+        self._records = RecordExchange(source, limits)
+        self._standing = Standing(source, limits)
+        self._outflow = Outflow()
+        self._inflow = Inflow(source, limits, window_bytes=1 << self._window_log2)
+        self._events: list[Event] = []
+        self._reconciling = Reconciling(source, limits, self._outflow, self._standing, self._events)
+        self._queue: list[Message] = []
+        self._hello_due = True
+        self._farewell: Message | None = None
+        self._drained_told = False
+        self._proven_told = -1
+
+    def __repr__(self) -> str:
+        side = "to" if self.initiator else "from"
+        out, into = self._outflow, self._inflow
+        return (
+            f"<session {side} {self.peer.device_id} {self.state.value},"
+            f" sent {out.sent} acked {out.acked}, received {into.received} persisted {into.persisted}>"
+        )
+
+    @property
+    def drained(self) -> bool:
+        """Nothing is left to send, and the peer has acknowledged all that was sent."""
+        return self._standing.complete and self._outflow.at_end and self._outflow.settled
+
+    def receive(self, data: bytes) -> None:
+        """Take one frame from the channel. Never raises for what a peer sends."""
+        if self.state is Phase.ENDED:
+            return
+        try:
+            packet = self._decoder.feed(data)
+            if packet is None:
+                return
+            for kind, payload in split_packet(packet, self._limits):
+                message = decode_message(kind, payload, self._limits)
+                if message is not None:
+                    self._take(message, len(payload))
+        except PeerError as fault:
+            self._fail(fault)
+        self._progress()
+
+    def events(self) -> list[Event]:
+        """What happened since the last call, in order."""
+        drained = self._events.copy()
+        self._events.clear()
+        return drained
+
+    def data_to_send(self) -> list[bytes]:
+        """The next frames for the channel: one packet, about a batch at most. Call it until it returns nothing."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while size < self._limits.batch_bytes_max and len(parts) < _PACKET_MESSAGES_MAX:
+                message = self._next()
+                if message is None:
+                    break
+                payload = message.payload()
+                if message.TYPE in _BULK:
+                    self._outflow.spend(len(payload))
+                parts.append(join_message(message.TYPE, payload))
+                size += len(parts[-1])
+        except PeerError as fault:
+            self._fail(fault)
+            return self.data_to_send()
+        self._progress()
+        return encode_frames(b"".join(parts), frame_bytes_max=self._frame_bytes_max) if parts else []
+
+    def tick(self, now_ms: int) -> None:
+        """Time goes on. Call it about as often as `tick_due_ms` says, or once a second."""
+        self._now_ms = now_ms
+        opening = self.state in (Phase.HELLO, Phase.RECORDS, Phase.VECTORS)
+        if opening and now_ms - self._began_ms > self._limits.hello_timeout_ms:
+            self._fail(PeerError(ErrorCode.TIMEOUT, "records and vectors were not exchanged in time"))
+        self._reconciling.tick()
+        self._progress()
+
+    @property
+    def tick_due_ms(self) -> int | None:
+        """When `tick` would change something, if only time is in the way."""
+        if self.state in (Phase.HELLO, Phase.RECORDS, Phase.VECTORS):
+            return self._began_ms + self._limits.hello_timeout_ms + 1
+        return self._reconciling.due_ms() if self.state is not Phase.ENDED else None
+
+    def wake(self) -> None:
+        """The source has new commits or records that did not come from this session."""
+        self._records.wake()
+        self._outflow.at_end = False
+        self._reconciling.look()
+
+    def persisted(self, batch: int, outcome: ApplyOutcome | None = None) -> None:
+        """A batch of `RunsReceived` or `DocumentsReceived` is durable; only then is it acknowledged.
+
+        Raises:
+            LocalProtocolError: batches out of order.
+        """
+        if self.state is Phase.ENDED:
+            return
+        self._inflow.persist(batch, outcome.statuses if outcome is not None else ())
+        self._reconciling.persisted(batch)
+        self._progress()
+
+    def restate(self) -> None:
+        """Our own vector was changed otherwise than by growing: tell it again; the peer plans anew."""
+        self._standing.restate()
+        self._reconciling.reopen()
+
+    def repaired(self, partition: str) -> None:
+        """The documents of `ContentDiffers` are derived anew and durable; what still differs is fetched.
+
+        Raises:
+            LocalProtocolError: this partition is not waiting for it.
+        """
+        if self.state is not Phase.ENDED:
+            self._reconciling.derived(partition)
+            self._progress()
+
+    def request_proof(self) -> int:
+        """Want proof that both sides are equal at or after now; `AllProven` with this token, or a later one, is it."""
+        token = self._reconciling.request()
+        self._queue = [message for message in self._queue if not isinstance(message, Proof)]
+        self._queue.append(Proof(token=token))
+        return token
+
+    def close(self, code: ErrorCode = ErrorCode.BYE, text: str = "", *, retry_after_s: float | None = None) -> None:
+        """End the session; `data_to_send` gives one last packet."""
+        self._end(code, text, retry_after_s=retry_after_s, by_peer=False)
+
+    def _next(self) -> Message | None:
+        """The next message to send: the one place where that is decided."""
+        if self.state is Phase.ENDED:
+            farewell, self._farewell = self._farewell, None
+            return farewell
+        if self._hello_due:
+            self._hello_due = False
+            return self._own_hello()
+        opening = self._records.statement() or self._standing.statement() or self._records.next_message()
+        if opening is not None or self.state in (Phase.HELLO, Phase.RECORDS, Phase.VECTORS):
+            return opening
+        if not self._queue:
+            self._queue += [*self._inflow.acks(), *self._standing.forks_to_tell()]
+        if self._queue:
+            return self._queue.pop(0)
+        return self._inflow.credit() or self._next_runs() or self._reconciling.next_message(now_ms=self._now_ms)
+
+    def _next_runs(self) -> Runs | None:
+        out = self._outflow
+        while not out.at_end and out.may_send:
+            page = self._source.runs_after(out.cursor, self._standing.known, bytes_max=self._limits.batch_bytes_max)
+            if page.more and page.cursor <= out.cursor:
+                raise LocalProtocolError("the source's cursor does not move on")
+            out.cursor = page.cursor
+            if not page.more:
+                out.at_end = True
+                self._standing.prune()
+                self._reconciling.look()
+            if page.runs:
+                out.sent_batch(tuple([(partition, author, last) for _, partition, author, last in page.runs]))
+                self._drained_told = False
+                return Runs(runs=tuple([run for run, *_ in page.runs]))
+        return None
+
+    def _own_hello(self) -> Hello:
+        return Hello(
+            replica_id=self._source.replica_id,
+            epoch=self._source.epoch,
+            time_ms=max(0, self._now_ms),
+            version_low=min(self._versions),
+            version_high=max(self._versions),
+            frame_bytes_log2=self._limits.frame_bytes_max.bit_length() - 1,
+            credit_bytes_log2=self._window_log2,
+        )
+
+    def _take(self, message: Message, size_bytes: int) -> None:
+        """Change state by one message of the peer; raises `PeerError`."""
+        allowed = verdict(self.state, message.TYPE)
+        if allowed is Verdict.REFUSE:
+            raise PeerError(ErrorCode.UNEXPECTED_MESSAGE, f"{message.TYPE.name} in phase {self.state.value}")
+        if allowed is Verdict.DROP:
+            return
+        if message.TYPE in _BULK:
+            self._inflow.receive_bulk(size_bytes)
+        match message:
+            case Hello() | Held() | HeldDigest() | Records() | VectorMessage() | VectorDigest():
+                self._take_opening(message)
+            case Runs() | Documents():
+                self._take_batch(message, size_bytes)
+            case Ack() | Credit():
+                self._take_return(message)
+            case Fork():
+                self._events += self._standing.receive_fork(message)
+            case Fingerprint() | Proof() | Want() | Listing():
+                self._reconciling.receive(message)
+                self._inflow.release(size_bytes if message.TYPE in _BULK else 0)
+            case Error() | Bye():
+                self._take_end(message)
+            case _:
+                assert_never(message)
+        if len(self._events) > self._limits.events_max:
+            raise PeerError(ErrorCode.OVERLOADED, "more events than the host drains")
+
+    def _take_opening(self, message: Hello | Held | HeldDigest | Records | VectorMessage | VectorDigest) -> None:
+        match message:
+            case Hello():
+                self._greet(message)
+            case Held():
+                self._records.receive_held(message)
+            case HeldDigest():
+                self._records.receive_digest(message.digest)
+            case Records():
+                self._records.receive_records(message.records)
+                self._events.append(RecordsReceived(records=message.records))
+            case VectorDigest():
+                self._standing.receive_digest(message.digest)
+                self._tell_peer_vector()
+            case VectorMessage():
+                self._events += self._standing.receive_vector(message.vector)
+                self._outflow.restart()
+                self._reconciling.reopen()
+                self._tell_peer_vector()
+            case _:
+                assert_never(message)
+        if self.state is Phase.RECORDS and self._records.settled:
+            self._signal(Signal.RECORDS_SETTLED)
+        if self.state is Phase.VECTORS and self._standing.complete:
+            self._signal(Signal.VECTORS_KNOWN)
+
+    def _take_end(self, message: Error | Bye) -> None:
+        if isinstance(message, Bye):
+            self._end(ErrorCode.BYE, "", retry_after_s=None, by_peer=True)
+            return
+        retry_after_s = message.retry_after_ms / 1000 if message.retry_after_ms else None
+        self._end(message.code, message.text, retry_after_s=retry_after_s, by_peer=True)
+
+    def _greet(self, hello: Hello) -> None:
+        self._frame_bytes_max = hello.agree(self._limits, self._versions)
+        self.hello = hello
+        self._outflow.open(1 << hello.credit_bytes_log2)
+        self._events.append(PeerReady(hello=hello))
+        self._signal(Signal.GREETED)
+
+    def _take_batch(self, message: Runs | Documents, size_bytes: int) -> None:
+        if isinstance(message, Runs):
+            heads = tuple([run_head(run) for run in message.runs])
+            batch = self._inflow.receive_batch(size_bytes, heads)
+            self._standing.advance(heads)
+            self._events.append(RunsReceived(batch=batch, runs=message.runs))
+            return
+        batch = self._inflow.receive_batch(size_bytes, ())
+        self._reconciling.receive_documents(message, batch)
+        self._events.append(DocumentsReceived(batch=batch, partition=message.partition, documents=message.documents))
+
+    def _take_return(self, message: Ack | Credit) -> None:
+        if isinstance(message, Credit):
+            self._outflow.receive_credit(message.amount)
+            return
+        heads = self._outflow.receive_ack(message.batch)
+        vector: dict[str, dict[Author, Position]] = {}
+        for partition, author, sequence in heads:
+            if author in message.corrections.get(partition, ()):
+                continue
+            digest = self._source.hash_at(partition, author, sequence)
+            if digest is not None:
+                vector.setdefault(partition, {})[author] = Position(sequence, digest)
+        for partition, authors in message.corrections.items():
+            vector.setdefault(partition, {}).update(authors)
+        self._events += self._standing.receive_positions(message.corrections)
+        self._events.append(Acknowledged(vector=vector, statuses=message.statuses))
+        self._reconciling.look()
+
+    def _tell_peer_vector(self) -> None:
+        if self._standing.complete:
+            known = self._standing.known
+            vector = {partition: dict(authors) for partition, authors in known.items()}
+            self._events.append(Acknowledged(vector=vector))
+
+    def _progress(self) -> None:
+        """Move on by what the last call changed."""
+        if self.state in (Phase.HELLO, Phase.RECORDS, Phase.VECTORS, Phase.ENDED):
+            return
+        try:
+            if self._outflow.at_end:
+                self._reconciling.prove(now_ms=self._now_ms)
+        except PeerError as fault:
+            self._fail(fault)
+            return
+        if self.drained and not self._drained_told:
+            self._drained_told = True
+            self._events.append(Drained())
+        if self.state is Phase.STREAMING and self.drained and self._reconciling.covered():
+            self._signal(Signal.CAUGHT_UP)
+        proofs = self._reconciling.proofs
+        if self.state is Phase.STREAMING or self._proven_told >= proofs.token or not self._reconciling.all_proven():
+            return
+        self._proven_told = proofs.token
+        if self.state is Phase.FINGERPRINTS:
+            self._signal(Signal.PROVEN)
+        self._events.append(AllProven(token=proofs.token or None))
+
+    def _signal(self, signal: Signal) -> None:
+        self.state = TRANSITIONS[self.state, signal]
+
+    def _fail(self, fault: PeerError) -> None:
+        self._end(fault.error_code, fault.message, retry_after_s=None, by_peer=False)
+
+    def _end(self, code: ErrorCode, text: str, *, retry_after_s: float | None, by_peer: bool) -> None:
+        if self.state is Phase.ENDED:
+            return
+        self._signal(Signal.OVER)
+        text = text[: self._limits.text_chars_max]
+        if not by_peer and code is ErrorCode.BYE:
+            self._farewell = Bye()
+        elif not by_peer:
+            retry_after_ms = min(2**32, int((retry_after_s or 0) * 1000))
+            self._farewell = Error(code=code, text=text, retry_after_ms=retry_after_ms)
+        self._events.append(Ended(code=code, text=text, retry_after_s=retry_after_s, by_peer=by_peer))

@@ -1,0 +1,132 @@
+"""What a session reads of its replica: a narrow, read-only view that the replica implements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from crdt_sync.core.entry import ChainHash
+from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.protocol.vectors import Position, Vector
+
+__all__ = [
+    "ApplyOutcome",
+    "EntryStatus",
+    "Position",
+    "RunPage",
+    "SentRun",
+    "Source",
+    "StatusKind",
+    "Vector",
+]
+
+SentRun = tuple[bytes, str, Author, int]
+"""An encoded run, its partition, its author and the sequence of its last entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Some runs of the log in the order in which they were applied.
+
+    Args:
+        runs: whole runs; empty only if nothing is left or all that was looked at is known to the peer.
+        cursor: where the next page begins.
+        more: there may be runs after the cursor.
+    """
+
+    runs: tuple[SentRun, ...]
+    cursor: int
+    more: bool
+
+
+class StatusKind(str, Enum):
+    """What became of an entry that was not applied."""
+
+    REFUSED = "refused"
+    """For good: it cuts its author's chain there."""
+    PARKED = "parked"
+    """Kept until something that it needs arrives; cuts nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryStatus:
+    """An entry that was received and not applied.
+
+    Args:
+        code: `EntryError.code` or another short name.
+        reason: for people; at most 200 characters, without record contents.
+        retry: sending it again later can help.
+    """
+
+    partition: str
+    author: Author
+    sequence: int
+    kind: StatusKind
+    code: str
+    reason: str = ""
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyOutcome:
+    """What became of a batch. What is not named here was applied, or known before."""
+
+    statuses: tuple[EntryStatus, ...] = ()
+
+
+class Source(Protocol):
+    """A replica as its sessions see it. Everything it tells is durable.
+
+    Invariants:
+        1. `vector` and `runs_after` agree: every run up to the vector is reachable from cursor 0.
+        2. `runs_after` gives runs in the order in which they were applied, so a cause comes before its effects.
+        3. Cursors only grow; a run keeps its place.
+    """
+
+    @property
+    def space(self) -> bytes:
+        """32 bytes."""
+
+    @property
+    def replica_id(self) -> bytes:
+        """16 bytes."""
+
+    @property
+    def epoch(self) -> bytes:
+        """8 bytes: the generation of this store's past."""
+
+    def vector(self) -> Vector:
+        """What this replica holds durably. The session does not change it and keeps no reference across calls."""
+
+    def hash_at(self, partition: str, author: Author, sequence: int) -> ChainHash | None:
+        """The chain hash after an entry, or None where this replica does not know it."""
+
+    def own_authors(self) -> frozenset[Author]:
+        """Every author that this replica has ever leased."""
+
+    def runs_after(self, cursor: int, known: Vector, *, bytes_max: int) -> RunPage:
+        """Whole runs after ``cursor`` that ``known`` does not cover, up to ``bytes_max`` or one larger run."""
+
+    def space_records(self, after: int) -> tuple[tuple[bytes, ...], int]:
+        """Encoded space records after a cursor, in order of arrival, and the next cursor; no records: the end."""
+
+    def partitions(self) -> tuple[str, ...]:
+        """Partitions that hold anything."""
+
+    def fingerprint(self, partition: str) -> bytes:
+        """16 bytes over (document, version) of a whole partition; defined for an empty one."""
+
+    def listing(
+        self, partition: str, *, after: DocumentKey | None, limit: int
+    ) -> tuple[tuple[DocumentKey, bytes], ...]:
+        """Documents and their 16-byte versions, ascending by key, after ``after``."""
+
+    def state_vector(self, document: DocumentKey) -> bytes:
+        """The engine's encoded state vector of a document; of one that does not exist, that of an empty one."""
+
+    def content(self, document: DocumentKey, state_vector: bytes) -> bytes | None:
+        """The update that somebody at ``state_vector`` lacks; None if the document does not exist here.
+
+        ``state_vector`` comes from a peer. Raise any `EntryError` for one that cannot be read.
+        """
