@@ -43,7 +43,7 @@ def lint(checkout: Path, *, contract: str | None = None) -> tuple[int, str]:
     """Exit status, and the report with its wrapped lines joined."""
     chosen = ["--contract", contract] if contract else []
     done = subprocess.run(
-        [sys.executable, "-c", CHECK, "--no-cache", "--no-logo", *chosen],
+        [sys.executable, "-c", CHECK, "--no-cache", *chosen],
         cwd=checkout,
         env={"PATH": "", "COLUMNS": "300"},
         capture_output=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -29,11 +29,15 @@ LONG_FUNCTIONS_ALLOWED: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
-    """A source file: its path from the top of the project, and its syntax tree."""
+    """A source file: its path from the top of the project, its syntax tree, and what its folder documents.
+
+    A method of one name that several classes of a folder implement is documented once, so the names are the folder's.
+    """
 
     path: str
     source: str
     tree: ast.Module
+    documented: frozenset[str] = frozenset()
 
 
 Rule = Callable[[Module], Iterator[str]]
@@ -41,16 +45,31 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def parse(path: str, source: str) -> Module:
-    return Module(path=path, source=source, tree=ast.parse(source, filename=path))
+    module = Module(path=path, source=source, tree=ast.parse(source, filename=path))
+    return replace(module, documented=documented_names(module))
 
 
 def modules() -> list[Module]:
     paths = [path for top in ("crdt_sync", "benchmarks") for path in sorted((ROOT / top).rglob("*.py"))]
-    return [parse(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in paths]
+    parsed = [parse(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in paths]
+    by_folder: dict[str, frozenset[str]] = {}
+    for module in parsed:
+        folder = module.path.rpartition("/")[0]
+        by_folder[folder] = by_folder.get(folder, frozenset()) | module.documented
+    return [replace(module, documented=by_folder[module.path.rpartition("/")[0]]) for module in parsed]
+
+
+def documented_names(module: Module) -> frozenset[str]:
+    return frozenset(function.name for function in functions(module) if ast.get_docstring(function))
 
 
 def functions(module: Module) -> Iterator[Function]:
     return (node for node in ast.walk(module.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def is_test(function: Function) -> bool:
+    """Tests of the public kit are called by pytest only, and their name says what they pin."""
+    return function.name.startswith("test_")
 
 
 def long_modules(module: Module) -> Iterator[str]:
@@ -132,14 +151,14 @@ def positional_arguments(module: Module) -> Iterator[str]:
     """Public boolean arguments by position: a call ``f(x, True)`` tells nobody what is true."""
     if module.path.startswith("crdt_sync/cli/"):
         return
-    for function in functions(module):
+    for function in (function for function in functions(module) if not is_test(function)):
         for argument in (*function.args.posonlyargs, *function.args.args):
             if isinstance(argument.annotation, ast.Name) and argument.annotation.id == "bool":
                 yield f"{module.path}: {function.name}({argument.arg})"
 
 
 def loose_dataclasses(module: Module) -> Iterator[str]:
-    """``@dataclass`` without ``slots``; also without ``kw_only``, unless it is a pair, whose order is its meaning."""
+    """``@dataclass`` without ``slots``; frozen ones, the values, also without ``kw_only`` unless they are pairs."""
     for node in ast.walk(module.tree):
         if not isinstance(node, ast.ClassDef):
             continue
@@ -150,13 +169,12 @@ def loose_dataclasses(module: Module) -> Iterator[str]:
                 continue
             given = {word.arg for word in call.keywords} if call else set()
             fields = sum(isinstance(statement, ast.AnnAssign) for statement in node.body)
-            if "slots" not in given or (fields > 2 and "kw_only" not in given):
+            if "slots" not in given or ("frozen" in given and fields > 2 and "kw_only" not in given):
                 yield f"{module.path}: {node.name}"
 
 
 def undocumented_methods(module: Module) -> Iterator[str]:
-    """Public methods without a docstring, unless a base or a neighbour in the module documents what they implement."""
-    documented = {function.name for function in functions(module) if ast.get_docstring(function)}
+    """Public methods without a docstring, unless a base or a neighbour documents what they implement."""
     for node in ast.walk(module.tree):
         if not isinstance(node, ast.ClassDef) or node.name.startswith("_"):
             continue
@@ -165,7 +183,7 @@ def undocumented_methods(module: Module) -> Iterator[str]:
         for method in node.body:
             if not isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef) or method.name.startswith("_"):
                 continue
-            if method.name not in documented:
+            if method.name not in module.documented and not is_test(method):
                 yield f"{module.path}: {node.name}.{method.name}"
 
 
@@ -232,7 +250,11 @@ CORE = "crdt_sync/core/planted.py"
         (unfinished, CORE, "x = 1  # TO" + "DO later\n"),
         (positional_arguments, CORE, "def f(x: int, deep: bool) -> None: ...\n"),
         (loose_dataclasses, CORE, "@dataclass\nclass A: ...\n"),
-        (loose_dataclasses, CORE, "@dataclass(slots=True)\nclass A:\n    a: int\n    b: int\n    c: int\n"),
+        (
+            loose_dataclasses,
+            CORE,
+            "@dataclass(frozen=True, slots=True)\nclass A:\n    a: int\n    b: int\n    c: int\n",
+        ),
         (undocumented_methods, CORE, "class A:\n    def f(self) -> None: ...\n"),
         (undocumented_methods, CORE, "class A(Protocol[T]):\n    async def f(self) -> None: ...\n"),
         (missing_futures, CORE, "def f() -> None: ...\n"),
@@ -255,9 +277,16 @@ def test_rule_finds_what_breaks_it(rule: Rule, path: str, source: str) -> None:
         (prints, "crdt_sync/cli/main.py", "print(1)\n"),
         (asserts, "crdt_sync/testing/stores.py", "assert x\n"),
         (positional_arguments, CORE, "def f(x: int, *, deep: bool) -> None: ...\n"),
+        (positional_arguments, CORE, "def test_f(deep: bool) -> None: ...\n"),
         (loose_dataclasses, CORE, "@dataclass(frozen=True, slots=True)\nclass A:\n    a: int\n    b: int\n"),
         (undocumented_methods, CORE, "class A(B):\n    def f(self) -> None: ...\n"),
         (undocumented_methods, CORE, "class A:\n    def _f(self) -> None: ...\n"),
+        (undocumented_methods, CORE, "class A:\n    def test_f(self) -> None: ...\n"),
+        (
+            undocumented_methods,
+            CORE,
+            'class A:\n    def f(self) -> None:\n        """Do."""\n\nclass B:\n    def f(self) -> None: ...\n',
+        ),
         (missing_futures, CORE, '"""Only a docstring."""\n'),
     ],
 )
