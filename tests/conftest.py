@@ -27,3 +27,10 @@ def user_directories_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> Iter
             directory.mkdir(mode=0o700)
             patch.setenv(name, str(directory))
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse names that differ between processes: the workers of a parallel run would not agree on the tests."""
+    unstable = [item.nodeid for item in items if " at 0x" in item.nodeid]
+    if unstable:
+        raise pytest.UsageError(f"an address in a test's name, give it an id instead: {unstable[0]}")
