@@ -136,8 +136,9 @@ class TextOrder:
             ScreeningError: an origin is no unit of this root, or they are not in order. ``journal`` then holds the
                 steps to `undo`.
         """
-        left = None if origin is None else self._ending_at(origin, root, journal)
+        # The right one first: where it is not behind the left one in the same run, the walk below must not meet it.
         right = None if right_origin is None else self._starting_at(right_origin, root, journal)
+        left = None if origin is None else self._ending_at(origin, root, journal)
         first = self._heads.get(root) if left is None else left.next
         if right is not None:
             run = first
