@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from crdt_sync.core.ids import DocumentKey
 from crdt_sync.protocol.codes import ErrorCode, MessageType, PeerError
-from crdt_sync.protocol.fields import COUNT_MAX, document, exactly, number, pairs, sized
+from crdt_sync.protocol.fields import COUNT_MAX, document, exactly, integer, pairs, sized
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.vectors import check_partition
 from crdt_sync.protocol.wire import pack, unpack
@@ -51,8 +51,8 @@ class Fingerprint:
             partition=check_partition(partition),
             vector_hash=both[:SHORT_HASH_BYTES],
             fingerprint=both[SHORT_HASH_BYTES:],
-            round=number(round_, limits.rounds_max),
-            token=number(token, COUNT_MAX),
+            round=integer(round_, limits.rounds_max),
+            token=integer(token, COUNT_MAX),
         )
 
 
@@ -69,7 +69,7 @@ class Proof:
     @classmethod
     def read(cls, payload: bytes, _limits: WireLimits) -> Proof:
         (token,) = exactly(unpack(payload, items_max=1), 1)
-        return cls(token=number(token, COUNT_MAX, least=1))
+        return cls(token=integer(token, COUNT_MAX, least=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class Listing:
         )
         if any(first[0] >= second[0] for first, second in itertools.pairwise(listed)):
             raise PeerError(ErrorCode.MALFORMED, "a listing out of order")
-        round_ = number(round_, limits.rounds_max, least=1)
+        round_ = integer(round_, limits.rounds_max, least=1)
         return cls(partition=check_partition(partition), round=round_, final=final, pairs=listed)
 
 

@@ -21,7 +21,7 @@ def exactly(items: tuple[Any, ...], count: int) -> tuple[Any, ...]:
     return items
 
 
-def number(value: Any, most: int, *, least: int = 0) -> int:
+def integer(value: Any, most: int, *, least: int = 0) -> int:
     """A number in a range."""
     if type(value) is not int or not least <= value <= most:
         raise PeerError(ErrorCode.MALFORMED, "a number out of range")
@@ -30,7 +30,7 @@ def number(value: Any, most: int, *, least: int = 0) -> int:
 
 def author_number(value: Any) -> Author:
     """An author."""
-    return Author(number(value, AUTHOR_MAX, least=1))
+    return Author(integer(value, AUTHOR_MAX, least=1))
 
 
 def sized(value: Any, size: int) -> bytes:

@@ -15,7 +15,7 @@ from crdt_sync.core.ids import Author
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.protocol.codes import NUMBER_OF, ErrorCode, MessageType, PeerError, code_of
 from crdt_sync.protocol.comparing import Documents, Fingerprint, Listing, Proof, Want
-from crdt_sync.protocol.fields import COUNT_MAX, author_number, exactly, number, sized, text_line
+from crdt_sync.protocol.fields import COUNT_MAX, author_number, exactly, integer, sized, text_line
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.opening import Held, HeldDigest, Hello, Records, VectorDigest, VectorMessage
 from crdt_sync.protocol.source import EntryStatus, StatusKind
@@ -70,7 +70,7 @@ class Ack:
         if len(statuses) > limits.statuses_max:
             raise PeerError(ErrorCode.TOO_LARGE, "more statuses than allowed")
         return cls(
-            batch=number(batch, COUNT_MAX),
+            batch=integer(batch, COUNT_MAX),
             corrections=restore_vector(corrections, limits),
             statuses=tuple(_read_status(status, limits) for status in statuses),
         )
@@ -89,7 +89,7 @@ class Credit:
     @classmethod
     def read(cls, payload: bytes, _limits: WireLimits) -> Credit:
         (amount,) = exactly(unpack(payload, items_max=1), 1)
-        return cls(amount=number(amount, COUNT_MAX, least=1))
+        return cls(amount=integer(amount, COUNT_MAX, least=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ class Fork:
     @classmethod
     def read(cls, payload: bytes, _limits: WireLimits) -> Fork:
         partition, author, sequence, digest = exactly(unpack(payload, items_max=4), 4)
-        position = Position(number(sequence, SEQUENCE_MAX, least=1), ChainHash(sized(digest, WIRE_HASH_BYTES)))
+        position = Position(integer(sequence, SEQUENCE_MAX, least=1), ChainHash(sized(digest, WIRE_HASH_BYTES)))
         return cls(partition=check_partition(partition), author=author_number(author), position=position)
 
 
@@ -126,8 +126,8 @@ class Error:
     @classmethod
     def read(cls, payload: bytes, limits: WireLimits) -> Error:
         number, text, retry_after_ms = exactly(unpack(payload, items_max=3), 3)
-        code = code_of(number(number, COUNT_MAX))
-        return cls(code=code, text=text_line(text, limits), retry_after_ms=number(retry_after_ms, 2**32))
+        code = code_of(integer(number, COUNT_MAX))
+        return cls(code=code, text=text_line(text, limits), retry_after_ms=integer(retry_after_ms, 2**32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +222,7 @@ def _read_status(raw: Any, limits: WireLimits) -> EntryStatus:
     return EntryStatus(
         partition=check_partition(partition),
         author=author_number(author),
-        sequence=number(sequence, SEQUENCE_MAX),
+        sequence=integer(sequence, SEQUENCE_MAX),
         kind=StatusKind.PARKED if parked else StatusKind.REFUSED,
         code=text_line(code, limits),
         reason=text_line(reason, limits),

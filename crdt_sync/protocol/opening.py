@@ -40,6 +40,7 @@ class Hello:
     credit_bytes_log2: int
 
     def payload(self) -> bytes:
+        """The message's bytes behind type and length."""
         return self.LAYOUT.pack(
             self.replica_id,
             self.epoch,
@@ -52,6 +53,7 @@ class Hello:
 
     @classmethod
     def read(cls, payload: bytes, _limits: WireLimits) -> Hello:
+        """Read a payload that anybody may have sent; raises `PeerError`."""
         if not cls.LAYOUT.size <= len(payload) <= 1024:  # a later version may append
             raise PeerError(ErrorCode.MALFORMED, "a hello of the wrong size")
         replica, epoch, time, low, high, frame, credit = cls.LAYOUT.unpack_from(payload)

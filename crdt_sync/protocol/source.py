@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from crdt_sync.core.entry import ChainHash
 from crdt_sync.core.ids import Author, DocumentKey
@@ -25,8 +25,7 @@ SentRun = tuple[bytes, str, Author, int]
 """An encoded run, its partition, its author and the sequence of its last entry."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunPage:
+class RunPage(NamedTuple):
     """Some runs of the log in the order in which they were applied.
 
     Args:

@@ -131,7 +131,13 @@ def unpack(payload: bytes, *, items_max: int) -> tuple[Any, ...]:
     """
     try:
         raw = msgpack.unpackb(
-            payload, use_list=False, max_map_len=0, max_ext_len=0, max_array_len=items_max, ext_hook=_no_extension
+            payload,
+            use_list=False,
+            max_map_len=0,
+            max_ext_len=0,
+            max_array_len=items_max,
+            ext_hook=_no_extension,
+            object_hook=_no_map,
         )
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException):
         raise PeerError(ErrorCode.MALFORMED, "a payload that is not what it should be") from None
@@ -189,3 +195,7 @@ def _decompress(content: bytes, plain_bytes_max: int) -> bytes:
 
 def _no_extension(code: int, _data: bytes) -> Any:
     raise ValueError(f"extension type {code}")
+
+
+def _no_map(_items: dict[Any, Any]) -> Any:
+    raise ValueError("a map, if an empty one")
