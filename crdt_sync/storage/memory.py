@@ -17,6 +17,9 @@ from crdt_sync.storage.query_python import Row, answer, matching
 from crdt_sync.storage.rows import ViewDefinition, cell_makers, check_view, unknown_view, values
 from crdt_sync.storage.sqlite import open_sqlite
 
+_FAILED = "a write of this transaction had failed, so all of it is rolled back"
+_FAILED_HINT = "Let the error of a write end the transaction, and do the whole of it again."
+
 
 class _MemoryTable:
     """A dict, and its keys in order."""
@@ -98,15 +101,12 @@ class MemoryStore(Store):
             raise StoreClosedError("the store was closed within a transaction, which was rolled back")
         if self._failed:
             self._roll_back()
-            raise TransactionError(
-                "a write of this transaction had failed, so all of it was rolled back",
-                hint="Let the error of a write end the transaction, and do the whole of it again.",
-            )
+            raise TransactionError(_FAILED, hint=_FAILED_HINT)
         self._writing = False
         self._undo.clear()
 
     def _roll_back(self) -> None:
-        self._writing = False
+        self._writing = self._failed = False
         for step in reversed(self._undo):
             step()
         self._undo.clear()
@@ -117,6 +117,8 @@ class MemoryStore(Store):
 
     def _write(self, work: Callable[[], object]) -> None:
         self._refuse_closed()
+        if self._failed:
+            raise TransactionError(_FAILED, hint=_FAILED_HINT)
         if not self._writing:
             raise TransactionError("a write outside of a transaction", hint="Use `with store.transaction():`.")
         try:

@@ -25,6 +25,9 @@ from crdt_sync.storage.sqlite_file import BUSY_TIMEOUT_MS, OpenOptions, open_con
 from crdt_sync.storage.sqlite_statements import STATEMENTS, checksum, holds, table_name
 from crdt_sync.storage.sqlite_views import SqliteViews
 
+_FAILED = "a write of this transaction had failed, so all of it is rolled back"
+_FAILED_HINT = "Let the error of a write end the transaction, and do the whole of it again."
+
 
 def open_sqlite(
     path: str | Path,
@@ -83,7 +86,7 @@ class SqliteStore(Store):
         self._views = SqliteViews(connection, path=path, cached=not read_only)
         self._transaction = _Transaction(self)
         self._writing = False
-        self._failed = False
+        self._writable = False  # within a transaction of which no write has failed
         self._closed = False
         self._flushed = True
 
@@ -130,27 +133,24 @@ class SqliteStore(Store):
             self._connection.execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
             raise translated(error, path=self._path) from error
-        self._writing, self._failed = True, False
+        self._writing = self._writable = True
 
     def _commit(self) -> None:
         if self._closed:
             raise StoreClosedError(f"{self._path} was closed within a transaction, which was rolled back")
-        if self._failed:
+        if not self._writable:
             self._roll_back()
-            raise TransactionError(
-                "a write of this transaction had failed, so all of it was rolled back",
-                hint="Let the error of a write end the transaction, and do the whole of it again.",
-            )
+            raise TransactionError(_FAILED, hint=_FAILED_HINT)
         try:
             self._connection.execute("COMMIT")
         except apsw.Error as error:
             self._roll_back()
             raise translated(error, path=self._path) from error
-        self._writing = False
+        self._writing = self._writable = False
         self._flushed = self._durability == "full"
 
     def _roll_back(self) -> None:
-        self._writing = False
+        self._writing = self._writable = False
         self._views.forget()
         try:
             if self._connection.in_transaction:
@@ -165,19 +165,21 @@ class SqliteStore(Store):
             raise StoreClosedError(f"{self._path} was closed")
         if self._read_only:
             raise StoreReadOnlyError(f"{self._path} was opened read-only")
+        if self._writing:
+            raise TransactionError(_FAILED, hint=_FAILED_HINT)
         raise TransactionError("a write outside of a transaction", hint="Use `with store.transaction():`.")
 
     def _write(self, work: Callable[[], object]) -> None:
         """Do a write that is rare or large enough for a call around it."""
-        if not self._writing:
+        if not self._writable:
             self._refuse_write()
         try:
             work()
         except apsw.Error as error:
-            self._failed = True
+            self._writable = False
             raise translated(error, path=self._path) from error
         except BaseException:
-            self._failed = True
+            self._writable = False
             raise
 
     # ------------------------------------------------------------------------------------------------------ tables
@@ -196,15 +198,15 @@ class SqliteStore(Store):
         return value
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
-        if not self._writing:
+        if not self._writable:
             self._refuse_write()
         try:
             self._connection.execute(STATEMENTS[table].put, (key, value, checksum(key, value)))
         except apsw.Error as error:
-            self._failed = True
+            self._writable = False
             raise translated(error, path=self._path) from error
         except BaseException:
-            self._failed = True
+            self._writable = False
             raise
 
     def put_many(self, table: Table, items: Iterable[tuple[bytes, bytes]]) -> None:
@@ -353,7 +355,7 @@ class SqliteStore(Store):
     def close(self) -> None:
         if self._closed:
             return
-        self._closed, self._writing = True, False
+        self._closed, self._writing, self._writable = True, False, False
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
