@@ -56,16 +56,13 @@ class AskRegister(PlainRegister):
         seen = [item for item in self.kept(content) if item.dot in dots]
         return self._write(content, codec.encode(value), seen=seen, context=context)
 
-    def _write(
-        self, content: Content, data: bytes, *, seen: list[RegisterValue], context: WriteContext
-    ) -> list[Write]:
+    def _write(self, content: Content, data: bytes, *, seen: list[RegisterValue], context: WriteContext) -> list[Write]:
         values = self.kept(content)
         saw = _join(seen)
         for item in seen:
             saw[item.dot.author] = max(saw.get(item.dot.author, -1), item.dot.counter)
-        known = max(_join(values).get(context.author, 0), *(_counter_of(item, context.author) for item in values), 0)
+        known = max([0, _join(values).get(context.author, 0), *(_counter_of(item, context.author) for item in values)])
         key = map_key(KeyClass.CAUSAL, context.author, field=self.name, rest=str(known + 1))
-        saw[context.author] = max(saw.get(context.author, 0), 0)
         superseded = [item for item in values if item.key and saw.get(item.dot.author, -1) >= item.dot.counter]
         superseded.sort(key=latest_first)
         drops: list[Write] = [Drop(item.key) for item in superseded[ENTRY_LIMITS.hidden_values_max :]]
@@ -101,16 +98,15 @@ def _base(kept: list[RegisterValue], among: list[RegisterValue]) -> RegisterValu
     """
     by_dot = {item.dot: item for item in kept}
     pasts = [_past(item) for item in among]
-    shared = {
-        author: min(past[author] for past in pasts)
-        for author in set[Author](pasts[0]).intersection(*pasts[1:])
-    }
+    shared = {author: min(past[author] for past in pasts) for author in set[Author](pasts[0]).intersection(*pasts[1:])}
     present = [by_dot[dot] for dot in map(Dot._make, shared.items()) if dot in by_dot]
     for author, counter in shared.items():
         lost = counter > 0 and Dot(author, counter) not in by_dot
         if lost and not any(item.context.get(author, -1) >= counter for item in present):
             return None
     maximal = [
-        item for item in present if not any(item.dot.counter <= other.context.get(item.dot.author, -1) for other in present)
+        item
+        for item in present
+        if not any(item.dot.counter <= other.context.get(item.dot.author, -1) for other in present)
     ]
     return min(maximal, key=latest_first, default=None)

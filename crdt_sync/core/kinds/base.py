@@ -27,19 +27,19 @@ class Drop(NamedTuple):
 
 
 class Insert(NamedTuple):
-    """Insert into a text; ``index`` counts code points."""
+    """Insert into a text before the code point ``at``."""
 
     field: str
-    index: int
+    at: int
     text: str
 
 
 class Cut(NamedTuple):
-    """Delete from a text; ``index`` and ``count`` count code points."""
+    """Delete ``length`` code points of a text from ``at`` on."""
 
     field: str
-    index: int
-    count: int
+    at: int
+    length: int
 
 
 Write = Put | Drop | Insert | Cut
@@ -110,6 +110,10 @@ class FieldKind(ABC):
     def assign(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
         """The writes of ``record.field = value``; empty where nothing changes."""
 
+    def recreate(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
+        """The writes that give the field a value when a deleted record with a natural key is created again."""
+        return self.assign(content, value, context=context)
+
     def candidates(self, content: Content) -> list[RegisterValue]:
         """The concurrent values, latest first; empty for kinds that always merge."""
         return []
@@ -130,6 +134,6 @@ class FieldKind(ABC):
         """How the field stands in the materialised table."""
         return ColumnKind.VALUE
 
-    def to_column(self, value: Any) -> None | int | float | str | bytes:
+    def to_column(self, value: Any) -> int | float | str | bytes | None:
         """A value as a SQLite value."""
         return value  # type: ignore[no-any-return]  # kinds whose values SQLite does not know override this

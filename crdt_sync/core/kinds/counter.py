@@ -89,6 +89,9 @@ class CounterKind(FieldKind):
             hint="Use .increment(n) or .decrement(n), so that counting on several devices adds up.",
         )
 
+    def recreate(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
+        return self.add(content, value - self.read(content), context=context)
+
     def add(self, content: Content, step: int, *, context: WriteContext) -> list[Write]:
         """The writes of one increment."""
         if step == 0:

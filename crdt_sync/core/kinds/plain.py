@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any, get_args, get_origin
@@ -88,9 +88,7 @@ class PlainRegister(FieldKind):
     def created(self, content: Content) -> list[RegisterValue]:
         """The field's values in the record's creations."""
         return [
-            RegisterValue(
-                Dot(item.author, CREATION_COUNTER), item.hlc, codec.encode(item.values[self.name]), {}, ""
-            )
+            RegisterValue(Dot(item.author, CREATION_COUNTER), item.hlc, codec.encode(item.values[self.name]), {}, "")
             for item in content.creations
             if self.name in item.values
         ]
@@ -113,7 +111,7 @@ class PlainRegister(FieldKind):
     def column_kind(self) -> ColumnKind:
         return self._column
 
-    def to_column(self, value: Any) -> None | int | float | str | bytes:
+    def to_column(self, value: Any) -> int | float | str | bytes | None:
         return column_value(value)
 
 
@@ -127,7 +125,7 @@ def context_of(values: Mapping[Author, int], author: Author, counter: int) -> bo
     return values.get(author, -1) >= counter
 
 
-def column_value(value: Any) -> None | int | float | str | bytes:
+def column_value(value: Any) -> int | float | str | bytes | None:
     """A value as SQLite keeps it: dates as ISO text, aware datetimes in UTC so that text order is time order."""
     if isinstance(value, Enum):
         return column_value(value.value)
@@ -137,7 +135,7 @@ def column_value(value: Any) -> None | int | float | str | bytes:
         return value
     if isinstance(value, datetime):
         if value.tzinfo is not None:
-            return value.astimezone(timezone.utc).isoformat(sep=" ", timespec="microseconds")
+            return value.astimezone(UTC).isoformat(sep=" ", timespec="microseconds")
         return value.isoformat(sep=" ", timespec="microseconds")
     if isinstance(value, date | time):
         return value.isoformat()

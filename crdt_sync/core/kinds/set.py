@@ -79,6 +79,7 @@ class SetKind(FieldKind):
 
     def __init__(self, name: str, element_type: Any) -> None:
         super().__init__(name)
+        self.element_type = element_type
         self._adapter: TypeAdapter[Any] = TypeAdapter(element_type)
 
     def read(self, content: Content) -> set[Any]:

@@ -1,0 +1,159 @@
+"""One record's document on the engine. This is the only module that imports pycrdt.
+
+The engine stores and merges; which value a user sees is never left to it (engine-facts: the higher client id would win).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pycrdt
+
+from crdt_sync.core.ids import Author
+from crdt_sync.core.kinds.base import Cut, Drop, Insert, Put, Write
+from crdt_sync.core.layout import MAP_ROOT, text_root
+from crdt_sync.errors import EngineError
+
+_MERGE_FAN_IN = 32
+"""`merge_updates` is quadratic in the number of updates, so many are merged as a tree."""
+
+
+class Document:
+    """A loaded document, written to by one author.
+
+    Invariants:
+        1. Every change goes through `edit` or `apply`; each is one engine transaction.
+        2. After an `EngineError` the document is of no use and must be dropped.
+
+    Args:
+        author: the engine client id that local writes carry.
+        updates: the document's state, or what led to it, in causal order.
+    """
+
+    __slots__ = ("_doc", "_emitted", "_map", "_subscription", "_texts")
+
+    def __init__(self, author: Author, *, updates: Iterable[bytes] = ()) -> None:
+        self._doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=author)
+        self._map: pycrdt.Map[Any] = self._doc.get(MAP_ROOT, type=pycrdt.Map)
+        self._emitted: list[bytes] = []
+        self._subscription: Any = None
+        self._texts: dict[str, str] = {}
+        for update in updates:
+            self.apply(update)
+
+    def apply(self, update: bytes) -> None:
+        """Apply a screened update of somebody else, or one's own when loading.
+
+        Raises:
+            EngineError: the engine refused it.
+        """
+        with _engine_seam():
+            self._doc.apply_update(update)
+        self._texts.clear()
+
+    def edit(self, writes: Sequence[Write]) -> bytes:
+        """Make local changes as one engine transaction.
+
+        Returns:
+            The update that carries exactly this transaction.
+
+        Raises:
+            EngineError: the engine refused a write.
+        """
+        if self._subscription is None:
+            self._subscription = self._doc.observe(self._emit)
+        self._emitted.clear()
+        with _engine_seam(), self._doc.transaction():
+            for write in writes:
+                self._write(write)
+        if len(self._emitted) != 1:
+            raise EngineError("a transaction of the engine gave no update")
+        return self._emitted.pop()
+
+    def cells(self) -> dict[str, bytes]:
+        """The live items of the map root."""
+        with _engine_seam():
+            cells = self._map.to_py()
+        return {} if cells is None else {key: bytes(value) for key, value in cells.items() if _is_bytes(value)}
+
+    def text(self, field: str) -> str:
+        """The text of a field."""
+        held = self._texts.get(field)
+        if held is None:
+            with _engine_seam():
+                held = str(self._text(field))
+            self._texts[field] = held
+        return held
+
+    def encode(self) -> bytes:
+        """The whole state as one update."""
+        with _engine_seam():
+            return bytes(self._doc.get_update())
+
+    def delta(self, state_vector: bytes) -> bytes:
+        """The update that brings a replica with ``state_vector`` (engine encoding) up to this state."""
+        with _engine_seam():
+            return bytes(self._doc.get_update(state_vector))
+
+    def _emit(self, event: pycrdt.TransactionEvent) -> None:
+        self._emitted.append(bytes(event.update))
+
+    def _text(self, field: str) -> pycrdt.Text:
+        return self._doc.get(text_root(field), type=pycrdt.Text)
+
+    def _write(self, write: Write) -> None:
+        match write:
+            case Put(key, data):
+                self._map[key] = data
+            case Drop(key):
+                del self._map[key]
+            case Insert(field, index, text):
+                held = self.text(field)
+                self._text(field).insert(_byte_offset(held, index), text)
+                self._texts[field] = held[:index] + text + held[index:]
+            case Cut(field, index, count):
+                held = self.text(field)
+                start = _byte_offset(held, index)
+                end = start + len(held[index : index + count].encode())
+                del self._text(field)[start:end]
+                self._texts[field] = held[:index] + held[index + count :]
+
+
+def merge_updates(updates: Sequence[bytes]) -> bytes:
+    """Several updates of one document as one.
+
+    Raises:
+        EngineError: the engine refused one of them.
+    """
+    level = list(updates)
+    while len(level) > 1:
+        with _engine_seam():
+            level = [
+                level[start]
+                if start + 1 == len(level)
+                else bytes(pycrdt.merge_updates(*level[start : start + _MERGE_FAN_IN]))
+                for start in range(0, len(level), _MERGE_FAN_IN)
+            ]
+    return level[0]
+
+
+def _byte_offset(text: str, index: int) -> int:
+    """Code points to UTF-8 bytes, which is what the engine's text counts in."""
+    return index if text.isascii() else len(text[:index].encode())
+
+
+def _is_bytes(value: object) -> bool:
+    return isinstance(value, bytes | bytearray)
+
+
+@contextmanager
+def _engine_seam() -> Iterator[None]:
+    """Turn whatever the engine raises into a typed error; its panics are BaseExceptions."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError, EngineError):
+        raise
+    except BaseException as error:
+        raise EngineError(f"the CRDT engine failed with {type(error).__name__}") from None

@@ -1,0 +1,359 @@
+"""Models: what a user declares, and the live records that behave like it.
+
+A model is a pydantic model whose fields also say how they merge. An instance made by a replica is *live*: reading an
+attribute reads the record as it is now, assigning one is a local write. An instance made by calling the class is a plain
+pydantic object, attached to nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from crdt_sync.core import codec
+from crdt_sync.core.ids import DocumentKey, RecordId, natural_record_id, split_document_key
+from crdt_sync.core.kinds import AskRegister, FieldKind, PlainRegister, kind_of
+from crdt_sync.core.layout import check_field_name
+from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.errors import InvalidValueError, MalformedEntryError, ModelError, SchemaError, UnknownFieldError
+
+EditAfterDelete = Literal["edit_wins"]
+_BINDING = "__crdt_sync_binding__"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """What a replica knows of a declared model.
+
+    Args:
+        name: the class's name; it addresses the records on every device.
+        fields: field name → kind, in declared order.
+        key: the fields of the natural key, or none.
+        on_edit_after_delete: what becomes of an edit made at once with a delete.
+        version: the app's own version of this declaration.
+        required: fields that a creation must give.
+    """
+
+    name: str
+    fields: Mapping[str, FieldKind]
+    key: tuple[str, ...]
+    on_edit_after_delete: EditAfterDelete
+    version: int
+    required: frozenset[str]
+
+    def natural_id(self, values: Mapping[str, Any]) -> RecordId:
+        """The record id that the natural key of ``values`` gives."""
+        return natural_record_id(self.name, codec.encode([values[name] for name in self.key]))
+
+    def field(self, name: str) -> FieldKind:
+        """The kind of a field.
+
+        Raises:
+            UnknownFieldError: the model declares no such field.
+        """
+        kind = self.fields.get(name)
+        if kind is None:
+            raise UnknownFieldError(
+                f"model {self.name!r} has no field {name!r}", hint=f"Its fields: {', '.join(self.fields)}."
+            )
+        return kind
+
+
+class RecordHost(Protocol):
+    """What a live record needs of its replica."""
+
+    def read_field(self, key: DocumentKey, kind: FieldKind) -> Any:
+        """What attribute access gives."""
+
+    def read_record(self, key: DocumentKey, spec: ModelSpec) -> dict[str, Any]:
+        """All fields as plain values."""
+
+    def write_fields(self, key: DocumentKey, spec: ModelSpec, values: Mapping[str, Any]) -> None:
+        """Validate and write fields as one transaction."""
+
+
+M = TypeVar("M", bound="Model")
+
+
+class _FieldAccess:
+    """Data descriptor of one field: live records read and write through their replica."""
+
+    __slots__ = ("_kind", "_name", "_spec")
+
+    def __init__(self, spec: ModelSpec, kind: FieldKind) -> None:
+        self._spec, self._kind, self._name = spec, kind, kind.name
+
+    def __get__(self, record: Model | None, owner: type[Model]) -> Any:
+        if record is None:
+            raise AttributeError(self._name)  # as pydantic does: a field is no class attribute
+        binding = record.__dict__.get(_BINDING)
+        if binding is None:
+            try:
+                return record.__dict__[self._name]
+            except KeyError:
+                raise AttributeError(self._name) from None
+        host, key = binding
+        return host.read_field(key, self._kind)
+
+    def __set__(self, record: Model, value: Any) -> None:
+        binding = record.__dict__.get(_BINDING)
+        if binding is None:
+            record.__dict__[self._name] = value
+            return
+        host, key = binding
+        host.write_fields(key, self._spec, {self._name: value})
+
+
+class Model(BaseModel):
+    """Base of all models.
+
+    Class keywords: ``key=("field", …)`` a natural key (two devices creating the same thing create one record),
+    ``on_edit_after_delete="edit_wins"``, ``version=1``.
+
+    Example:
+        >>> class Task(Model):
+        ...     title: str = ""
+        ...     due: date | None = ask(default=None)
+        ...     notes: Text
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
+    __crdt_spec__: ClassVar[ModelSpec]
+
+    @classmethod
+    def __pydantic_init_subclass__(
+        cls,
+        *,
+        key: tuple[str, ...] = (),
+        on_edit_after_delete: EditAfterDelete = "edit_wins",
+        version: int = 1,
+        **unknown: Any,
+    ) -> None:
+        """Check the declaration and install access to live records."""
+        super().__pydantic_init_subclass__()
+        if unknown:
+            raise SchemaError(f"model {cls.__name__!r}: unknown class keyword {', '.join(sorted(unknown))}")
+        spec = _spec_of(cls, key=key, on_edit_after_delete=on_edit_after_delete, version=version)
+        cls.__crdt_spec__ = spec
+        for kind in spec.fields.values():
+            setattr(cls, kind.name, _FieldAccess(spec, kind))
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Class keywords are taken by `__pydantic_init_subclass__`."""
+        super().__init_subclass__()
+
+    @classmethod
+    def _bind(cls, host: RecordHost, key: DocumentKey) -> Self:
+        """A live record of ``host``."""
+        record = cls.__new__(cls)
+        object.__setattr__(record, "__dict__", {_BINDING: (host, key)})
+        object.__setattr__(record, "__pydantic_fields_set__", set())
+        object.__setattr__(record, "__pydantic_extra__", None)
+        object.__setattr__(record, "__pydantic_private__", None)
+        return record
+
+    @property
+    def id(self) -> RecordId:
+        """The record's id (a UUID as text)."""
+        return split_document_key(document_key_of(self))[2]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign a field: a local write of a live record."""
+        if _BINDING in self.__dict__:
+            self.__crdt_spec__.field(name)
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def __repr_args__(self) -> Any:
+        """Live records show their current values."""
+        binding = self.__dict__.get(_BINDING)
+        if binding is None:
+            return super().__repr_args__()
+        host, key = binding
+        return [("id", self.id), *host.read_record(key, self.__crdt_spec__).items()]
+
+    def __eq__(self, other: object) -> bool:
+        """Live records are equal where they are the same record of the same replica."""
+        if isinstance(other, Model) and (_BINDING in self.__dict__ or _BINDING in other.__dict__):
+            return self.__dict__.get(_BINDING) == other.__dict__.get(_BINDING)
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        """By record; detached objects by identity."""
+        binding = self.__dict__.get(_BINDING)
+        return id(self) if binding is None else hash(binding[1])
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """The values as a dict, as pydantic does; of a live record as they are now."""
+        binding = self.__dict__.get(_BINDING)
+        if binding is None:
+            return super().model_dump(**options)
+        host, key = binding
+        values = host.read_record(key, self.__crdt_spec__)
+        return type(self).model_construct(**values).model_dump(**options)
+
+
+def spec_of(model: type[Model]) -> ModelSpec:
+    """The spec of a model class.
+
+    Raises:
+        ModelError: not a subclass of `Model`.
+    """
+    spec = getattr(model, "__crdt_spec__", None)
+    if not isinstance(spec, ModelSpec):
+        raise ModelError("a model must be a subclass of crdt_sync.Model", hint="Write `class Task(Model): …`.")
+    return spec
+
+
+def document_key_of(record: Model) -> DocumentKey:
+    """The address of a live record.
+
+    Raises:
+        ModelError: the object is attached to no replica.
+    """
+    binding = record.__dict__.get(_BINDING)
+    if binding is None:
+        raise ModelError(
+            f"this {type(record).__name__} belongs to no replica", hint="Make records with replica.create(Model, …)."
+        )
+    key: DocumentKey = binding[1]
+    return key
+
+
+def host_of(record: Model) -> RecordHost | None:
+    """The replica that a live record belongs to."""
+    binding = record.__dict__.get(_BINDING)
+    return None if binding is None else binding[0]
+
+
+def bind(model: type[M], host: RecordHost, key: DocumentKey) -> M:
+    """Make a live record."""
+    return model._bind(host, key)  # noqa: SLF001  the one place outside of the class that makes live records
+
+
+def validate_creation(model: type[Model], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate the values of a new record, defaults included.
+
+    Returns:
+        field → value to store; a None that is also the default is left out.
+
+    Raises:
+        UnknownFieldError, InvalidValueError: nothing was changed.
+    """
+    spec = spec_of(model)
+    for name in values:
+        spec.field(name)
+    given = dict(values)
+    for name, kind in spec.fields.items():
+        if name not in given and not kind.in_creation:
+            given[name] = _EMPTY_VALUES[type(kind).__name__]()
+    try:
+        draft = model.__pydantic_validator__.validate_python(given)
+    except ValidationError as error:
+        raise invalid_value(spec, error) from None
+    checked: dict[str, Any] = {}
+    for name, kind in spec.fields.items():
+        value = draft.__dict__[name]
+        if value is None and name not in values:
+            continue
+        checked[name] = kind.validate(value)
+    return checked
+
+
+def validate_change(model: type[Model], current: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate new values of some fields of a record whose current values are ``current``.
+
+    Raises:
+        UnknownFieldError, InvalidValueError: nothing was changed.
+    """
+    spec = spec_of(model)
+    draft = model.model_construct(**current)
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        kind = spec.field(name)
+        if name in spec.key:
+            raise InvalidValueError(
+                f"field {name!r} is part of the natural key of {spec.name!r} and cannot change",
+                field=name,
+                hint="Delete the record and create another one.",
+            )
+        plain = str(value) if type(value).__name__ == "Text" else value
+        try:
+            model.__pydantic_validator__.validate_assignment(draft, name, plain)
+        except ValidationError as error:
+            raise invalid_value(spec, error) from None
+        checked[name] = kind.validate(draft.__dict__[name])
+    return checked
+
+
+def invalid_value(spec: ModelSpec, error: ValidationError) -> InvalidValueError:
+    """A typed error from pydantic's, without the value (errors carry no record contents)."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    field = str(first["loc"][0]) if first["loc"] else ""
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return InvalidValueError(
+        f"{spec.name}.{field}: {first['msg']}{more}" if field else f"{spec.name}: {first['msg']}{more}", field=field
+    )
+
+
+_EMPTY_VALUES: dict[str, type] = {"TextKind": str, "CounterKind": int, "SetKind": set}
+
+
+def _spec_of(
+    model: type[Model], *, key: tuple[str, ...], on_edit_after_delete: EditAfterDelete, version: int
+) -> ModelSpec:
+    name = model.__name__
+    if not _NAME.fullmatch(name) or len(name) > ENTRY_LIMITS.name_bytes_max or name.lower().startswith("sqlite"):
+        raise SchemaError(f"a model cannot be named {name!r}: ASCII letters, digits and _, starting with a letter")
+    if on_edit_after_delete not in get_args(EditAfterDelete):
+        raise SchemaError(
+            f"model {name!r}: on_edit_after_delete={on_edit_after_delete!r} is not built yet",
+            hint='This version knows "edit_wins".',
+        )
+    if isinstance(key, str) or not set(key) <= model.model_fields.keys():
+        raise SchemaError(f"model {name!r}: key= takes a tuple of its own fields")
+    fields = {field: _kind(name, field, info) for field, info in model.model_fields.items()}
+    lowered = [field.lower() for field in fields]
+    if len(set(lowered)) != len(lowered):
+        raise SchemaError(f"model {name!r}: two fields differ only in upper and lower case")
+    for field in key:
+        if type(fields[field]) is not PlainRegister:
+            raise SchemaError(f"model {name!r}: the key field {field!r} must be a plain register")
+    required = frozenset(
+        field for field, info in model.model_fields.items() if fields[field].in_creation and info.is_required()
+    )
+    return ModelSpec(
+        name=name,
+        fields=fields,
+        key=tuple(key),
+        on_edit_after_delete=on_edit_after_delete,
+        version=version,
+        required=required,
+    )
+
+
+def _kind(model: str, field: str, info: FieldInfo) -> FieldKind:
+    try:
+        check_field_name(field)
+    except MalformedEntryError as error:
+        raise SchemaError(f"model {model!r}, field {field!r}: {error.message}") from None
+    if field in _RESERVED:
+        raise SchemaError(f"model {model!r}: {field!r} is taken by every record; name the field otherwise")
+    kind = kind_of(field, info)
+    has_default = info.default is not PydanticUndefined or info.default_factory is not None
+    if not kind.in_creation and has_default:
+        raise SchemaError(f"model {model!r}, field {field!r}: this kind starts empty and takes no default")
+    if isinstance(kind, AskRegister) and get_origin(info.annotation) is None and info.annotation is None:
+        raise SchemaError(f"model {model!r}, field {field!r}: ask() needs a type")
+    return kind
+
+
+_RESERVED = frozenset(("id",))

@@ -1,0 +1,23 @@
+"""The local facade: validate, write, persist, publish."""
+
+from __future__ import annotations
+
+from crdt_sync.replica.facade import Replica
+from crdt_sync.replica.history import FieldChange, HistoryItem
+from crdt_sync.replica.journal import OperationStatus, SyncOperation
+from crdt_sync.replica.local import LocalStorage
+from crdt_sync.replica.observers import Subscription
+from crdt_sync.replica.opening import Sources
+from crdt_sync.replica.state import Change
+
+__all__ = [
+    "Change",
+    "FieldChange",
+    "HistoryItem",
+    "LocalStorage",
+    "OperationStatus",
+    "Replica",
+    "Sources",
+    "Subscription",
+    "SyncOperation",
+]

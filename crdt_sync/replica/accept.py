@@ -1,0 +1,274 @@
+"""Accepting what others wrote: every check before anything changes, in the order of security.md §6.
+
+size → version (wire) → chain and signature → binding → screening → persist. What is refused is refused alike by every
+replica, since nothing here looks at this replica's models, clock or order of arrival. What is only missing something is
+parked: not kept, not counted, and sent again by whoever has it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from crdt_sync.core.entry import (
+    SHORT_HASH_BYTES,
+    ChainHash,
+    Entry,
+    Head,
+    Run,
+    check_continues,
+    decode_entry,
+    decode_run,
+    next_hash,
+    run_statement,
+    split_entries,
+)
+from crdt_sync.core.ids import DocumentKey, split_document_key
+from crdt_sync.core.records import decode_record
+from crdt_sync.core.screening import Screened, screen
+from crdt_sync.errors import ChainError, EntryError, ForkError, SignatureError
+from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, StatusKind
+from crdt_sync.replica.derive import Derivation, fields_of
+from crdt_sync.replica.rows import LogRow, Touch, touch_key
+from crdt_sync.replica.state import Change, State, Touched
+from crdt_sync.security.identity import verify
+from crdt_sync.storage.base import Table
+
+log = logging.getLogger("crdt_sync.replica")
+
+
+class _Parked(Exception):  # noqa: N818  not an error: the entry waits for something
+    """An entry that cannot be judged yet."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one accepted batch did.
+
+    Args:
+        outcome: statuses of what was not applied, for the acknowledgement.
+        changes: what observers are to be told, after the acknowledgement is on its way.
+        entries: how many entries were applied.
+        forked_runs: runs that continue a chain from another entry than the one held here.
+    """
+
+    outcome: ApplyOutcome = field(default_factory=ApplyOutcome)
+    changes: list[Change] = field(default_factory=list)
+    entries: int = 0
+    forked_runs: list[Run] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Checked:
+    """A run whose chain and signature hold: what of it is new."""
+
+    run: Run
+    entries: list[bytes]
+    known: int
+    hashes: list[ChainHash]
+
+
+def accept_records(state: State, records: Iterable[bytes]) -> int:
+    """Verify and keep signed space records; returns how many were new. Opens its own store transaction.
+
+    Raises:
+        EntryError: one is malformed, of another space, or badly signed; none was kept.
+    """
+    decoded = [decode_record(data) for data in records]
+    for record in decoded:
+        if record.hash() in state.records:
+            continue
+        if record.space != state.space:
+            raise SignatureError("a space record of another space")
+        if not verify(record.public_key, statement=record.statement(), signature=record.signature):
+            raise SignatureError("a space record whose signature does not hold")
+    with state.store.transaction():
+        return sum(state.add_record(record) for record in decoded)
+
+
+def accept_runs(state: State, runs: Sequence[bytes]) -> Batch:
+    """Check and apply foreign runs in one store transaction; durable when it returns.
+
+    Args:
+        state: the replica.
+        runs: encoded runs, causes before effects.
+    """
+    batch = Batch()
+    statuses: list[EntryStatus] = []
+    touched: dict[DocumentKey, Touched] = {}
+    with state.store.transaction():
+        for data in runs:
+            try:
+                run = decode_run(data)
+            except EntryError as error:
+                log.warning("a run was refused: %s", error.message)
+                state.counts.refused += 1
+                continue
+            status = _accept_run(state, run, batch=batch, touched=touched)
+            if status is not None:
+                statuses.append(status)
+        derivation = Derivation(state, origin="remote")
+        for item in touched.values():
+            derivation.touch(item)
+        derivation.finish()
+    state.documents.shrink()
+    state.counts.foreign_entries += batch.entries
+    batch.outcome = ApplyOutcome(statuses=tuple(statuses))
+    batch.changes = derivation.changes
+    return batch
+
+
+def _accept_run(state: State, run: Run, *, batch: Batch, touched: dict[DocumentKey, Touched]) -> EntryStatus | None:
+    """Apply what is new in a run, up to its first refused entry; returns the status of what was not applied."""
+    applied: list[bytes] = []
+    status: EntryStatus | None = None
+    sequence = run.first_sequence
+    try:
+        checked = _check_run(state, run)
+        sequence = run.first_sequence + checked.known
+        new = checked.entries[checked.known :]
+        if not new:
+            return None
+        position = state.ledger.end + 1
+        for data in new:
+            entry = decode_entry(data)
+            _check_causes(state, run, entry)
+            operations = _screen_entry(state, run, entry)
+            for at, (operation, screened) in enumerate(operations):
+                _take(state, operation, screened, touched, touch=Touch(position, checked.known + len(applied), at))
+            _observe(state, run, entry, sequence, checked.hashes[checked.known + len(applied)])
+            applied.append(data)
+            sequence += 1
+    except _Parked as reason:
+        state.counts.parked += 1
+        status = _status(run, sequence, StatusKind.PARKED, reason.code, reason.reason, retry=True)
+    except ForkError as error:
+        state.counts.parked += 1
+        batch.forked_runs.append(run)
+        status = _status(run, sequence, StatusKind.PARKED, error.code, error.message, retry=False)
+    except EntryError as error:
+        state.counts.refused += 1
+        log.warning("entry %d of author %d was refused: %s", sequence, run.author, error.message)
+        status = _status(run, sequence, StatusKind.REFUSED, error.code, error.message, retry=False)
+    if applied:
+        _append(state, run, checked, applied=len(applied))
+        batch.entries += len(applied)
+    return status
+
+
+def _check_run(state: State, run: Run) -> _Checked:
+    """Chain, signature and binding of a run.
+
+    Raises:
+        _Parked: its author is not known yet.
+        ForkError, ChainError, SignatureError, MalformedEntryError: see there.
+    """
+    end = state.ledger.end_of(run.partition, run.author)
+    entries = split_entries(run.body)
+    known = check_continues(expected=end.sequence + 1, run=run, entries=len(entries))
+    start = state.ledger.hash_at(run.partition, run.author, run.first_sequence - 1)
+    if start is None:
+        raise ChainError("a run whose start is not held")
+    hashes: list[ChainHash] = []
+    for entry in entries:
+        start = next_hash(start, entry)
+        hashes.append(start)
+    key = state.records.bound_key(run.author)
+    if key is None:
+        raise _Parked("unknown_author", "no record binds this author yet")
+    last = run.first_sequence + len(entries) - 1
+    statement = run_statement(state.space, last, hashes[-1])
+    if not verify(key, statement=statement, signature=run.signature):
+        raise SignatureError("a run whose signature does not hold")
+    if known:
+        held = state.ledger.hash_at(run.partition, run.author, run.first_sequence + known - 1)
+        if held != hashes[known - 1]:
+            raise ForkError("another entry is held at this position")
+    return _Checked(run, entries, known, hashes)
+
+
+def _check_causes(state: State, run: Run, entry: Entry) -> None:
+    for name in entry.records:
+        if name not in state.records:
+            raise _Parked("unknown_record", "a space record that it names is not here yet")
+    for head in entry.heads:
+        held = state.ledger.hash_at(run.partition, head.author, head.sequence)
+        if held is None:
+            raise _Parked("missing_cause", "an entry that it saw is not here")
+        if held[:SHORT_HASH_BYTES] != head.short_hash:
+            raise _Parked("forked", "an entry that it saw is held differently here")
+
+
+def _screen_entry(state: State, run: Run, entry: Entry) -> list[tuple[DocumentKey, tuple[bytes, Screened]]]:
+    """Screen all operations of an entry before any of them is taken in."""
+    screened: list[tuple[DocumentKey, tuple[bytes, Screened]]] = []
+    for operation in entry.operations:
+        partition, _, _ = split_document_key(operation.document)
+        if partition != run.partition:
+            raise ChainError("an operation outside of its entry's partition")
+        loaded = state.documents.get(operation.document)
+        verdict = screen(operation.update, author=run.author, index=loaded.index, operation=operation.type)
+        screened.append((operation.document, (operation.update, verdict)))
+    return screened
+
+
+def _take(
+    state: State,
+    key: DocumentKey,
+    update: tuple[bytes, Screened],
+    touched: dict[DocumentKey, Touched],
+    *,
+    touch: Touch,
+) -> None:
+    data, screened = update
+    state.documents.get(key).add(data, screened)
+    state.store.put(Table.TOUCH, touch_key(key, touch), b"")
+    fields, text_only = fields_of(screened, state.schema.by_key(key))
+    before = touched.get(key)
+    if before is not None:
+        fields, text_only = fields | before.fields, text_only and before.text_only
+    touched[key] = Touched(key=key, fields=fields, text_only=text_only)
+
+
+def _observe(state: State, run: Run, entry: Entry, sequence: int, chain_hash: ChainHash) -> None:
+    if not state.clock.observe(entry.hlc, state.now_ms()):
+        state.counts.drifted += 1
+        log.warning("entry %d of author %d is dated far in the future", sequence, run.author)
+    head = Head(author=run.author, sequence=sequence, short_hash=chain_hash[:SHORT_HASH_BYTES])
+    state.saw(run.partition, head, entry.heads)
+
+
+def _append(state: State, run: Run, checked: _Checked, *, applied: int) -> None:
+    """Log the whole run as it came, so that it can be relayed byte for byte; entries behind ``last`` are void."""
+    last = run.first_sequence + checked.known + applied - 1
+    state.ledger.append(
+        LogRow(
+            partition=run.partition,
+            author=run.author,
+            first=run.first_sequence,
+            last=last,
+            head=checked.hashes[checked.known + applied - 1],
+            clock=state.clock.last,
+            own=False,
+            body=run.body,
+            signature=run.signature,
+        )
+    )
+
+
+def _status(run: Run, sequence: int, kind: StatusKind, code: str, reason: str, *, retry: bool) -> EntryStatus:
+    return EntryStatus(
+        partition=run.partition,
+        author=run.author,
+        sequence=sequence,
+        kind=kind,
+        code=code,
+        reason=reason[:200],
+        retry=retry,
+    )

@@ -1,0 +1,228 @@
+"""Derived state: documents, versions, views and conflicts, brought up to date from the log.
+
+Small documents are derived in the transaction that changed them. Large ones are marked, and derived before they are next
+read: their table row and version then, their snapshot only once the tail has grown (a keystroke rewrites no document).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from crdt_sync.core.conflict import UNKNOWN, Candidate, Conflict, ConflictKind, conflict_id
+from crdt_sync.core.content import Content
+from crdt_sync.core.ids import DocumentKey, split_document_key
+from crdt_sync.core.kinds import FieldKind
+from crdt_sync.core.layout import KeyClass
+from crdt_sync.core.screening import Screened
+from crdt_sync.errors import SchemaError
+from crdt_sync.replica.documents import Loaded
+from crdt_sync.replica.schema import Declared, Row
+from crdt_sync.replica.state import Change, State, Touched
+from crdt_sync.storage.base import Table
+
+ALL, TEXT_ONLY = b"a", b"t"
+"""What a mark says: whether anything but texts changed since the last derivation."""
+
+DERIVE_BATCH = 256
+
+
+class Derivation:
+    """Derives documents within one store transaction and collects what observers are to be told."""
+
+    def __init__(self, state: State, *, origin: str) -> None:
+        self._state = state
+        self._origin = origin
+        self._rows: dict[str, list[Row]] = {}
+        self._gone: dict[str, list[str]] = {}
+        self._documents: list[tuple[bytes, bytes]] = []
+        self._versions: list[tuple[bytes, bytes]] = []
+        self._marks: list[tuple[bytes, bytes]] = []
+        self._unmarked: list[bytes] = []
+        self.changes: list[Change] = []
+
+    def touch(self, touched: Touched) -> None:
+        """Derive a document that this transaction changed, or mark it where that is too much for one change."""
+        loaded = self._state.documents.get(touched.key)
+        if loaded.is_large and loaded.position:
+            text_only = touched.text_only and loaded.live
+            held = self._state.store.get(Table.DIRTY, touched.key)
+            self._marks.append((touched.key, TEXT_ONLY if text_only and held != ALL else ALL))
+            if text_only:
+                self._tell(touched.key, "update", touched.fields)
+                return
+        self.derive(touched.key, fields=touched.fields)
+
+    def derive(self, key: DocumentKey, *, fields: frozenset[str] = frozenset(), fold: bool = False) -> None:
+        """Bring one document up to date.
+
+        Args:
+            key: the document.
+            fields: what was written, for observers; nothing is told where it is empty.
+            fold: write the snapshot, however short the tail is.
+        """
+        loaded = self._state.documents.get(key)
+        declared = self._state.schema.by_key(key)
+        content = loaded.content(() if declared is None else declared.text_fields)
+        was_live, had = loaded.live, loaded.conflicts
+        loaded.live = content.is_live()
+        clashes = [] if declared is None or not loaded.live else conflicts_of(self._state, declared, key, content)
+        loaded.conflicts = tuple(bytes.fromhex(conflict.id) for conflict in clashes)
+        if declared is not None:
+            if loaded.live:
+                self._rows.setdefault(declared.spec.name, []).append(declared.row(key, content))
+            elif was_live:
+                self._gone.setdefault(declared.spec.name, []).append(split_document_key(key)[2])
+        self._versions.append((key, loaded.version()))
+        self._put_conflicts(key, had, clashes)
+        self._put_document(loaded, fold=fold or had != loaded.conflicts or was_live != loaded.live)
+        if fields or was_live != loaded.live:
+            kind = "update" if was_live == loaded.live else ("create" if loaded.live else "delete")
+            self._tell(key, kind, fields)
+
+    def finish(self) -> None:
+        """Write everything that was collected; the last act of the transaction."""
+        store = self._state.store
+        store.put_many(Table.DOCUMENT, self._documents)
+        store.put_many(Table.VERSION, self._versions)
+        if self._marks:
+            store.put_many(Table.DIRTY, self._marks)
+        if self._unmarked:
+            store.delete_many(Table.DIRTY, self._unmarked)
+        for name, rows in self._rows.items():
+            store.put_rows(name, rows)
+        for name, ids in self._gone.items():
+            store.delete_rows(name, ids)
+
+    def unmark(self, key: bytes) -> None:
+        """Take the mark off a document that was derived."""
+        self._unmarked.append(key)
+
+    def _put_document(self, loaded: Loaded, *, fold: bool) -> None:
+        if not fold and loaded.is_large and loaded.position and not loaded.wants_folding():
+            return
+        self._documents.append((loaded.key, loaded.row(position=self._state.ledger.end).pack()))
+
+    def _put_conflicts(self, key: DocumentKey, had: tuple[bytes, ...], clashes: list[Conflict]) -> None:
+        now = {bytes.fromhex(conflict.id): conflict for conflict in clashes}
+        opened = [name for name in now if name not in had]
+        settled = [name for name in had if name not in now]
+        store = self._state.store
+        if opened:
+            items = ((key + name, now[name].field.encode()) for name in opened)
+            store.put_many(Table.CONFLICT, items)
+            self._state.counts.conflicts_opened += len(opened)
+            self._tell(key, "conflict", frozenset(now[name].field for name in opened), conflicts=opened)
+        if settled:
+            store.delete_many(Table.CONFLICT, (key + name for name in settled))
+            self._tell(key, "settled", frozenset(), conflicts=settled)
+
+    def _tell(self, key: DocumentKey, kind: str, fields: frozenset[str], *, conflicts: Iterable[bytes] = ()) -> None:
+        _, model, record = split_document_key(key)
+        ids = tuple(name.hex() for name in conflicts)
+        self.changes.append(
+            Change(model=model, record_id=record, type=kind, fields=fields, origin=self._origin, conflicts=ids)
+        )
+
+
+def derive_marked(state: State, *, texts_too: bool, fold: bool = False) -> int:
+    """Derive the documents that are marked; returns how many.
+
+    Args:
+        state: the replica.
+        texts_too: also those in which only texts changed.
+        fold: write their snapshots, as at a clean close.
+    """
+    done = 0
+    while True:
+        batch: list[bytes] = []
+        for key, mark in state.store.scan(Table.DIRTY):
+            if texts_too or mark != TEXT_ONLY:
+                batch.append(key)
+            if len(batch) == DERIVE_BATCH:
+                break
+        if not batch:
+            return done
+        with state.store.transaction():
+            derivation = Derivation(state, origin="local")
+            for key in batch:
+                derivation.derive(DocumentKey(key), fold=fold)
+                derivation.unmark(key)
+            derivation.finish()
+        state.documents.shrink()
+        done += len(batch)
+
+
+def rebuild_views(state: State, *, described: bytes) -> None:
+    """Give every declared model its table, and derive anew the records whose tables changed shape."""
+    stale: list[Declared] = []
+    with state.store.transaction():
+        names = {declared.spec.name.lower(): declared.spec.name for declared in state.schema}
+        for view in state.store.views():
+            if names.get(view.name.lower(), view.name) != view.name:
+                raise SchemaError(
+                    f"model {names[view.name.lower()]!r} differs from the store's {view.name!r} only in case"
+                )
+        for declared in state.schema:
+            if state.store.define_view(declared.view):
+                stale.append(declared)
+        state.store.put(Table.META, b"models", described)
+        models = {declared.spec.name for declared in stale}
+        marks = ((key, ALL) for key, _ in state.store.scan(Table.VERSION) if split_document_key(key)[1] in models)
+        if models:
+            state.store.put_many(Table.DIRTY, list(marks))
+    derive_marked(state, texts_too=True)
+
+
+def conflicts_of(state: State, declared: Declared, key: DocumentKey, content: Content) -> list[Conflict]:
+    """The conflicts of one live record, in the order of its fields."""
+    found: list[Conflict] = []
+    if not content.causal and len(content.creations) < 2:
+        return found
+    for name, kind in declared.spec.fields.items():
+        clash = kind.clash(content)
+        if clash:
+            _, model, record = split_document_key(key)
+            base = kind.base(content, clash)
+            dots = [item.dot for item in clash]
+            found.append(
+                Conflict(
+                    id=conflict_id(ConflictKind.CONCURRENT_EDIT, key, name, dots),
+                    kind=ConflictKind.CONCURRENT_EDIT,
+                    model=model,
+                    record_id=record,
+                    field=name,
+                    paths=(),
+                    base=UNKNOWN if base is None else kind.decode(base.data),
+                    candidates=candidates_of(state, kind, content),
+                    value=kind.read(content),
+                )
+            )
+    return found
+
+
+def candidates_of(state: State, kind: FieldKind, content: Content) -> tuple[Candidate, ...]:
+    """The concurrent values of one field, latest first."""
+    return tuple(
+        Candidate(
+            value=kind.decode(item.data),
+            device_id=state.name_of(item.dot.author),
+            timestamp=item.hlc,
+            dot=item.dot,
+        )
+        for item in kind.candidates(content)
+    )
+
+
+def fields_of(screened: Screened, declared: Declared | None) -> tuple[frozenset[str], bool]:
+    """Which fields an update writes, and whether it changes nothing but texts."""
+    fields: set[str] = set(screened.text_fields)
+    others = False
+    for key in (*(key for key, _ in screened.written), *screened.removed_keys):
+        if key.key_class is KeyClass.CREATION:
+            fields.update(() if declared is None else declared.spec.fields)
+            others = True
+        elif key.key_class is not KeyClass.TOUCH:
+            fields.add(key.field)
+            others = True
+    fields.discard("")
+    return frozenset(fields), bool(screened.text_fields) and not others

@@ -1,0 +1,299 @@
+"""Loaded documents: a bounded cache over the store, each loaded from its snapshot and the log's tail.
+
+A document that is only received or created is never put on the engine: its content can be read from the one update that
+made it. It is put there when it is edited, or when several updates have to be merged.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from crdt_sync.core.blocks import Bytes, String, Update
+from crdt_sync.core.content import Content, parse_content
+from crdt_sync.core.document import Document, merge_updates
+from crdt_sync.core.entry import OperationType
+from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.core.index import DocumentIndex
+from crdt_sync.core.kinds.base import Write
+from crdt_sync.core.layout import MAP_ROOT, text_root
+from crdt_sync.core.screening import Screened, screen
+from crdt_sync.core.update import parse_update
+from crdt_sync.core.version import parse_state_vector, version
+from crdt_sync.replica.ledger import CONTENT_AUTHOR, Ledger
+from crdt_sync.replica.rows import DocumentRow, after_prefix, split_touch_key, unpack_document_row
+from crdt_sync.storage.base import Store, Table
+
+CACHED_DOCUMENTS_MAX: Final = 1024
+CACHED_BYTES_MAX: Final = 64 * 1024 * 1024
+LARGE_BYTES: Final = 16 * 1024
+"""Documents above this are kept as snapshot and tail, and are not rewritten at every change."""
+TAIL_UPDATES_MAX: Final = 2_000
+"""Longest tail of a large document before its snapshot is written anew ..."""
+TAIL_FRACTION: Final = 4
+"""... unless it is shorter than this fraction of the document's size."""
+
+
+class Loaded:
+    """One document in memory.
+
+    Args:
+        key: its address.
+        author: who makes local changes to it.
+        snapshot: the state as one update, or empty.
+        index: what screening must know; it is kept current here.
+        position: log position up to which ``snapshot`` holds everything.
+        live: whether the record was live at its last derivation.
+        conflicts: ids of its open conflicts at its last derivation.
+    """
+
+    __slots__ = (
+        "_author",
+        "_content",
+        "_engine",
+        "_parsed",
+        "conflicts",
+        "index",
+        "key",
+        "live",
+        "position",
+        "size",
+        "snapshot",
+        "tail",
+    )
+
+    def __init__(
+        self,
+        key: DocumentKey,
+        *,
+        author: Author,
+        snapshot: bytes = b"",
+        index: DocumentIndex | None = None,
+        position: int = 0,
+        live: bool = False,
+        conflicts: tuple[bytes, ...] = (),
+    ) -> None:
+        self.key = key
+        self._author = author
+        self.snapshot = snapshot
+        self.tail: list[bytes] = []
+        self.index = DocumentIndex() if index is None else index
+        self.position = position
+        self.live = live
+        self.conflicts = conflicts
+        self.size = len(snapshot)
+        self._engine: Document | None = None
+        self._content: Content | None = None
+        self._parsed: Update | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was ever written to the document."""
+        return bool(self.snapshot or self.tail)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is kept as snapshot and tail."""
+        return self.size > LARGE_BYTES
+
+    def add(self, update: bytes, screened: Screened) -> None:
+        """Take in an update that was screened against this index."""
+        self._parsed = screened.update if not self.known else None
+        self.index.apply(screened)
+        if self._engine is not None:
+            self._engine.apply(update)
+        self._grow(update)
+
+    def add_content(self, update: bytes) -> None:
+        """Take in part of a peer's document; the index is made anew from the merged state."""
+        engine = self.engine()
+        engine.apply(update)
+        self._grow(update)
+        self.index = DocumentIndex.from_update(engine.encode())
+        self._parsed = None
+
+    def edit(self, writes: list[Write], *, operation: OperationType) -> bytes:
+        """Make a local change; returns its update, which is screened as everybody else will screen it."""
+        update = self.engine().edit(writes)
+        self._parsed = None
+        self.index.apply(screen(update, author=self._author, index=self.index, operation=operation))
+        self._grow(update)
+        return update
+
+    def engine(self) -> Document:
+        """The document on the engine."""
+        if self._engine is None:
+            self._engine = Document(self._author, updates=[self.snapshot, *self.tail] if self.snapshot else self.tail)
+        return self._engine
+
+    def content(self, text_fields: Iterable[str]) -> Content:
+        """What the document holds; ``text_fields`` are the model's Text fields."""
+        if self._content is None:
+            self._content = self._read(tuple(text_fields))
+        return self._content
+
+    def encode(self) -> bytes:
+        """The whole state as one update."""
+        if self._engine is None and self.known:
+            if not self.tail:
+                return self.snapshot
+            if not self.snapshot and len(self.tail) == 1:
+                return self.tail[0]
+        return self.engine().encode()
+
+    def delta(self, state_vector: bytes) -> bytes:
+        """The update that a replica at ``state_vector`` (engine encoding) lacks."""
+        parse_state_vector(state_vector)
+        return self.engine().delta(state_vector)
+
+    def version(self) -> bytes:
+        """Names the content: equal versions mean equal content."""
+        return version(self.index.state_vector, self.index.delete_set)
+
+    def wants_folding(self) -> bool:
+        """Whether the tail of a large document has grown enough to write its snapshot anew."""
+        size = sum(map(len, self.tail))
+        return len(self.tail) > TAIL_UPDATES_MAX and size * TAIL_FRACTION > self.size
+
+    def row(self, *, position: int) -> DocumentRow:
+        """The row that holds everything up to log position ``position``; the tail is folded into the snapshot."""
+        self.snapshot = self.encode()
+        self.tail.clear()
+        self.position = position
+        self.size = len(self.snapshot)
+        return DocumentRow(
+            position=position,
+            live=self.live,
+            conflicts=self.conflicts,
+            state=self.snapshot,
+            index=self.index.to_bytes(),
+        )
+
+    def _grow(self, update: bytes) -> None:
+        self.tail.append(update)
+        self.size += len(update)
+        self._content = None
+
+    def _read(self, text_fields: tuple[str, ...]) -> Content:
+        plain = self._plain(text_fields)
+        if plain is not None:
+            return parse_content(*plain, self.index.state_vector)
+        engine = self.engine()
+        texts = {field: engine.text(field) for field in text_fields}
+        return parse_content(engine.cells(), texts, self.index.state_vector)
+
+    def _plain(self, text_fields: tuple[str, ...]) -> tuple[dict[str, bytes], dict[str, str]] | None:
+        """Cells and texts of a document that one update of plain insertions made, else None."""
+        if self._engine is not None or not self.known:
+            return None
+        if self._parsed is None:
+            if (1 if self.snapshot else 0) + len(self.tail) != 1 or self.size > LARGE_BYTES:
+                return None
+            self._parsed = parse_update(self.snapshot or self.tail[0])
+        return plain_content(self._parsed, text_fields)
+
+
+def plain_content(update: Update, text_fields: Iterable[str]) -> tuple[dict[str, bytes], dict[str, str]] | None:
+    """Read cells and texts straight from the update of a new document; None where that needs the engine."""
+    if update.deletes:
+        return None
+    cells: dict[str, bytes] = {}
+    texts: dict[str, str] = {}
+    for block in update.blocks:
+        if block.origin is not None or block.right_origin is not None:
+            return None
+        content = block.content
+        if block.root == MAP_ROOT and type(content) is Bytes and block.key is not None and block.key not in cells:
+            cells[block.key] = content.value
+        elif type(content) is String and block.root is not None and block.root not in texts:
+            texts[block.root] = content.text
+        else:
+            return None
+    return cells, {field: texts.get(text_root(field), "") for field in text_fields}
+
+
+class DocumentCache:
+    """Documents by address, loaded when asked for; the least recently used are let go.
+
+    Args:
+        store: where snapshots are kept.
+        ledger: where the tails are.
+        author: who makes local changes; to be followed by `clear` where it changes.
+    """
+
+    def __init__(self, store: Store, ledger: Ledger, *, author: Author) -> None:
+        self._store = store
+        self._ledger = ledger
+        self.author = author
+        self._held: OrderedDict[DocumentKey, Loaded] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: DocumentKey) -> Loaded:
+        """Load a document; an unknown one is empty. The returned object stays valid until `clear` or `drop`."""
+        held = self._held.get(key)
+        if held is not None:
+            self._held.move_to_end(key)
+            return held
+        loaded = self._load(key)
+        self._held[key] = loaded
+        self._bytes += loaded.size
+        return loaded
+
+    def drop(self, key: DocumentKey) -> None:
+        """Forget one document, so that it is loaded anew."""
+        dropped = self._held.pop(key, None)
+        if dropped is not None:
+            self._bytes -= dropped.size
+
+    def clear(self) -> None:
+        """Forget all documents, after a rollback."""
+        self._held.clear()
+        self._bytes = 0
+
+    def shrink(self) -> None:
+        """Let go of what is over the bounds. Not to be called while a transaction holds documents."""
+        if len(self._held) > CACHED_DOCUMENTS_MAX or self._bytes > CACHED_BYTES_MAX:
+            self._bytes = sum(loaded.size for loaded in self._held.values())
+        while self._held and (len(self._held) > CACHED_DOCUMENTS_MAX or self._bytes > CACHED_BYTES_MAX):
+            _, loaded = self._held.popitem(last=False)
+            self._bytes -= loaded.size
+
+    def _load(self, key: DocumentKey) -> Loaded:
+        data = self._store.get(Table.DOCUMENT, key)
+        if data is None:
+            loaded = Loaded(key, author=self.author)
+        else:
+            row = unpack_document_row(data)
+            loaded = Loaded(
+                key,
+                author=self.author,
+                snapshot=row.state,
+                index=DocumentIndex.from_bytes(row.index),
+                position=row.position,
+                live=row.live,
+                conflicts=row.conflicts,
+            )
+        for author, kind, update in self.tail_of(key, after=loaded.position):
+            if author == CONTENT_AUTHOR:
+                loaded.add_content(update)
+            else:
+                loaded.add(update, screen(update, author=author, index=loaded.index, operation=kind))
+        return loaded
+
+    def tail_of(self, key: DocumentKey, *, after: int) -> Iterator[tuple[Author, OperationType, bytes]]:
+        """The updates of a document behind log position ``after``, in applied order, with author and type."""
+        start = key + (after + 1).to_bytes(8, "big")
+        for touch_key, _ in self._store.scan(Table.TOUCH, start=start, end=after_prefix(key)):
+            touch = split_touch_key(touch_key)
+            row, _ = self._ledger.row(touch.position)
+            if row.author == CONTENT_AUTHOR:
+                yield row.author, OperationType.UPDATE, row.body
+            else:
+                operation = self._ledger.entry(touch.position, touch.entry).operations[touch.operation]
+                yield row.author, operation.type, operation.update
+
+
+def join_updates(updates: list[bytes]) -> bytes:
+    """The updates that one transaction made to one document, as one."""
+    return updates[0] if len(updates) == 1 else merge_updates(updates)

@@ -1,0 +1,204 @@
+"""The journal: each local change as an operation with a status, kept in the same transaction as the change itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from crdt_sync.core import codec
+from crdt_sync.core.blocks import Bytes, String
+from crdt_sync.core.content import read_creation, read_register
+from crdt_sync.core.entry import EntryOperation, OperationType
+from crdt_sync.core.ids import Author, RecordId, split_document_key
+from crdt_sync.core.layout import MAP_ROOT, KeyClass, parse_map_key, parse_text_root
+from crdt_sync.core.update import parse_update
+from crdt_sync.errors import InputError
+from crdt_sync.replica.ledger import Ledger
+from crdt_sync.replica.rows import (
+    OperationRow,
+    chain_key,
+    key_number,
+    number_key,
+    unpack_chain_row,
+    unpack_operation_row,
+)
+from crdt_sync.storage.base import Store, Table
+
+
+class OperationStatus(str, Enum):
+    """How far a local change has come."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+_STATUSES = (OperationStatus.PENDING, OperationStatus.COMPLETED, OperationStatus.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncOperation:
+    """One local change.
+
+    Args:
+        id: names it on this device.
+        type: ``create``, ``update`` or ``delete``.
+        model: the record's model.
+        record_id: the record.
+        data: what it wrote, field → value; texts as the inserted pieces.
+        timestamp: packed HLC timestamp.
+        device_id: the device that made it.
+        status: ``pending`` until a home peer holds it durably, then ``completed``; or ``failed``.
+        attempts: how often it was sent.
+        error: why it failed, or empty.
+    """
+
+    id: str
+    type: OperationType
+    model: str
+    record_id: RecordId
+    data: Mapping[str, Any]
+    timestamp: int
+    device_id: str
+    status: OperationStatus
+    attempts: int
+    error: str
+
+
+class Journal:
+    """Reads and writes the operations of one store."""
+
+    def __init__(self, store: Store, ledger: Ledger) -> None:
+        self._store = store
+        self._ledger = ledger
+
+    def append(self, rows: list[OperationRow]) -> None:
+        """Journal the operations of one local entry, in its store transaction."""
+        last = next(self._store.scan(Table.OPERATION, reverse=True, limit=1), None)
+        number = 1 if last is None else key_number(last[0]) + 1
+        numbers = range(number, number + len(rows))
+        items = [(number_key(at), row.pack()) for at, row in zip(numbers, rows, strict=True)]
+        self._store.put_many(Table.OPERATION, items)
+        self._store.put_many(Table.PENDING, [(key, b"") for key, _ in items])
+
+    def rows(self, *, status: OperationStatus | None = None) -> Iterator[tuple[bytes, OperationRow]]:
+        """Operations, oldest first, with their keys."""
+        if status is OperationStatus.PENDING:
+            for key, _ in self._store.scan(Table.PENDING):
+                data = self._store.get(Table.OPERATION, key)
+                if data is not None:
+                    yield key, unpack_operation_row(data)
+            return
+        for key, data in self._store.scan(Table.OPERATION):
+            row = unpack_operation_row(data)
+            if status is None or _STATUSES[row.status] is status:
+                yield key, row
+
+    def row(self, operation_id: str) -> tuple[bytes, OperationRow]:
+        """One operation by id.
+
+        Raises:
+            InputError: there is none.
+        """
+        try:
+            key = number_key(int(operation_id))
+        except (ValueError, OverflowError):
+            raise InputError("an operation's id is a number", hint="See `crdt-sync log`.") from None
+        data = self._store.get(Table.OPERATION, key)
+        if data is None:
+            raise InputError(f"there is no operation {operation_id}", hint="See `crdt-sync log`.")
+        return key, unpack_operation_row(data)
+
+    def pending_count(self) -> int:
+        """How many operations wait for a home peer."""
+        return self._store.count(Table.PENDING)
+
+    def count(self) -> int:
+        """How many operations there are."""
+        return self._store.count(Table.OPERATION)
+
+    def complete(self, held: Mapping[Author, int], *, now_ms: int) -> int:
+        """Note what a home peer holds durably: author → last sequence. In the caller's store transaction."""
+        done = [
+            (key, row.changed(status=1, attempts=row.attempts + 1, finished_ms=now_ms, error=""))
+            for key, row in self.rows(status=OperationStatus.PENDING)
+            if row.sequence <= held.get(row.author, 0)
+        ]
+        self._finish(done)
+        return len(done)
+
+    def fail(self, author: Author, *, sequence: int, error: str, now_ms: int) -> int:
+        """Note that an entry of ours, and so all behind it, was refused. In the caller's store transaction."""
+        done = [
+            (key, row.changed(status=2, attempts=row.attempts + 1, finished_ms=now_ms, error=error))
+            for key, row in self.rows(status=OperationStatus.PENDING)
+            if row.author == author and row.sequence >= sequence
+        ]
+        self._finish(done)
+        return len(done)
+
+    def move(self, moved: Mapping[tuple[Author, int], tuple[Author, int]]) -> None:
+        """Follow entries that were re-encoded: (author, sequence) before → after. In the caller's store transaction."""
+        changed = [
+            (key, row.changed(author=moved[row.author, row.sequence][0], sequence=moved[row.author, row.sequence][1]))
+            for key, row in self.rows()
+            if (row.author, row.sequence) in moved
+        ]
+        self._store.put_many(Table.OPERATION, [(key, row.pack()) for key, row in changed])
+
+    def operation(self, key: bytes, row: OperationRow, *, device_id: str) -> SyncOperation:
+        """A row as users see it."""
+        _, model, record = split_document_key(row.document)
+        return SyncOperation(
+            id=str(key_number(key)),
+            type=row.type,
+            model=model,
+            record_id=record,
+            data=self._data(row),
+            timestamp=row.hlc,
+            device_id=device_id,
+            status=_STATUSES[row.status],
+            attempts=row.attempts,
+            error=row.error,
+        )
+
+    def _data(self, row: OperationRow) -> dict[str, Any]:
+        partition = split_document_key(row.document)[0]
+        data = self._store.get(Table.CHAIN, chain_key(partition, row.author, row.sequence))
+        if data is None:
+            return {}
+        entry = self._ledger.entry(unpack_chain_row(data)[0], 0)
+        return written_data(entry.operations[row.index])
+
+    def _finish(self, done: list[tuple[bytes, OperationRow]]) -> None:
+        self._store.put_many(Table.OPERATION, [(key, row.pack()) for key, row in done])
+        self._store.delete_many(Table.PENDING, [key for key, _ in done])
+
+
+def written_data(operation: EntryOperation) -> dict[str, Any]:
+    """What an operation wrote, read from its update: registers as values, counters as totals, sets and texts as pieces."""
+    data: dict[str, Any] = {}
+    for block in parse_update(operation.update).blocks:
+        if block.root == MAP_ROOT and block.key is not None and type(block.content) is Bytes:
+            _add_cell(data, block.key, block.content.value)
+        elif type(block.content) is String and block.root is not None:
+            data.setdefault(parse_text_root(block.root), []).append(block.content.text)
+    return data
+
+
+def _add_cell(data: dict[str, Any], key: str, value: bytes) -> None:
+    parsed = parse_map_key(key)
+    match parsed.key_class:
+        case KeyClass.CREATION:
+            data.update(read_creation(parsed.author, value).values)
+        case KeyClass.PLAIN | KeyClass.CAUSAL:
+            data[parsed.field] = codec.decode(read_register(value)[2])
+        case KeyClass.COUNTER:
+            data[parsed.field] = codec.decode(value)
+        case KeyClass.SET:
+            element = parsed.rest[1:].encode("latin-1", "replace") if parsed.rest[0] == "=" else value
+            data.setdefault(parsed.field, []).append(codec.decode(element))
+        case _:
+            pass

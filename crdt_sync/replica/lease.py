@@ -1,0 +1,237 @@
+"""Who this store is, and under which author it may write: lock, fence, lease (semantics: identity).
+
+A store's past can be rewound or doubled behind its back: a backup is restored, a file is copied, a machine is cloned. An
+author that goes on from two pasts would make documents that differ for ever, so an author is used only as long as the
+store can prove that nothing of the kind happened. The proof is a *fence*: a random token inside of the store and beside
+the user's other state, replaced at every open and every clean close.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import msgpack
+
+from crdt_sync.core.ids import Author, author_from_entropy
+from crdt_sync.errors import StoreInUseError, StoreReadOnlyError
+from crdt_sync.security.identity import SEED_BYTES, DeviceKey
+from crdt_sync.security.keyfile import load_or_create
+from crdt_sync.storage.base import Store, Table
+
+Entropy = Callable[[int], bytes]
+
+_REPLICA, _EPOCH, _AUTHOR, _AUTHORS = b"replica_id", b"epoch", b"author", b"authors"
+_FENCE, _CLEAN, _PID = b"fence", b"clean", b"pid"
+REPLICA_ID_BYTES = 16
+EPOCH_BYTES = 8
+_TOKEN_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who an open store is.
+
+    Args:
+        replica_id: 16 bytes, of this store.
+        epoch: 8 bytes, of this generation of its past.
+        key: the device's key.
+        author: under which it writes now.
+        is_new_author: whether the author was drawn at this open.
+        reason: why, for the log: ``first open``, ``unclean end``, ``copied``, ``restored or rebuilt``; empty otherwise.
+    """
+
+    replica_id: bytes
+    epoch: bytes
+    key: DeviceKey
+    author: Author
+    is_new_author: bool
+    reason: str
+
+
+class StoreLock:
+    """One writing process for each store."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = filelock.FileLock(f"{path}.lock", timeout=0)
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            StoreInUseError: another process, or this one, has the store open for writing.
+        """
+        try:
+            self._lock.acquire()
+        except filelock.Timeout:
+            pid = self.holder()
+            who = f"process {pid}" if pid else "another process"
+            raise StoreInUseError(f"{self._path.name} is open for writing in {who}", pid=pid) from None
+        except OSError as error:
+            raise StoreReadOnlyError(
+                f"no lock can be taken beside {self._path.name}: {error.strerror}", hint="Open with read_only=True."
+            ) from None
+        self._pid_file().write_text(str(os.getpid()))
+
+    def holder(self) -> int | None:
+        """The process that holds the lock, as far as it said."""
+        try:
+            return int(self._pid_file().read_text())
+        except (OSError, ValueError):
+            return None
+
+    def release(self) -> None:
+        """Give the lock back. Its file stays: removing it would race with whoever waits for it."""
+        if self._lock.is_locked:
+            self._pid_file().unlink(missing_ok=True)
+            self._lock.release()
+
+    def _pid_file(self) -> Path:
+        return Path(f"{self._path}.pid")
+
+
+class Lease:
+    """The identity of a store, from open to close.
+
+    Args:
+        store: the open store.
+        state_dir: folder of the user's state; None for a store in memory, which can be neither copied nor restored.
+        entropy: gives that many unpredictable bytes.
+    """
+
+    def __init__(self, store: Store, *, state_dir: Path | None, entropy: Entropy) -> None:
+        self._store = store
+        self._state_dir = state_dir
+        self._entropy = entropy
+
+    def acquire(self) -> Identity:
+        """Find out who the store is, draw a new author where its past is in doubt, and raise a new fence.
+
+        Runs in its own store transactions; the inside is written before the outside, so that a crash in between is seen
+        as a broken fence, never as an intact one.
+        """
+        replica_id = self._store.get(Table.META, _REPLICA)
+        epoch, reason = self._store.get(Table.META, _EPOCH), self._doubt(replica_id)
+        if replica_id is None or reason == "copied":
+            replica_id, epoch = self._entropy(REPLICA_ID_BYTES), None
+        if epoch is None or reason == "restored or rebuilt":
+            epoch = self._entropy(EPOCH_BYTES)
+        key = self._device_key(replica_id)
+        held = self._store.get(Table.META, _AUTHOR)
+        authors = [] if reason == "copied" else self._own_authors()
+        if held is None or reason:
+            author = author_from_entropy(int.from_bytes(self._entropy(8), "big"))
+            authors.append(author)
+        else:
+            author = Author(int.from_bytes(held, "big"))
+        token = self._entropy(_TOKEN_BYTES)
+        with self._store.transaction():
+            self._store.put(Table.META, _REPLICA, replica_id)
+            self._store.put(Table.META, _EPOCH, epoch)
+            self._put_author(author, authors)
+            self._store.put(Table.META, _FENCE, token)
+            self._store.put(Table.META, _CLEAN, b"\0")
+        self._write_fence(replica_id, token)
+        return Identity(
+            replica_id=replica_id, epoch=epoch, key=key, author=author, is_new_author=bool(reason), reason=reason
+        )
+
+    def rotate(self, identity: Identity) -> Identity:
+        """Draw a new author and epoch because a peer showed that the past was rewound; in the caller's transaction."""
+        author = author_from_entropy(int.from_bytes(self._entropy(8), "big"))
+        epoch = self._entropy(EPOCH_BYTES)
+        self._store.put(Table.META, _EPOCH, epoch)
+        self._put_author(author, [*self._own_authors(), author])
+        return Identity(
+            replica_id=identity.replica_id,
+            epoch=epoch,
+            key=identity.key,
+            author=author,
+            is_new_author=True,
+            reason="rewound",
+        )
+
+    def own_authors(self) -> frozenset[Author]:
+        """Every author that this replica has leased."""
+        return frozenset(self._own_authors())
+
+    def release(self, identity: Identity) -> None:
+        """Note a clean end and raise a new fence."""
+        token = self._entropy(_TOKEN_BYTES)
+        with self._store.transaction():
+            self._store.put(Table.META, _FENCE, token)
+            self._store.put(Table.META, _CLEAN, b"\1")
+        self._store.flush()
+        self._write_fence(identity.replica_id, token)
+
+    def peek(self) -> tuple[bytes, bytes]:
+        """Replica id and epoch without taking a lease, for read-only use."""
+        replica_id, epoch = self._store.get(Table.META, _REPLICA), self._store.get(Table.META, _EPOCH)
+        return replica_id or bytes(REPLICA_ID_BYTES), epoch or bytes(EPOCH_BYTES)
+
+    def _put_author(self, author: Author, authors: list[Author]) -> None:
+        self._store.put(Table.META, _AUTHOR, author.to_bytes(5, "big"))
+        self._store.put(Table.META, _AUTHORS, msgpack.packb(authors))
+
+    def _own_authors(self) -> list[Author]:
+        data = self._store.get(Table.META, _AUTHORS)
+        return [] if data is None else [Author(item) for item in msgpack.unpackb(data)]
+
+    def _doubt(self, replica_id: bytes | None) -> str:
+        """Why a new author is needed, or an empty string."""
+        if replica_id is None:
+            return "first open"
+        if self._state_dir is not None:
+            fence = self._read_fence(replica_id)
+            if fence is None:
+                return "copied"  # to a device, or for a user, that never opened it
+            token, path = fence
+            here = self._here()
+            if path != here and Path(path).exists():
+                return "copied"
+            if token != self._store.get(Table.META, _FENCE):
+                return "restored or rebuilt"
+        return "" if self._was_clean() else "unclean end"
+
+    def _was_clean(self) -> bool:
+        return self._store.get(Table.META, _CLEAN) == b"\1"
+
+    def _device_key(self, replica_id: bytes) -> DeviceKey:
+        folder = self._folder(replica_id)
+        if folder is None:
+            return DeviceKey.generate(self._entropy(SEED_BYTES))
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return load_or_create(folder / "device.key", entropy=self._entropy)
+
+    def _folder(self, replica_id: bytes) -> Path | None:
+        return None if self._state_dir is None else self._state_dir / "replicas" / replica_id.hex()
+
+    def _read_fence(self, replica_id: bytes) -> tuple[bytes, str] | None:
+        folder = self._folder(replica_id)
+        if folder is None:
+            return None
+        try:
+            data = json.loads((folder / "fence.json").read_text())
+            return bytes.fromhex(data["token"]), str(data["path"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _write_fence(self, replica_id: bytes, token: bytes) -> None:
+        folder = self._folder(replica_id)
+        if folder is None:
+            return
+        draft = folder / "fence.json.new"
+        with draft.open("w") as file:
+            json.dump({"token": token.hex(), "path": self._here()}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(folder / "fence.json")
+
+    def _here(self) -> str:
+        """The store's own place, with links followed, so that two names of one file are one place."""
+        return "" if self._store.path is None else str(self._store.path.resolve())

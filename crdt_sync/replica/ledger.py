@@ -1,0 +1,254 @@
+"""The log: entries in the order in which this replica applied them, each author's chain, and runs to send.
+
+Invariants:
+    1. Log order extends causality: a row never stands before one that it depends on.
+    2. `heads` is what the store holds; it changes only together with a committed transaction (`rollback` re-reads it).
+    3. Every row ends at a signed head: one's own are signed when they are committed (docs/adr/0005-sign-at-commit.md),
+       so whoever holds a copy of the store can pass them on.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from crdt_sync.core.entry import (
+    SHORT_HASH_BYTES,
+    ChainHash,
+    Entry,
+    Head,
+    Run,
+    decode_entry,
+    encode_run,
+    genesis_hash,
+    next_hash,
+    split_entries,
+)
+from crdt_sync.core.ids import Author
+from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.errors import CorruptStoreError
+from crdt_sync.protocol.source import Position, RunPage, SentRun, Vector
+from crdt_sync.replica.rows import (
+    LogRow,
+    after_prefix,
+    chain_key,
+    chain_prefix,
+    key_number,
+    number_key,
+    pack_chain_row,
+    split_chain_key,
+    unpack_chain_row,
+    unpack_log_row,
+)
+from crdt_sync.storage.base import Store, Table
+
+CONTENT_AUTHOR = Author(0)
+"""Stands in log rows that hold a document's content taken from a peer, which is in nobody's chain."""
+
+_ROW_CACHE_MAX = 16
+SCAN_ROWS_MAX = 512
+
+
+class ChainEnd(NamedTuple):
+    """The last entry of an author that this replica holds."""
+
+    sequence: int
+    hash: ChainHash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """A row that was appended to the log."""
+
+    position: int
+    row: LogRow
+
+
+class Ledger:
+    """Reads and appends to the log of one store.
+
+    Args:
+        store: where it is kept.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows: OrderedDict[int, tuple[LogRow, list[bytes]]] = OrderedDict()
+        self.heads: dict[str, dict[Author, ChainEnd]] = {}
+        self.end = 0
+        self.reload()
+
+    def reload(self) -> None:
+        """Take `heads` and `end` from the store again, after a rollback."""
+        self._rows.clear()
+        self.heads = {}
+        end: bytes | None = None
+        while True:  # one reverse look-up for each author: the keys stand in order
+            found = next(self._store.scan(Table.CHAIN, end=end, reverse=True, limit=1), None)
+            if found is None:
+                break
+            partition, author, sequence = split_chain_key(found[0])
+            self.heads.setdefault(partition, {})[author] = ChainEnd(sequence, unpack_chain_row(found[1])[1])
+            end = chain_prefix(partition, author)
+        last = next(self._store.scan(Table.LOG, reverse=True, limit=1), None)
+        self.end = 0 if last is None else key_number(last[0])
+
+    def clock(self) -> int:
+        """The replica's HLC when the last row was written."""
+        last = next(self._store.scan(Table.LOG, reverse=True, limit=1), None)
+        return 0 if last is None else unpack_log_row(last[1]).clock
+
+    def end_of(self, partition: str, author: Author) -> ChainEnd:
+        """The last entry held of an author; sequence 0 with the genesis hash where there is none."""
+        return self.heads.get(partition, {}).get(author) or ChainEnd(0, genesis_hash(partition, author))
+
+    def append(self, row: LogRow) -> Appended:
+        """Append a row, in the caller's store transaction."""
+        position = self.end + 1
+        self._store.put(Table.LOG, number_key(position), row.pack())
+        if row.author != CONTENT_AUTHOR:
+            key = chain_key(row.partition, row.author, row.last)
+            self._store.put(Table.CHAIN, key, pack_chain_row(position, row.head))
+            self.heads.setdefault(row.partition, {})[row.author] = ChainEnd(row.last, row.head)
+        self.end = position
+        return Appended(position=position, row=row)
+
+    def row(self, position: int) -> tuple[LogRow, list[bytes]]:
+        """A row of the log with its encoded entries; the last few are kept.
+
+        Raises:
+            CorruptStoreError: the row is damaged or missing.
+        """
+        held = self._rows.get(position)
+        if held is not None:
+            self._rows.move_to_end(position)
+            return held
+        data = self._store.get(Table.LOG, number_key(position))
+        if data is None:
+            raise CorruptStoreError("a row of the log is missing", table=Table.LOG, key=number_key(position))
+        row = unpack_log_row(data)
+        held = (row, split_entries(row.body) if row.author != CONTENT_AUTHOR else [])
+        self._rows[position] = held
+        if len(self._rows) > _ROW_CACHE_MAX:
+            self._rows.popitem(last=False)
+        return held
+
+    def entry(self, position: int, index: int) -> Entry:
+        """One entry of a row, decoded."""
+        _, entries = self.row(position)
+        return decode_entry(entries[index])
+
+    def hash_at(self, partition: str, author: Author, sequence: int) -> ChainHash | None:
+        """The chain hash after entry ``sequence``, or None where this replica does not hold it."""
+        if sequence == 0:
+            return genesis_hash(partition, author)
+        if sequence > self.end_of(partition, author).sequence:
+            return None
+        start, prefix = chain_key(partition, author, sequence), chain_prefix(partition, author)
+        found = next(self._store.scan(Table.CHAIN, start=start, end=after_prefix(prefix), limit=1), None)
+        if found is None:
+            return None
+        last = split_chain_key(found[0])[2]
+        position, head = unpack_chain_row(found[1])
+        if last == sequence:
+            return head
+        row, entries = self.row(position)
+        held = self.hash_at(partition, author, row.first - 1)
+        for entry in entries[: sequence - row.first + 1]:
+            if held is None:
+                return None
+            held = next_hash(held, entry)
+        return held
+
+    def head(self, partition: str, author: Author) -> Head:
+        """The end of an author's chain, as an entry names it."""
+        end = self.end_of(partition, author)
+        return Head(author=author, sequence=end.sequence, short_hash=end.hash[:SHORT_HASH_BYTES])
+
+    def remove(self, position: int, row: LogRow) -> None:
+        """Take the last row of a chain out of the log, in the caller's store transaction; then `reload`."""
+        self._store.delete(Table.LOG, number_key(position))
+        self._store.delete(Table.CHAIN, chain_key(row.partition, row.author, row.last))
+
+    def vector(self) -> dict[str, dict[Author, Position]]:
+        """What this replica has durably applied."""
+        return {
+            partition: {author: Position(sequence=end.sequence, hash=end.hash) for author, end in ends.items()}
+            for partition, ends in self.heads.items()
+        }
+
+    def rows_of(self, partition: str, author: Author, *, after: int) -> Iterator[tuple[int, LogRow]]:
+        """The rows of an author with entries behind sequence ``after``, in order, with their positions."""
+        start, end = chain_key(partition, author, after + 1), after_prefix(chain_prefix(partition, author))
+        for _, data in self._store.scan(Table.CHAIN, start=start, end=end):
+            position = unpack_chain_row(data)[0]
+            yield position, self.row(position)[0]
+
+    def runs_after(self, cursor: int, known: Vector, *, bytes_max: int) -> RunPage:
+        """The next runs behind log position ``cursor`` that ``known`` does not cover, in applied order.
+
+        Rows of one's own that follow each other become one run under the last one's signature. At least one run is
+        returned where there is one, however large; at most `SCAN_ROWS_MAX` rows are looked at.
+        """
+        runs: list[SentRun] = []
+        size = looked = 0
+        open_rows: list[LogRow] = []
+        start = number_key(max(cursor, self._first_needed(known) - 1) + 1)
+        for key, data in self._store.scan(Table.LOG, start=start, limit=SCAN_ROWS_MAX):
+            looked += 1
+            row = unpack_log_row(data)
+            held = known.get(row.partition, {}).get(row.author)
+            if row.author != CONTENT_AUTHOR and (held is None or held.sequence < row.last):
+                if size and size + len(row.body) > bytes_max:
+                    return RunPage((*runs, *_join(open_rows)), cursor, more=True)
+                if open_rows and not _joins(open_rows, row):
+                    runs.extend(_join(open_rows))
+                    open_rows = []
+                open_rows.append(row)
+                size += len(row.body)
+            cursor = key_number(key)
+        return RunPage((*runs, *_join(open_rows)), cursor, more=looked == SCAN_ROWS_MAX)
+
+    def _first_needed(self, known: Vector) -> int:
+        """The first log position that ``known`` does not cover, or one behind the end."""
+        first = self.end + 1
+        for partition, ends in self.heads.items():
+            for author, end in ends.items():
+                held = known.get(partition, {}).get(author)
+                after = 0 if held is None else held.sequence
+                if after >= end.sequence:
+                    continue
+                start = chain_key(partition, author, after + 1)
+                found = next(self._store.scan(Table.CHAIN, start=start, limit=1), None)
+                if found is not None:
+                    first = min(first, unpack_chain_row(found[1])[0])
+        return first
+
+
+def _joins(rows: list[LogRow], row: LogRow) -> bool:
+    """Whether a row can go into one run with the rows before it."""
+    last = rows[-1]
+    return (
+        row.own
+        and last.own
+        and (row.partition, row.author, row.first) == (last.partition, last.author, last.last + 1)
+        and len(rows) < ENTRY_LIMITS.run_entries_max
+        and sum(len(item.body) for item in rows) + len(row.body) <= ENTRY_LIMITS.run_bytes_max
+    )
+
+
+def _join(rows: list[LogRow]) -> tuple[SentRun, ...]:
+    """The run that rows of one author make, under the last one's signature."""
+    if not rows:
+        return ()
+    last = rows[-1]
+    run = Run(
+        partition=last.partition,
+        author=last.author,
+        first_sequence=rows[0].first,
+        body=last.body if len(rows) == 1 else b"".join(row.body for row in rows),
+        signature=last.signature,
+    )
+    return ((encode_run(run), last.partition, last.author, last.last),)

@@ -1,0 +1,215 @@
+"""Opening and closing: from a path to the shared state of a replica, and back to a file that is whole."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import uuid6
+
+from crdt_sync.core.clock import Hlc, HybridClock
+from crdt_sync.core.ids import Author
+from crdt_sync.core.model import Model
+from crdt_sync.core.records import OPEN_SPACE, RecordKind, SpaceRecord
+from crdt_sync.errors import CRDTSyncError, InputError, StoreReadOnlyError
+from crdt_sync.replica.derive import derive_marked, rebuild_views
+from crdt_sync.replica.documents import DocumentCache
+from crdt_sync.replica.lease import Identity, Lease, StoreLock
+from crdt_sync.replica.ledger import Ledger
+from crdt_sync.replica.schema import Schema, models_of
+from crdt_sync.replica.state import State, load_records
+from crdt_sync.storage.base import Durability, Store, Table
+from crdt_sync.storage.memory import MemoryStore
+from crdt_sync.storage.sqlite import open_sqlite
+
+log = logging.getLogger("crdt_sync.replica")
+
+MEMORY = ":memory:"
+STATE_DIR_VARIABLE = "CRDT_SYNC_STATE_DIR"
+READER = Author(1)
+"""Stands for the author of a replica that cannot write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where time, randomness and ids come from; tests give their own.
+
+    Args:
+        now_ms: milliseconds since 1970.
+        entropy: gives that many unpredictable bytes.
+        new_record_id: a new UUIDv7 as text.
+    """
+
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    entropy: Callable[[int], bytes] = os.urandom
+    new_record_id: Callable[[], str] = lambda: str(uuid6.uuid7())
+
+
+@dataclass(slots=True, kw_only=True)
+class Opened:
+    """An open store with everything that belongs to it."""
+
+    state: State
+    lock: StoreLock | None
+
+
+def default_state_dir() -> Path:
+    """Where fences and keys are kept: ``$CRDT_SYNC_STATE_DIR``, or the user's state directory."""
+    chosen = os.environ.get(STATE_DIR_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_state_path("crdt_sync", ensure_exists=False)
+
+
+def open_store(
+    path: str | Path,
+    *,
+    models: Iterable[type[Model]] | None,
+    durability: Durability,
+    read_only: bool,
+    create: bool,
+    state_dir: Path | None,
+    sources: Sources,
+) -> Opened:
+    """Open a store for use; a failed open changes nothing and holds nothing.
+
+    Args:
+        path: the store's file, or ``:memory:``.
+        models: the app's models; None takes those that the store describes.
+        durability: ``full`` or ``normal``.
+        read_only: for reading beside another process.
+        create: make the store where there is none.
+        state_dir: instead of `default_state_dir`.
+        sources: time, randomness, ids.
+    """
+    if durability not in ("full", "normal"):
+        raise InputError(f"durability must be 'full' or 'normal', not {durability!r}")
+    given = None if models is None else Schema(models)
+    if str(path) == MEMORY:
+        if read_only:
+            raise StoreReadOnlyError("a store in memory begins empty and cannot be opened read-only")
+        return _assemble(MemoryStore(), given, lock=None, state_dir=None, sources=sources)
+    place = Path(path)
+    if read_only:
+        store = open_sqlite(place, create=False, read_only=True, durability=durability)
+        return _guarded(store, None, lambda: _assemble_reader(store, given, sources=sources))
+    if not create and not place.exists():
+        open_sqlite(place, create=False, durability=durability).close()  # raises: there is none
+    lock = StoreLock(place.resolve())
+    lock.acquire()
+    try:
+        store = open_sqlite(place, create=create, durability=durability)
+    except BaseException:
+        lock.release()
+        raise
+    where = default_state_dir() if state_dir is None else state_dir
+    return _guarded(store, lock, lambda: _assemble(store, given, lock=lock, state_dir=where, sources=sources))
+
+
+def close_store(opened: Opened) -> None:
+    """Bring derived state up to date, note the clean end, and let go of everything."""
+    state = opened.state
+    try:
+        if state.identity is not None:
+            derive_marked(state, texts_too=True, fold=True)
+            state.lease.release(state.identity)
+    finally:
+        state.store.close()
+        if opened.lock is not None:
+            opened.lock.release()
+
+
+def bind_author(state: State, identity: Identity) -> None:
+    """Make the record that binds the author to this device, in the caller's store transaction."""
+    record = SpaceRecord(
+        kind=RecordKind.BIND_AUTHOR,
+        space=state.space,
+        parents=state.records.heads(),
+        author=identity.author,
+        public_key=identity.key.public_key,
+    )
+    signed = SpaceRecord(
+        kind=record.kind,
+        space=record.space,
+        parents=record.parents,
+        author=record.author,
+        public_key=record.public_key,
+        signature=identity.key.sign(record.statement()),
+    )
+    state.add_record(signed)
+
+
+def _guarded(store: Store, lock: StoreLock | None, assemble: Callable[[], Opened]) -> Opened:
+    try:
+        return assemble()
+    except BaseException:
+        store.close()
+        if lock is not None:
+            lock.release()
+        raise
+
+
+def _assemble(
+    store: Store, given: Schema | None, *, lock: StoreLock | None, state_dir: Path | None, sources: Sources
+) -> Opened:
+    schema = given if given is not None else _described(store)
+    lease = Lease(store, state_dir=state_dir, entropy=sources.entropy)
+    identity = lease.acquire()
+    ledger = Ledger(store)
+    state = _state(store, schema, ledger, lease=lease, identity=identity, sources=sources)
+    if identity.is_new_author:
+        log.info("writing under a new author: %s", identity.reason)
+        if state.clock.last > 0 and not state.clock.observe(state.clock.last, sources.now_ms()):
+            state.clock.last = Hlc(0)  # a clock far ahead was stored: a new author may begin with a fresh one
+        with store.transaction():
+            bind_author(state, identity)
+    if state.records.bound_key(identity.author) != identity.key.public_key:
+        raise CRDTSyncError("this device's author is bound to another device", hint="Open again; a new one is drawn.")
+    _name_everything_seen(state, identity)
+    rebuild_views(state, described=json.dumps(schema.describe()).encode())
+    derive_marked(state, texts_too=True)
+    return Opened(state=state, lock=lock)
+
+
+def _assemble_reader(store: Store, given: Schema | None, *, sources: Sources) -> Opened:
+    schema = given if given is not None else _described(store)
+    lease = Lease(store, state_dir=None, entropy=sources.entropy)
+    state = _state(store, schema, Ledger(store), lease=lease, identity=None, sources=sources)
+    return Opened(state=state, lock=None)
+
+
+def _state(
+    store: Store, schema: Schema, ledger: Ledger, *, lease: Lease, identity: Identity | None, sources: Sources
+) -> State:
+    author = READER if identity is None else identity.author
+    return State(
+        store=store,
+        schema=schema,
+        ledger=ledger,
+        documents=DocumentCache(store, ledger, author=author),
+        records=load_records(store),
+        clock=HybridClock(last=Hlc(ledger.clock())),
+        lease=lease,
+        identity=identity,
+        space=OPEN_SPACE,
+        now_ms=sources.now_ms,
+        entropy=sources.entropy,
+        new_record_id=sources.new_record_id,
+    )
+
+
+def _name_everything_seen(state: State, identity: Identity) -> None:
+    """Which heads our next entry names is not kept in the store: after an open it names every author's end once."""
+    for partition, ends in state.ledger.heads.items():
+        heads = {author: state.ledger.head(partition, author) for author in ends if author != identity.author}
+        state.moved[partition] = heads
+
+
+def _described(store: Store) -> Schema:
+    data: Any = store.get(Table.META, b"models")
+    return Schema(models_of(json.loads(data))) if data is not None else Schema(())

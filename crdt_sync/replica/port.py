@@ -1,0 +1,304 @@
+"""The replica as sessions and their pumps see it: what they read, and what they hand in.
+
+Everything a session reads here is durable; everything it hands in is durable when the call returns.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from crdt_sync.core.entry import ChainHash, Run, encode_run
+from crdt_sync.core.fingerprint import fingerprint
+from crdt_sync.core.ids import Author, DeviceId, DocumentKey
+from crdt_sync.core.version import Version, encode_state_vector
+from crdt_sync.errors import StoreReadOnlyError, TransactionError
+from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Position, RunPage, StatusKind, Vector
+from crdt_sync.replica.accept import Batch, accept_records, accept_runs
+from crdt_sync.replica.content import accept_content, rederive
+from crdt_sync.replica.derive import derive_marked
+from crdt_sync.replica.fork import lease_new_author, settle_fork
+from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.observers import Observers, Subscription
+from crdt_sync.replica.rows import after_prefix, key_number, number_key, pack_vector, unpack_vector
+from crdt_sync.replica.state import Change, State
+from crdt_sync.security.identity import DeviceKey
+from crdt_sync.storage.base import Table
+
+log = logging.getLogger("crdt_sync.replica")
+
+R = TypeVar("R")
+
+RECORDS_PER_PAGE = 256
+
+
+class Port:
+    """Implements `protocol.source.Source`, and takes in what sessions receive.
+
+    Args:
+        state: the replica.
+        journal: its operations.
+        observers: whom to tell.
+        check: raises where the replica is closed, in another thread, or amid a local transaction.
+    """
+
+    def __init__(self, state: State, journal: Journal, observers: Observers, *, check: Callable[[], None]) -> None:
+        self._state = state
+        self._journal = journal
+        self._observers = observers
+        self._check = check
+        self._flushed = -1
+        self._fingerprints: dict[str, tuple[int, bytes]] = {}
+
+    # ── Source ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def space(self) -> bytes:
+        """32 bytes."""
+        return self._state.space
+
+    @property
+    def replica_id(self) -> bytes:
+        """16 bytes."""
+        return self._state.lease.peek()[0]
+
+    @property
+    def epoch(self) -> bytes:
+        """8 bytes."""
+        return self._state.lease.peek()[1]
+
+    def vector(self) -> Vector:
+        """What this replica holds durably; chains of ours that are in doubt up to where they are surely alike."""
+        self._check()
+        self._make_durable()
+        vector = self._state.ledger.vector()
+        for (partition, author), sequence in self._state.doubted.items():
+            held = self._state.ledger.hash_at(partition, author, sequence)
+            if sequence == 0 or held is None:
+                vector.get(partition, {}).pop(author, None)
+            else:
+                vector[partition][author] = Position(sequence=sequence, hash=held)
+        return vector
+
+    def hash_at(self, partition: str, author: Author, sequence: int) -> ChainHash | None:
+        """The chain hash after an entry, or None where this replica does not know it."""
+        doubted = self._state.doubted.get((partition, author))
+        if doubted is not None and sequence > doubted:
+            return None
+        return self._state.ledger.hash_at(partition, author, sequence)
+
+    def own_authors(self) -> frozenset[Author]:
+        """Every author that this replica has ever leased."""
+        return self._state.lease.own_authors()
+
+    def runs_after(self, cursor: int, known: Vector, *, bytes_max: int) -> RunPage:
+        """Whole runs after ``cursor`` that ``known`` does not cover."""
+        self._check()
+        self._make_durable()
+        page = self._state.ledger.runs_after(cursor, known, bytes_max=bytes_max)
+        if not self._state.doubted:
+            return page
+        runs = tuple(run for run in page.runs if (run[1], run[2]) not in self._state.doubted)
+        return RunPage(runs, page.cursor, page.more)
+
+    def space_records(self, after: int) -> tuple[tuple[bytes, ...], int]:
+        """Encoded space records after a cursor, and the next cursor."""
+        self._check()
+        records: list[bytes] = []
+        start = number_key(after + 1)
+        for key, data in self._state.store.scan(Table.RECORD, start=start, limit=RECORDS_PER_PAGE):
+            records.append(data)
+            after = key_number(key)
+        return tuple(records), after
+
+    def partitions(self) -> tuple[str, ...]:
+        """Partitions that hold anything."""
+        return tuple(sorted(self._state.ledger.heads))
+
+    def fingerprint(self, partition: str) -> bytes:
+        """16 bytes over (document, version) of a whole partition; kept until the log grows."""
+        self._check()
+        derive_marked(self._state, texts_too=True)
+        held = self._fingerprints.get(partition)
+        if held is None or held[0] != self._state.ledger.end:
+            made = fingerprint(self._listed(partition, after=None, limit=None))
+            held = self._fingerprints[partition] = (self._state.ledger.end, made)
+        return held[1]
+
+    def listing(
+        self, partition: str, *, after: DocumentKey | None, limit: int
+    ) -> tuple[tuple[DocumentKey, bytes], ...]:
+        """Documents and their versions, ascending by key, after ``after``."""
+        self._check()
+        derive_marked(self._state, texts_too=True)
+        return tuple(self._listed(partition, after=after, limit=limit))
+
+    def state_vector(self, document: DocumentKey) -> bytes:
+        """The encoded state vector of a document."""
+        self._check()
+        return encode_state_vector(self._state.documents.get(document).index.state_vector.items())
+
+    def content(self, document: DocumentKey, state_vector: bytes) -> bytes | None:
+        """The update that somebody at ``state_vector`` lacks; None if the document does not exist here."""
+        self._check()
+        loaded = self._state.documents.get(document)
+        return loaded.delta(state_vector) if loaded.known else None
+
+    # ── what sessions hand in ────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def key(self) -> DeviceKey:
+        """The device's key, for the handshake.
+
+        Raises:
+            StoreReadOnlyError: a replica that was opened read-only cannot take part.
+        """
+        if self._state.identity is None:
+            raise StoreReadOnlyError("a replica that was opened read-only cannot sync")
+        return self._state.identity.key
+
+    def now_ms(self) -> int:
+        """Wall time, milliseconds since 1970."""
+        return self._state.now_ms()
+
+    def entropy(self, count: int) -> bytes:
+        """Unpredictable bytes."""
+        return self._state.entropy(count)
+
+    def busy(self) -> bool:
+        """Whether the replica is amid a local transaction, so that nothing can be handed in."""
+        try:
+            self._check()
+        except TransactionError:
+            return True
+        return False
+
+    def accept_records(self, records: Iterable[bytes]) -> int:
+        """Verify and keep signed space records; returns how many were new."""
+        self._check()
+        new = self._guarded(lambda: accept_records(self._state, records))
+        if new:
+            self._settle_binding()
+            self._observers.wake()
+        return new
+
+    def accept_runs(self, runs: Sequence[bytes]) -> Batch:
+        """Check and apply a batch of runs, durably. The caller acknowledges, then calls `publish`."""
+        self._check()
+        batch = self._guarded(lambda: accept_runs(self._state, runs))
+        for run in batch.forked_runs:
+            self._settle_fork(run, batch)
+        return batch
+
+    def accept_documents(self, partition: str, documents: Sequence[tuple[DocumentKey, bytes]]) -> Batch:
+        """Screen and merge content that a repair asked for, durably."""
+        self._check()
+        return self._guarded(lambda: accept_content(self._state, partition, documents))
+
+    def rederive(self, keys: Iterable[DocumentKey]) -> None:
+        """Build documents anew from the log, because a peer holds them differently."""
+        self._check()
+        self._guarded(lambda: rederive(self._state, keys))
+        self._fingerprints.clear()
+
+    def acknowledged(self, device: DeviceId, vector: Vector, statuses: Sequence[EntryStatus]) -> None:
+        """Note what a peer holds durably, and what of ours it refused: operations become completed or failed."""
+        self._check()
+        own = self.own_authors()
+        held = {
+            author: position.sequence for ends in vector.values() for author, position in ends.items() if author in own
+        }
+        refused = [item for item in statuses if item.kind is StatusKind.REFUSED and item.author in own]
+        if not held and not refused:
+            return
+        state = self._state
+        with state.store.transaction():
+            before = state.store.get(Table.HOLDING, device.encode())
+            merged = {} if before is None else unpack_vector(before).get("", {})
+            merged.update({author: max(sequence, merged.get(author, 0)) for author, sequence in held.items()})
+            state.store.put(Table.HOLDING, device.encode(), pack_vector({"": merged}))
+            self._journal.complete(held, now_ms=state.now_ms())
+            for item in refused:
+                error = f"{item.code}: {item.reason}"
+                self._journal.fail(item.author, sequence=item.sequence, error=error, now_ms=state.now_ms())
+
+    def own_ahead(self, partition: str, author: Author) -> None:
+        """A peer holds more of an author of ours than we do: this store was rewound. What is missing will come."""
+        self._check()
+        log.warning("a peer holds entries of ours that are not here (author %d): the store was restored", author)
+        self._lease_new_author(author)
+
+    def own_fork(self, partition: str, author: Author) -> None:
+        """A peer holds another branch of an author of ours: find out from its runs where they part."""
+        self._check()
+        log.warning("somebody else wrote under our author %d: the store was copied or restored", author)
+        self._lease_new_author(author)
+        self._state.doubted[partition, author] = self._acknowledged_by_anybody(author)
+
+    def publish(self, changes: Sequence[Change]) -> None:
+        """Tell observers of remote changes, after they were acknowledged."""
+        self._observers.publish(changes)
+
+    def on_commit(self, waker: Callable[[], None]) -> Subscription:
+        """Call ``waker`` after every commit; it must only take a note."""
+        return self._observers.add_waker(waker)
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _listed(
+        self, partition: str, *, after: DocumentKey | None, limit: int | None
+    ) -> list[tuple[DocumentKey, Version]]:
+        name = partition.encode()
+        prefix = bytes((len(name),)) + name
+        start = prefix if after is None else bytes(after) + b"\0"
+        rows = self._state.store.scan(Table.VERSION, start=start, end=after_prefix(prefix), limit=limit)
+        return [(DocumentKey(key), Version(version)) for key, version in rows]
+
+    def _make_durable(self) -> None:
+        """With durability ``normal`` a commit may not survive power loss yet: it must before anybody hears of it."""
+        if self._flushed != self._state.ledger.end:
+            self._state.store.flush()
+            self._flushed = self._state.ledger.end
+
+    def _guarded(self, work: Callable[[], R]) -> R:
+        try:
+            return work()
+        except BaseException:
+            self._state.reload()
+            raise
+
+    def _lease_new_author(self, author: Author) -> None:
+        identity = self._state.identity
+        if identity is not None and identity.author == author:
+            self._guarded(lambda: lease_new_author(self._state, identity))
+            self._observers.wake()
+
+    def _settle_binding(self) -> None:
+        """Of two bindings of one author the smaller record hash holds; where ours lost, write under another one."""
+        identity = self._state.identity
+        if identity is not None and self._state.records.bound_key(identity.author) != identity.key.public_key:
+            log.warning("author %d is bound to another device", identity.author)
+            self._lease_new_author(identity.author)
+
+    def _acknowledged_by_anybody(self, author: Author) -> int:
+        found = 0
+        for _, data in self._state.store.scan(Table.HOLDING):
+            found = max(found, unpack_vector(data).get("", {}).get(author, 0))
+        return found
+
+    def _settle_fork(self, run: Run, batch: Batch) -> None:
+        name = (run.partition, run.author)
+        if run.author not in self.own_authors() or name not in self._state.doubted:
+            log.warning("two branches of author %d: one is kept, the other reported", run.author)
+            self._state.keep_evidence(run)
+            return
+        least = self._state.doubted.pop(name)
+        settled = self._guarded(lambda: settle_fork(self._state, self._journal, run, sent=least))
+        if settled:
+            batch.changes.extend(settled)
+        again = self._guarded(lambda: accept_runs(self._state, [encode_run(run)]))
+        batch.entries += again.entries
+        batch.changes.extend(again.changes)
+        remaining = tuple(item for item in batch.outcome.statuses if (item.partition, item.author) != name)
+        batch.outcome = ApplyOutcome(statuses=(*remaining, *again.outcome.statuses))

@@ -1,0 +1,94 @@
+"""From the keywords of `find` to a query over the model's table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from crdt_sync.core.kinds import FieldKind
+from crdt_sync.core.kinds.plain import column_value
+from crdt_sync.core.model import ModelSpec
+from crdt_sync.errors import InvalidValueError, UnknownFieldError
+from crdt_sync.storage.base import Filter, FilterOp, Order, Query
+
+_OPERATORS = {
+    "": FilterOp.EQ,
+    "lt": FilterOp.LT,
+    "le": FilterOp.LE,
+    "gt": FilterOp.GT,
+    "ge": FilterOp.GE,
+    "ne": FilterOp.NE,
+    "in": FilterOp.IN,
+    "contains": FilterOp.CONTAINS,
+}
+
+
+def build_query(
+    spec: ModelSpec,
+    filters: Mapping[str, Any],
+    *,
+    order_by: str | Iterable[str] | None,
+    limit: int | None,
+    offset: int,
+) -> Query:
+    """Build a query.
+
+    Args:
+        spec: the model.
+        filters: ``field=value`` for equality, ``field__lt`` and so on for the other comparisons.
+        order_by: field names, each descending with a ``-`` in front.
+        limit: at most so many rows; None for all.
+        offset: how many rows to pass over.
+
+    Raises:
+        UnknownFieldError: a field or comparison that does not exist.
+        InvalidValueError: a value that cannot be compared, or a bad limit.
+    """
+    for name, number in (("limit", limit), ("offset", offset)):
+        if number is not None and (type(number) is not int or number < 0):
+            raise InvalidValueError(f"{name} must be a whole number that is not negative")
+    names = [order_by] if isinstance(order_by, str) else list(order_by or ())
+    return Query(
+        view=spec.name,
+        filters=tuple(_filter(spec, name, value) for name, value in filters.items()),
+        order_by=tuple(_order(spec, name) for name in names),
+        limit=limit,
+        offset=offset,
+    )
+
+
+def fields_used(query: Query) -> frozenset[str]:
+    """The fields that a query filters or orders by."""
+    return frozenset((*(item.column for item in query.filters), *(item.column for item in query.order_by)))
+
+
+def _filter(spec: ModelSpec, keyword: str, value: Any) -> Filter:
+    name, _, operator = keyword.partition("__")
+    op = _OPERATORS.get(operator)
+    if op is None:
+        raise UnknownFieldError(
+            f"there is no comparison {operator!r}", hint=f"Comparisons: {', '.join(filter(None, _OPERATORS))}."
+        )
+    if name == "id":
+        return Filter(column="id", op=op, value=[str(item) for item in value] if op is FilterOp.IN else str(value))
+    kind = spec.field(name)
+    if op is FilterOp.IN:
+        if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+            raise InvalidValueError(f"{keyword} takes a list of values", field=name)
+        return Filter(column=name, op=op, value=[_comparable(kind, item) for item in value])
+    if op is FilterOp.CONTAINS:
+        return Filter(column=name, op=op, value=column_value(value))
+    return Filter(column=name, op=op, value=_comparable(kind, value))
+
+
+def _comparable(kind: FieldKind, value: Any) -> int | float | str | bytes | None:
+    """A value to compare with, as the table keeps it; live field objects stand for their value."""
+    plain = {"Text": str, "Counter": int, "Set": set}.get(type(value).__name__, lambda item: item)(value)
+    return None if plain is None else kind.to_column(plain)
+
+
+def _order(spec: ModelSpec, name: str) -> Order:
+    field = name.removeprefix("-")
+    if field != "id":
+        spec.field(field)
+    return Order(column=field, descending=name.startswith("-"))

@@ -1,0 +1,258 @@
+"""Keys and rows of the store's tables: the one place that knows their bytes (docs/spec/storage.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import msgpack
+
+from crdt_sync.core.entry import ChainHash, OperationType
+from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.errors import CorruptStoreError
+
+POSITION_BYTES = 8
+
+
+def number_key(number: int) -> bytes:
+    """A counting key: 8 bytes, big-endian, so that byte order is number order."""
+    return number.to_bytes(POSITION_BYTES, "big")
+
+
+def key_number(key: bytes) -> int:
+    """The number of a counting key."""
+    return int.from_bytes(key, "big")
+
+
+def chain_prefix(partition: str, author: Author) -> bytes:
+    """The common start of all chain keys of one author in one partition."""
+    name = partition.encode()
+    return bytes((len(name),)) + name + author.to_bytes(5, "big")
+
+
+def chain_key(partition: str, author: Author, sequence: int) -> bytes:
+    """Key of the chain table and the signature table."""
+    return chain_prefix(partition, author) + sequence.to_bytes(8, "big")
+
+
+def split_chain_key(key: bytes) -> tuple[str, Author, int]:
+    """(partition, author, sequence) of a chain key."""
+    end = 1 + key[0]
+    return key[1:end].decode(), Author(int.from_bytes(key[end : end + 5], "big")), int.from_bytes(key[end + 5 :], "big")
+
+
+def after_prefix(prefix: bytes) -> bytes:
+    """The smallest key behind all keys that start with ``prefix``."""
+    number = int.from_bytes(prefix, "big") + 1
+    return number.to_bytes(len(prefix), "big") if number >> (8 * len(prefix)) == 0 else prefix + b"\xff" * 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRow:
+    """One row of the log: one's own entry, somebody's run, or content taken from a peer's document.
+
+    Args:
+        partition: where it belongs.
+        author: whose chain it continues; 0 for content, which is in no chain.
+        first: sequence of the first entry in ``body``.
+        last: sequence of the last entry that is applied; entries behind it are void.
+        head: chain hash at ``last``.
+        clock: the replica's HLC when the row was written.
+        own: whether this replica wrote it; its signature is then in the signature table.
+        body: entries, packed.
+        signature: of a foreign run.
+    """
+
+    partition: str
+    author: Author
+    first: int
+    last: int
+    head: ChainHash
+    clock: int
+    own: bool
+    body: bytes
+    signature: bytes = b""
+
+    def pack(self) -> bytes:
+        """The row's bytes."""
+        return _pack(
+            self.partition,
+            self.author,
+            self.first,
+            self.last,
+            self.head,
+            self.clock,
+            self.own,
+            self.body,
+            self.signature,
+        )
+
+
+def unpack_log_row(data: bytes) -> LogRow:
+    """Read a row of the log."""
+    partition, author, first, last, head, clock, own, body, signature = _unpack(data, 9, "log")
+    return LogRow(
+        partition=partition,
+        author=author,
+        first=first,
+        last=last,
+        head=head,
+        clock=clock,
+        own=own,
+        body=body,
+        signature=signature,
+    )
+
+
+def pack_chain_row(position: int, head: ChainHash) -> bytes:
+    """A row of the chain table: where in the log, and the chain hash there."""
+    return number_key(position) + head
+
+
+def unpack_chain_row(data: bytes) -> tuple[int, ChainHash]:
+    """Read a row of the chain table."""
+    return key_number(data[:POSITION_BYTES]), ChainHash(data[POSITION_BYTES:])
+
+
+class Touch(NamedTuple):
+    """Which operation of which entry of which log row touched a document."""
+
+    position: int
+    entry: int
+    operation: int
+
+
+def touch_key(document: DocumentKey, touch: Touch) -> bytes:
+    """Key of the touch table: one for each operation, so a document's history is a range."""
+    return (
+        document
+        + touch.position.to_bytes(8, "big")
+        + touch.entry.to_bytes(2, "big")
+        + touch.operation.to_bytes(2, "big")
+    )
+
+
+def split_touch_key(key: bytes) -> Touch:
+    """The touch of a key of the touch table."""
+    return Touch(int.from_bytes(key[-12:-4], "big"), int.from_bytes(key[-4:-2], "big"), int.from_bytes(key[-2:], "big"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRow:
+    """Derived state of one document.
+
+    Args:
+        position: the log position up to which ``state`` and ``index`` hold everything.
+        live: whether the record is live (as of its last derivation).
+        conflicts: ids of its open conflicts, 16 bytes each.
+        state: the engine's state as one update.
+        index: what screening must know, packed.
+    """
+
+    position: int
+    live: bool
+    conflicts: tuple[bytes, ...]
+    state: bytes
+    index: bytes
+
+    def pack(self) -> bytes:
+        """The row's bytes."""
+        return _pack(self.position, self.live, self.conflicts, self.state, self.index)
+
+
+def unpack_document_row(data: bytes) -> DocumentRow:
+    """Read a row of the document table."""
+    position, live, conflicts, state, index = _unpack(data, 5, "document")
+    return DocumentRow(position=position, live=live, conflicts=conflicts, state=state, index=index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationRow:
+    """One row of the journal.
+
+    Args:
+        type: create, update or delete.
+        document: the record.
+        author, sequence, index: where it stands: whose entry, and which operation in it.
+        hlc: packed timestamp.
+        status: 0 pending, 1 completed, 2 failed.
+        attempts: how often it was sent.
+        error: why it failed, or empty.
+        finished_ms: when it was completed or failed, milliseconds since 1970; 0 while pending.
+    """
+
+    type: OperationType
+    document: DocumentKey
+    author: Author
+    sequence: int
+    index: int
+    hlc: int
+    status: int = 0
+    attempts: int = 0
+    error: str = ""
+    finished_ms: int = 0
+
+    def pack(self) -> bytes:
+        """The row's bytes."""
+        return _pack(
+            _TYPES.index(self.type),
+            self.document,
+            self.author,
+            self.sequence,
+            self.index,
+            self.hlc,
+            self.status,
+            self.attempts,
+            self.error,
+            self.finished_ms,
+        )
+
+    def changed(self, **values: Any) -> OperationRow:
+        """A copy with some values changed."""
+        return replace(self, **values)
+
+
+_TYPES = (OperationType.CREATE, OperationType.UPDATE, OperationType.DELETE)
+
+
+def unpack_operation_row(data: bytes) -> OperationRow:
+    """Read a row of the journal."""
+    kind, document, author, sequence, index, hlc, status, attempts, error, finished = _unpack(data, 10, "operation")
+    return OperationRow(
+        type=_TYPES[kind],
+        document=document,
+        author=author,
+        sequence=sequence,
+        index=index,
+        hlc=hlc,
+        status=status,
+        attempts=attempts,
+        error=error,
+        finished_ms=finished,
+    )
+
+
+def pack_vector(vector: dict[str, dict[Author, int]]) -> bytes:
+    """Partition → author → last sequence."""
+    return _pack(vector)
+
+
+def unpack_vector(data: bytes) -> dict[str, dict[Author, int]]:
+    """Read a vector of sequences."""
+    (vector,) = _unpack(data, 1, "holding")
+    return vector  # type: ignore[no-any-return]  # the shape is what pack_vector wrote; rows carry a checksum
+
+
+def _pack(*values: Any) -> bytes:
+    packed: bytes = msgpack.packb(values)
+    return packed
+
+
+def _unpack(data: bytes, count: int, table: str) -> tuple[Any, ...]:
+    try:
+        values = msgpack.unpackb(data, use_list=False, strict_map_key=False)
+    except (ValueError, msgpack.exceptions.UnpackException):
+        raise CorruptStoreError(f"a row of table {table} cannot be read", table=table) from None
+    if not isinstance(values, tuple) or len(values) != count:
+        raise CorruptStoreError(f"a row of table {table} has the wrong shape", table=table)
+    return values

@@ -1,0 +1,214 @@
+"""The declared models of an open replica, and how they stand in the store: tables to query, a description to read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from types import UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin
+from uuid import UUID
+
+from pydantic import create_model
+
+from crdt_sync.core import codec
+from crdt_sync.core.content import Content
+from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, split_document_key
+from crdt_sync.core.kinds import Counter, FieldKind, Set, SetKind, Text, TextKind, ask
+from crdt_sync.core.kinds.plain import PlainRegister
+from crdt_sync.core.model import Model, ModelSpec, spec_of
+from crdt_sync.errors import SchemaError, UnknownModelError
+from crdt_sync.storage.base import Column, ColumnKind, View
+
+Row = tuple[None | int | float | str | bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """One declared model, prepared for use.
+
+    Args:
+        model: the class.
+        spec: what it declares.
+        text_fields: its Text fields.
+        view: its table.
+    """
+
+    model: type[Model]
+    spec: ModelSpec
+    text_fields: tuple[str, ...]
+    view: View
+
+    def values(self, content: Content) -> dict[str, Any]:
+        """All fields of a record as plain values."""
+        return {name: kind.read(content) for name, kind in self.spec.fields.items()}
+
+    def row(self, key: DocumentKey, content: Content) -> Row:
+        """The record's row in its table."""
+        cells = [kind.to_column(kind.read(content)) for kind in self.spec.fields.values()]
+        return (split_document_key(key)[2], *cells)
+
+
+class Schema:
+    """All models of an open replica."""
+
+    def __init__(self, models: Iterable[type[Model]]) -> None:
+        self._declared: dict[str, Declared] = {}
+        lowered: dict[str, str] = {}
+        for model in models:
+            spec = spec_of(model)
+            other = lowered.setdefault(spec.name.lower(), spec.name)
+            if other != spec.name or spec.name in self._declared:
+                raise SchemaError(f"two models are named {spec.name!r} (upper and lower case count as equal)")
+            texts = tuple(name for name, kind in spec.fields.items() if isinstance(kind, TextKind))
+            self._declared[spec.name] = Declared(model=model, spec=spec, text_fields=texts, view=_view(spec))
+
+    def __iter__(self) -> Iterator[Declared]:
+        return iter(self._declared.values())
+
+    def names(self) -> tuple[str, ...]:
+        """The names of all models."""
+        return tuple(self._declared)
+
+    def get(self, name: str) -> Declared | None:
+        """A model by name, or None where this app does not know it."""
+        return self._declared.get(name)
+
+    def of(self, model: type[Model] | str) -> Declared:
+        """A model by class or name.
+
+        Raises:
+            UnknownModelError: the replica was not opened with it.
+        """
+        name = model if isinstance(model, str) else spec_of(model).name
+        declared = self._declared.get(name)
+        if declared is None or (not isinstance(model, str) and declared.model is not model):
+            raise UnknownModelError(
+                f"this replica was not opened with model {name!r}",
+                hint=f"Its models: {', '.join(self._declared) or 'none'}. Pass the class in Replica.open(models=[...]).",
+            )
+        return declared
+
+    def by_key(self, key: DocumentKey) -> Declared | None:
+        """The model of a document, or None where this app does not know it."""
+        return self._declared.get(split_document_key(key)[1])
+
+    def describe(self) -> dict[str, Any]:
+        """The declarations as plain data, so that tools can open the store without the app's code."""
+        return {declared.spec.name: _describe(declared.spec) for declared in self._declared.values()}
+
+
+def partition_of(declared: Declared, values: Mapping[str, Any]) -> str:
+    """The partition of a new record; one for everything in this version."""
+    del declared, values
+    return DEFAULT_PARTITION
+
+
+def _view(spec: ModelSpec) -> View:
+    return View(
+        name=spec.name,
+        columns=tuple(
+            Column(name=name, kind=ColumnKind(kind.column_kind().value)) for name, kind in spec.fields.items()
+        ),
+        indexes=tuple((name,) for name in spec.key),
+    )
+
+
+def _describe(spec: ModelSpec) -> dict[str, Any]:
+    return {
+        "key": list(spec.key),
+        "on_edit_after_delete": spec.on_edit_after_delete,
+        "version": spec.version,
+        "fields": {name: _describe_field(kind) for name, kind in spec.fields.items()},
+    }
+
+
+def _describe_field(kind: FieldKind) -> dict[str, Any]:
+    described: dict[str, Any] = {"kind": type(kind).__name__}
+    if isinstance(kind, PlainRegister):
+        described["type"] = _type_data(kind.info.annotation)
+        described["required"] = kind.info.is_required()
+        if not kind.info.is_required() and kind.info.default_factory is None:
+            described["default"] = codec.encode(kind.info.default).hex()
+    elif isinstance(kind, SetKind):
+        described["type"] = _type_data(kind.element_type)
+    return described
+
+
+def models_of(description: Mapping[str, Any]) -> list[type[Model]]:
+    """Models made from what `Schema.describe` gave; validators and defaults made by functions are not in it.
+
+    Raises:
+        SchemaError: the description was written by another version.
+    """
+    try:
+        return [_model_of(name, data) for name, data in description.items()]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise SchemaError("the store's description of its models cannot be read", hint="Pass --models.") from None
+
+
+def _model_of(name: str, data: Mapping[str, Any]) -> type[Model]:
+    fields = {field: _field_of(item) for field, item in data["fields"].items()}
+    made = create_model(
+        name,
+        __base__=Model,
+        __cls_kwargs__={
+            "key": tuple(data["key"]),
+            "on_edit_after_delete": data["on_edit_after_delete"],
+            "version": data["version"],
+        },
+        **fields,
+    )
+    return cast("type[Model]", made)
+
+
+def _field_of(data: Mapping[str, Any]) -> Any:
+    match data["kind"]:
+        case "TextKind":
+            return (Text, ...)
+        case "CounterKind":
+            return (Counter, ...)
+        case "SetKind":
+            element = _type_of(data["type"])
+            return (Set[element], ...)  # type: ignore[valid-type]  # a type made at run time
+        case kind:
+            default = ... if data["required"] else codec.decode(bytes.fromhex(data.get("default", "c0")))
+            return (_type_of(data["type"]), ask(default=default) if kind == "AskRegister" else default)
+
+
+_NAMED: dict[str, Any] = {
+    "none": None,
+    "any": Any,
+    **{item.__name__: item for item in (bool, int, float, str, bytes, datetime, date, time, timedelta, Decimal, UUID)},
+}
+_NAMES = {member: name for name, member in _NAMED.items()} | {type(None): "none"}
+_ORIGINS: dict[str, Any] = {"list": list, "dict": dict, "tuple": tuple}
+
+
+def _type_data(annotation: Any) -> Any:
+    """An annotation as plain data; what has no counterpart becomes "any"."""
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return ["literal", *(codec.encode(member.value).hex() for member in annotation)]
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ["literal", *(codec.encode(value).hex() for value in arguments)]
+    if origin in (Union, UnionType):
+        return ["union", *(_type_data(argument) for argument in arguments)]
+    if origin in (list, dict):
+        return [origin.__name__, *(_type_data(argument) for argument in arguments)]
+    if annotation in (list, dict, tuple):
+        return [annotation.__name__]
+    return _NAMES.get(annotation, "any")
+
+
+def _type_of(data: Any) -> Any:
+    if isinstance(data, str):
+        return _NAMED[data]
+    head, *rest = data
+    if head == "literal":
+        return Literal[tuple(codec.decode(bytes.fromhex(item)) for item in rest)]
+    if head == "union":
+        return Union[tuple(_type_of(item) for item in rest)]  # noqa: UP007  members are known at run time only
+    return _ORIGINS[head][tuple(_type_of(item) for item in rest)] if rest else _ORIGINS[head]

@@ -1,0 +1,160 @@
+"""What the parts of an open replica share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from blake3 import blake3
+
+from crdt_sync.core.clock import HybridClock
+from crdt_sync.core.entry import Head, Run, encode_run
+from crdt_sync.core.ids import Author, DeviceId, DocumentKey, device_id
+from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.records import RecordSet, SpaceRecord, decode_record, encode_record
+from crdt_sync.replica.documents import DocumentCache
+from crdt_sync.replica.lease import Identity, Lease
+from crdt_sync.replica.ledger import Ledger
+from crdt_sync.replica.rows import key_number, number_key
+from crdt_sync.replica.schema import Schema
+from crdt_sync.storage.base import Store, Table
+
+EVIDENCE_MAX = 256
+"""Runs of other branches that are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What observers are told, after it is durable.
+
+    Args:
+        model: the record's model.
+        record_id: the record.
+        type: ``create``, ``update``, ``delete``, ``conflict`` (one or more opened) or ``settled``.
+        fields: the fields that were written.
+        origin: ``local`` or ``remote``.
+        conflicts: ids of the conflicts that opened, or were settled.
+    """
+
+    model: str
+    record_id: str
+    type: str
+    fields: frozenset[str] = frozenset()
+    origin: str = "local"
+    conflicts: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Counts:
+    """Running totals since the replica was opened."""
+
+    conflicts_opened: int = 0
+    foreign_entries: int = 0
+    drifted: int = 0
+    """entries whose timestamp was too far ahead to follow"""
+    refused: int = 0
+    parked: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """The shared parts of an open replica; everything in it is used by its owner thread alone.
+
+    Args:
+        moved: partition → author → head of another author that moved since our previous entry there, and that no
+            other one listed has seen.
+        named_records: the maximal space records that our last entry knew of.
+    """
+
+    store: Store
+    schema: Schema
+    ledger: Ledger
+    documents: DocumentCache
+    records: RecordSet
+    clock: HybridClock
+    lease: Lease
+    identity: Identity | None
+    space: bytes
+    now_ms: Callable[[], int]
+    entropy: Callable[[int], bytes]
+    new_record_id: Callable[[], str]
+    moved: dict[str, dict[Author, Head]] = field(default_factory=dict)
+    named_records: tuple[bytes, ...] = ()
+    counts: Counts = field(default_factory=Counts)
+    doubted: dict[tuple[str, Author], int] = field(default_factory=dict)
+    """chains of ours that a peer holds differently → the sequence up to which they are surely alike"""
+
+    def saw(self, partition: str, head: Head, heads: tuple[Head, ...]) -> None:
+        """Note that an entry of another author was applied; what it saw need not be named any more."""
+        moved = self.moved.setdefault(partition, {})
+        for seen in heads:
+            held = moved.get(seen.author)
+            if held is not None and held.sequence <= seen.sequence:
+                del moved[seen.author]
+        moved[head.author] = head
+
+    def heads_to_name(self, partition: str) -> tuple[Head, ...]:
+        """The heads that a new entry names; the most recent ones where there are more than an entry may name."""
+        moved = self.moved.get(partition, {})
+        return tuple(list(moved.values())[-ENTRY_LIMITS.heads_max :])
+
+    def records_to_name(self) -> tuple[bytes, ...]:
+        """The space records that a new entry names: the maximal ones, where they changed since the last entry."""
+        heads = self.records.heads()
+        return () if heads == self.named_records else heads
+
+    def took_heads(self, partition: str) -> None:
+        """Note that a committed entry named them."""
+        self.moved.pop(partition, None)
+        self.named_records = self.records.heads()
+
+    def add_record(self, record: SpaceRecord) -> bool:
+        """Keep a verified space record, in the caller's store transaction; True where it was new."""
+        if not self.records.add(record):
+            return False
+        last = next(self.store.scan(Table.RECORD, reverse=True, limit=1), None)
+        number = 1 if last is None else key_number(last[0]) + 1
+        self.store.put(Table.RECORD, number_key(number), encode_record(record))
+        return True
+
+    def keep_evidence(self, run: Run) -> None:
+        """Keep a run that continues another branch than ours, within bounds, in a store transaction of its own."""
+        if self.store.count(Table.EVIDENCE) < EVIDENCE_MAX:
+            with self.store.transaction():
+                self.store.put(Table.EVIDENCE, blake3(run.body).digest(16), encode_run(run))
+
+    def reload(self) -> None:
+        """Take everything from the store again, after a rollback."""
+        self.documents.clear()
+        self.ledger.reload()
+        self.records = load_records(self.store)
+        self.named_records = ()
+
+    def name_of(self, author: Author) -> str:
+        """The device that writes under an author, as far as a record tells."""
+        key = self.records.bound_key(author)
+        return f"author:{author}" if key is None else device_id(key)
+
+    def device(self) -> DeviceId | None:
+        """This device, unless the replica is read-only."""
+        return None if self.identity is None else self.identity.key.device_id
+
+
+def load_records(store: Store) -> RecordSet:
+    """All space records of a store."""
+    return RecordSet(decode_record(data) for _, data in store.scan(Table.RECORD))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touched:
+    """A document that a transaction changed, and how, for deriving and publishing.
+
+    Args:
+        key: the document.
+        fields: the fields that were written.
+        text_only: whether nothing but texts changed.
+    """
+
+    key: DocumentKey
+    fields: frozenset[str]
+    text_only: bool

@@ -1,0 +1,194 @@
+"""Local transactions: validated changes become one entry, one commit, and then news for observers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from crdt_sync.core.content import Content, write_context
+from crdt_sync.core.entry import (
+    Entry,
+    EntryOperation,
+    OperationType,
+    encode_entry,
+    next_hash,
+    pack_entries,
+    run_statement,
+)
+from crdt_sync.core.ids import Author, DocumentKey, split_document_key
+from crdt_sync.core.kinds import Cut, Drop, Put, Write, WriteContext
+from crdt_sync.core.layout import KeyClass, map_key, parse_map_key
+from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.errors import StoreReadOnlyError, TransactionError
+from crdt_sync.replica.derive import Derivation
+from crdt_sync.replica.documents import Loaded, join_updates
+from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.lease import Identity
+from crdt_sync.replica.rows import LogRow, OperationRow, Touch, touch_key
+from crdt_sync.replica.state import Change, State, Touched
+from crdt_sync.storage.base import Table
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What the open transaction did to one document."""
+
+    type: OperationType
+    updates: list[bytes] = field(default_factory=list)
+    fields: set[str] = field(default_factory=set)
+    text_only: bool = True
+
+
+class LocalTransaction:
+    """Changes of one transaction, from the first write to the commit. The caller holds the store's transaction.
+
+    Invariants:
+        1. Everything is validated before the first write of a change.
+        2. One transaction is one entry of one partition.
+    """
+
+    def __init__(self, state: State, journal: Journal) -> None:
+        if state.identity is None:
+            raise StoreReadOnlyError("this replica was opened read-only")
+        self._state = state
+        self._journal = journal
+        self._identity: Identity = state.identity
+        self._pending: dict[DocumentKey, _Pending] = {}
+        self._partition: str | None = None
+        self.hlc = state.clock.tick(state.now_ms())
+
+    @property
+    def context(self) -> WriteContext:
+        """Who writes, and when."""
+        return WriteContext(author=self._identity.author, hlc=self.hlc)
+
+    def write(self, key: DocumentKey, writes: list[Write], *, operation: OperationType, fields: frozenset[str]) -> None:
+        """Apply writes to a document; a change that only deletes also moves the author's touch key.
+
+        Raises:
+            TransactionError: it would belong to two partitions, or touch more records than one entry may.
+        """
+        if not writes:
+            return
+        self._admit(key)
+        writes = self._moving(writes)
+        loaded = self._state.documents.get(key)
+        pending = self._pending.setdefault(key, _Pending(operation))
+        if operation is OperationType.DELETE or (operation is OperationType.CREATE and not pending.updates):
+            pending.type = operation
+        pending.updates.append(loaded.edit(writes, operation=operation))
+        pending.fields |= fields
+        pending.text_only &= operation is OperationType.UPDATE and all(not _is_cell(item) for item in writes)
+
+    def edit(
+        self,
+        key: DocumentKey,
+        make: Callable[[Content, WriteContext], list[Write]],
+        *,
+        content: Content,
+        field_name: str,
+    ) -> None:
+        """A live field object's change."""
+        self.write(key, make(content, self.context), operation=OperationType.UPDATE, fields=frozenset((field_name,)))
+
+    def tombstone(self, loaded: Loaded, content: Content) -> None:
+        """Delete a record: replace the tombstones seen by one that holds the state vector with its own block in it."""
+        author = self._identity.author
+        vector = dict(loaded.index.state_vector)
+        vector[author] = vector.get(author, 0) + 1
+        own = map_key(KeyClass.TOMBSTONE, author)
+        drops: list[Write] = [Drop(key) for key in content.tombstones if key != own]
+        data = write_context(vector)
+        self.write(loaded.key, [*drops, Put(own, data)], operation=OperationType.DELETE, fields=frozenset())
+
+    @property
+    def wrote(self) -> bool:
+        """Whether anything was written, so that a rollback must take the state from the store again."""
+        return bool(self._pending)
+
+    def committed(self) -> None:
+        """Note, after the commit, what need not be named again."""
+        if self._pending:
+            self._state.took_heads(self._partition or "")
+
+    def commit(self) -> list[Change]:
+        """Make the entry, journal it, derive what it changed; returns what observers are to be told after the commit."""
+        if not self._pending:
+            return []
+        state, author, partition = self._state, self._identity.author, self._partition or ""
+        operations = tuple(
+            EntryOperation(type=pending.type, document=key, update=join_updates(pending.updates))
+            for key, pending in self._pending.items()
+        )
+        entry = Entry(
+            hlc=self.hlc,
+            records=state.records_to_name(),
+            heads=state.heads_to_name(partition),
+            operations=operations,
+        )
+        row = sign_entry(state, self._identity, partition=partition, entry=entry)
+        position = state.ledger.append(row).position
+        state.store.put_many(
+            Table.TOUCH, [(touch_key(key, Touch(position, 0, at)), b"") for at, key in enumerate(self._pending)]
+        )
+        self._journal.append(
+            [
+                OperationRow(
+                    type=operation.type,
+                    document=operation.document,
+                    author=author,
+                    sequence=row.last,
+                    index=at,
+                    hlc=self.hlc,
+                )
+                for at, operation in enumerate(operations)
+            ]
+        )
+        derivation = Derivation(state, origin="local")
+        for key, pending in self._pending.items():
+            touched = Touched(key=key, fields=frozenset(pending.fields), text_only=pending.text_only)
+            derivation.touch(touched)
+        derivation.finish()
+        return derivation.changes
+
+    def _admit(self, key: DocumentKey) -> None:
+        partition = split_document_key(key)[0]
+        if self._partition is None:
+            self._partition = partition
+        elif partition != self._partition:
+            raise TransactionError(
+                "a transaction touches one partition", hint="Use one transaction for each partition."
+            )
+        if key not in self._pending and len(self._pending) >= ENTRY_LIMITS.documents_max:
+            raise TransactionError(f"a transaction touches at most {ENTRY_LIMITS.documents_max} records")
+
+    def _moving(self, writes: list[Write]) -> list[Write]:
+        if all(isinstance(item, Drop | Cut) for item in writes):
+            return [*writes, Put(map_key(KeyClass.TOUCH, self._identity.author), b"")]
+        return writes
+
+
+def sign_entry(state: State, identity: Identity, *, partition: str, entry: Entry) -> LogRow:
+    """The log row of a new entry of ours, signed (docs/adr/0005-sign-at-commit.md)."""
+    data = encode_entry(entry)
+    author: Author = identity.author
+    previous = state.ledger.end_of(partition, author)
+    head, sequence = next_hash(previous.hash, data), previous.sequence + 1
+    return LogRow(
+        partition=partition,
+        author=author,
+        first=sequence,
+        last=sequence,
+        head=head,
+        clock=state.clock.last,
+        own=True,
+        body=pack_entries((data,)),
+        signature=identity.key.sign(run_statement(state.space, sequence, head)),
+    )
+
+
+def _is_cell(write: Write) -> bool:
+    """Whether a write changes more than a text: a touch key does not."""
+    if isinstance(write, Put):
+        return parse_map_key(write.key).key_class is not KeyClass.TOUCH
+    return isinstance(write, Drop)
