@@ -187,13 +187,13 @@ class Inflow:
         return Credit(amount=amount)
 
     def _correct(self, heads: tuple[RunHead, ...], statuses: tuple[EntryStatus, ...]) -> None:
-        # The peer takes every run of the batch for held; name each author of whom that is not so.
+        # The peer takes every run of the batch for held; state what is held of each author of whom that is not so, and
+        # of each with a status: another branch at the same position shows only in the hash.
         own = self._source.vector()
         none = Position(0, _NO_HASH)
-        suspects = {(partition, author): sequence for partition, author, sequence in heads}
-        for status in statuses:
-            suspects.setdefault((status.partition, status.author), status.sequence)
-        for (partition, author), sequence in suspects.items():
+        told = {(status.partition, status.author) for status in statuses}
+        brought = {(partition, author): sequence for partition, author, sequence in heads}
+        for partition, author in sorted(told | brought.keys()):
             held = own.get(partition, {}).get(author, none)
-            if held.sequence < sequence:
+            if (partition, author) in told or held.sequence < brought[partition, author]:
                 self._corrections.setdefault(partition, {})[author] = held

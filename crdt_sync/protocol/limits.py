@@ -69,3 +69,13 @@ class WireLimits:
         counts = (self.batch_bytes_max, self.rounds_max, self.listing_page_keys, self.want_page_keys, self.events_max)
         if min(counts) < 1:
             raise ValueError("limits are positive")
+
+    @property
+    def frame_bytes_log2(self) -> int:
+        """What the hello says of the largest frame."""
+        return self.frame_bytes_max.bit_length() - 1
+
+    @property
+    def credit_bytes_log2(self) -> int:
+        """What the hello says of the window."""
+        return self.credit_bytes.bit_length() - 1

@@ -11,11 +11,13 @@ from crdt_sync.core.ids import Author
 from crdt_sync.protocol.codes import ErrorCode, MessageType, PeerError
 from crdt_sync.protocol.fields import bounded, sized
 from crdt_sync.protocol.limits import CREDIT_BYTES_FLOOR, FRAME_BYTES_FLOOR, WireLimits
+from crdt_sync.protocol.source import Source
 from crdt_sync.protocol.vectors import VECTOR_HASH_BYTES, Position, flatten_vector, restore_vector
 from crdt_sync.protocol.wire import pack, unpack
 
 FRAME_BYTES_LOG2_MAX = 30
 CREDIT_BYTES_LOG2_MAX = 40
+TIME_MS_MAX = 2**48 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,19 @@ class Hello:
     version_high: int
     frame_bytes_log2: int
     credit_bytes_log2: int
+
+    @classmethod
+    def of(cls, source: Source, limits: WireLimits, versions: tuple[int, ...], *, now_ms: int) -> Hello:
+        """The hello of this side."""
+        return cls(
+            replica_id=source.replica_id,
+            epoch=source.epoch,
+            time_ms=min(max(0, now_ms), TIME_MS_MAX),
+            version_low=min(versions),
+            version_high=max(versions),
+            frame_bytes_log2=limits.frame_bytes_log2,
+            credit_bytes_log2=limits.credit_bytes_log2,
+        )
 
     def payload(self) -> bytes:
         """The message's bytes behind type and length."""

@@ -34,6 +34,8 @@ from crdt_sync.protocol.wire import FrameDecoder, encode_frames, join_message, s
 
 WIRE_VERSIONS = (0,)
 _BULK = frozenset({MessageType.RUNS, MessageType.LISTING, MessageType.WANT, MessageType.DOCUMENTS})
+_PACKET_BYTES_ENOUGH = 64 * 1024
+"""A packet of this side takes no further message from here on: the first batch need not wait for a second."""
 _PACKET_MESSAGES_MAX = 256
 """Messages that this side puts into one packet; a peer may send `WireLimits.messages_max`."""
 
@@ -81,11 +83,10 @@ class Session:
         self._now_ms = self._began_ms = now_ms
         self._decoder = FrameDecoder(limits)
         self._frame_bytes_max = FRAME_BYTES_FLOOR
-        self._window_log2 = limits.credit_bytes.bit_length() - 1
         self._records = RecordExchange(source, limits)
         self._standing = Standing(source, limits)
         self._outflow = Outflow()
-        self._inflow = Inflow(source, limits, window_bytes=1 << self._window_log2)
+        self._inflow = Inflow(source, limits, window_bytes=1 << limits.credit_bytes_log2)
         self._events: list[Event] = []
         self._reconciling = Reconciling(source, limits, self._outflow, self._standing, self._events)
         self._queue: list[Message] = []
@@ -134,7 +135,7 @@ class Session:
         parts: list[bytes] = []
         size = 0
         try:
-            while size < self._limits.batch_bytes_max and len(parts) < _PACKET_MESSAGES_MAX:
+            while size < _PACKET_BYTES_ENOUGH and len(parts) < _PACKET_MESSAGES_MAX:
                 message = self._next()
                 if message is None:
                     break
@@ -216,7 +217,7 @@ class Session:
             return farewell
         if self._hello_due:
             self._hello_due = False
-            return self._own_hello()
+            return Hello.of(self._source, self._limits, self._versions, now_ms=self._now_ms)
         opening = self._records.statement() or self._standing.statement() or self._records.next_message()
         if opening is not None or self.state in (Phase.HELLO, Phase.RECORDS, Phase.VECTORS):
             return opening
@@ -242,17 +243,6 @@ class Session:
                 self._drained_told = False
                 return Runs(runs=tuple([run for run, *_ in page.runs]))
         return None
-
-    def _own_hello(self) -> Hello:
-        return Hello(
-            replica_id=self._source.replica_id,
-            epoch=self._source.epoch,
-            time_ms=max(0, self._now_ms),
-            version_low=min(self._versions),
-            version_high=max(self._versions),
-            frame_bytes_log2=self._limits.frame_bytes_max.bit_length() - 1,
-            credit_bytes_log2=self._window_log2,
-        )
 
     def _take(self, message: Message, size_bytes: int) -> None:
         """Change state by one message of the peer; raises `PeerError`."""

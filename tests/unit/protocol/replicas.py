@@ -189,7 +189,7 @@ class End:
     bytes_sent: int = 0
     runs: list[bytes] = field(default_factory=list)
     """Received."""
-    rederive: bool = True
+    differed: list[str] = field(default_factory=list)
     hold: bool = False
     """Keep batches unpersisted."""
     held: list[Event] = field(default_factory=list)
@@ -205,7 +205,10 @@ class End:
                 case RunsReceived() | DocumentsReceived():
                     self.held.append(event)
                 case ContentDiffers(partition=partition):
+                    self.differed.append(partition)
                     self.session.repaired(partition)
+                case _:
+                    pass
         if not self.hold:
             self.persist()
         return bool(events)
@@ -223,6 +226,8 @@ class End:
                     for key, content in documents:
                         self.replica.documents[key] = max(self.replica.documents.get(key, b""), content)
                     self.session.persisted(batch)
+                case _:
+                    pass
 
     def of(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.seen if isinstance(event, kind)]
