@@ -63,7 +63,9 @@ class StoreLimits:
     """Of the name of a view or column."""
     query_filters_max: int = 100
     filter_values_max: int = 10_000
-    """Values of one filter with `FilterOp.IN`."""
+    """Values of one filter with `FilterOp.IN` ..."""
+    query_values_max: int = 30_000
+    """... and of all filters of a query: SQLite takes 32,766 arguments."""
 
 
 STORE_LIMITS = StoreLimits()
@@ -318,7 +320,8 @@ class Store(Protocol):
         Raises:
             UnknownModelError: there is no such view.
             UnknownFieldError: it has no such column.
-            InvalidValueError: a value that the operation cannot compare with.
+            InvalidValueError: a value that the operation cannot compare with, or more of them than `StoreLimits` says.
+            CorruptStoreError: a row of the view cannot be read; views have no checksums, as they can be made again.
         """
         ...
 

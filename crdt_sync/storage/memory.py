@@ -304,7 +304,7 @@ class MemoryStore(Store):
         return answer(self._definition(query.view), self._rows[query.view], query)
 
     def query_count(self, query: Query) -> int:
-        return len(matching(self._definition(query.view), self._rows[query.view], query.filters))
+        return len(matching(self._definition(query.view), self._rows[query.view], query))
 
     # ------------------------------------------------------------------------------------------------- whole store
 

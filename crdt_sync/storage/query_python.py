@@ -7,9 +7,9 @@ from operator import ge, gt, le, lt
 from typing import Final, TypeAlias, assert_never
 
 from crdt_sync.errors import InvalidValueError
-from crdt_sync.storage.base import STORE_LIMITS, Column, ColumnKind, Filter, FilterOp, Query
+from crdt_sync.storage.base import Column, ColumnKind, Filter, FilterOp, Query
 from crdt_sync.storage.ordering import Cell, decimal_cell_key, value_key, wide_cell_key
-from crdt_sync.storage.rows import ID, ViewDefinition, filter_key, filter_values, json_contains, json_text
+from crdt_sync.storage.rows import ID, ViewDefinition, check_query, filter_key, filter_values, json_contains, json_text
 
 Row: TypeAlias = tuple[Cell, ...]
 """The cells of a row after its id."""
@@ -18,25 +18,22 @@ _Test: TypeAlias = Callable[[str, Row], bool]
 _COMPARATORS: Final = {FilterOp.LT: lt, FilterOp.LE: le, FilterOp.GT: gt, FilterOp.GE: ge}
 
 
-def matching(definition: ViewDefinition, rows: Mapping[str, Row], filters: Iterable[Filter]) -> list[str]:
+def matching(definition: ViewDefinition, rows: Mapping[str, Row], query: Query) -> list[str]:
     """The ids of the rows for which all filters hold, in order of id. Raises what `Store.query` does."""
-    tests = [_test(definition, item) for item in filters]
-    if len(tests) > STORE_LIMITS.query_filters_max:
-        raise InvalidValueError(f"a query has at most {STORE_LIMITS.query_filters_max} filters")
+    check_query(query)
+    tests = [_test(definition, item) for item in query.filters]
     return sorted(row_id for row_id, row in rows.items() if all(test(row_id, row) for test in tests))
 
 
 def answer(definition: ViewDefinition, rows: Mapping[str, Row], query: Query) -> list[str]:
     """The ids that a query asks for. Raises what `Store.query` does."""
-    if query.offset < 0 or (query.limit is not None and query.limit < 0):
-        raise InvalidValueError("limit and offset of a query are at least 0")
     orders = []
     for order in query.order_by:
         column = definition.column(order.column)
         if column.kind is ColumnKind.JSON:
             raise InvalidValueError(f"{column.name} has no order to sort by", field=column.name)
         orders.append((_reader(definition, column), _keyed(definition, column), order.descending))
-    ids = matching(definition, rows, query.filters)
+    ids = matching(definition, rows, query)
     for read, key, descending in reversed(orders):  # sorting is stable, so the first order comes last
         sort_keys = {row_id: key(read(row_id, rows[row_id])) or b"" for row_id in ids}  # None first: no key is empty
         ids.sort(key=sort_keys.__getitem__, reverse=descending)

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Final, assert_never
 
 from crdt_sync.errors import InvalidValueError
-from crdt_sync.storage.base import STORE_LIMITS, Column, ColumnKind, Filter, FilterOp, Query
+from crdt_sync.storage.base import Column, ColumnKind, Filter, FilterOp, Query
 from crdt_sync.storage.ordering import (
     BYTES,
     NUMBER,
@@ -27,6 +27,7 @@ from crdt_sync.storage.ordering import (
 )
 from crdt_sync.storage.rows import (
     ViewDefinition,
+    check_query,
     filter_key,
     filter_values,
     json_contains,
@@ -63,8 +64,7 @@ def select_ids(definition: ViewDefinition, query: Query) -> tuple[str, list[Cell
         UnknownFieldError: the view has no such column.
         InvalidValueError: a value that the operation cannot compare with.
     """
-    if query.offset < 0 or (query.limit is not None and query.limit < 0):
-        raise InvalidValueError("limit and offset of a query are at least 0")
+    check_query(query)
     where, arguments = _where(definition, query.filters)
     terms = []
     for order in query.order_by:
@@ -82,13 +82,12 @@ def select_ids(definition: ViewDefinition, query: Query) -> tuple[str, list[Cell
 
 def select_count(definition: ViewDefinition, query: Query) -> tuple[str, list[Cell]]:
     """Write SQL that counts the rows for which a query's filters hold. Raises what `select_ids` does."""
+    check_query(query)
     where, arguments = _where(definition, query.filters)
     return f"SELECT COUNT(*) FROM {quoted(definition.view.name)}{where}", arguments
 
 
 def _where(definition: ViewDefinition, filters: Sequence[Filter]) -> _Condition:
-    if len(filters) > STORE_LIMITS.query_filters_max:
-        raise InvalidValueError(f"a query has at most {STORE_LIMITS.query_filters_max} filters")
     conditions, arguments = [], []
     for item in filters:
         condition, values = _condition(definition, definition.column(item.column), item)

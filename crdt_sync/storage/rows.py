@@ -19,7 +19,7 @@ from crdt_sync.errors import (
     UnknownFieldError,
     UnknownModelError,
 )
-from crdt_sync.storage.base import STORE_LIMITS, Column, ColumnKind, Filter, View, ViewValue
+from crdt_sync.storage.base import STORE_LIMITS, Column, ColumnKind, Filter, FilterOp, Query, View, ViewValue
 from crdt_sync.storage.ordering import (
     INTEGER_MAX,
     INTEGER_MIN,
@@ -276,6 +276,21 @@ def values(definition: ViewDefinition, cells: Iterable[Cell]) -> Iterator[ViewVa
             yield int(Decimal(cell))
         else:
             yield cell
+
+
+def check_query(query: Query) -> None:
+    """Refuse a query that asks for more than a store promises to answer.
+
+    Raises:
+        InvalidValueError: too many filters or values in them, or a negative limit or offset.
+    """
+    if query.offset < 0 or (query.limit is not None and query.limit < 0):
+        raise InvalidValueError("limit and offset of a query are at least 0")
+    if len(query.filters) > STORE_LIMITS.query_filters_max:
+        raise InvalidValueError(f"a query has at most {STORE_LIMITS.query_filters_max} filters")
+    several = (filter_values(item) for item in query.filters if item.op is FilterOp.IN)
+    if sum(map(len, several)) + len(query.filters) > STORE_LIMITS.query_values_max:
+        raise InvalidValueError(f"the filters of a query have at most {STORE_LIMITS.query_values_max:,} values")
 
 
 def filter_values(item: Filter) -> Sequence[object]:

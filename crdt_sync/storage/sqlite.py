@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TypeVar
 
 import apsw
 
@@ -25,6 +25,7 @@ from crdt_sync.storage.sqlite_file import BUSY_TIMEOUT_MS, OpenOptions, open_con
 from crdt_sync.storage.sqlite_statements import STATEMENTS, checksum, holds, table_name
 from crdt_sync.storage.sqlite_views import SqliteViews
 
+_Answer = TypeVar("_Answer")
 _FAILED = "a write of this transaction had failed, so all of it is rolled back"
 _FAILED_HINT = "Let the error of a write end the transaction, and do the whole of it again."
 
@@ -309,16 +310,18 @@ class SqliteStore(Store):
         self._write(lambda: self._views.delete_rows(view, ids))
 
     def query(self, query: Query) -> list[str]:
-        try:
-            return self._views.query(query)
-        except apsw.Error as error:
-            raise translated(error, path=self._path) from error
+        return self._asked(lambda: self._views.query(query), view=query.view)
 
     def query_count(self, query: Query) -> int:
+        return self._asked(lambda: self._views.query_count(query), view=query.view)
+
+    def _asked(self, ask: Callable[[], _Answer], *, view: str) -> _Answer:
         try:
-            return self._views.query_count(query)
+            return ask()
         except apsw.Error as error:
             raise translated(error, path=self._path) from error
+        except (ValueError, ArithmeticError) as error:  # text that is no text, JSON or number: not as it was put
+            raise CorruptStoreError(f"{self._path}: a row of {view} cannot be read: {error}", table=view) from error
 
     # ------------------------------------------------------------------------------------------------ whole store
 

@@ -157,6 +157,7 @@ class ViewAcceptance:
             Query(view="Thing", filters=(Filter(column="value", op=FilterOp.IN, value="text"),)),
             Query(view="Thing", filters=(Filter(column="value", op=FilterOp.IN, value=[0] * 10_001),)),
             Query(view="Thing", filters=(Filter(column="value", op=FilterOp.EQ, value=0),) * 101),
+            Query(view="Thing", filters=(Filter(column="value", op=FilterOp.IN, value=[0] * 9_000),) * 4),
             Query(view="Thing", order_by=(Order(column="json"),)),
             Query(view="Thing", limit=-1),
             Query(view="Thing", offset=-1),
@@ -169,6 +170,9 @@ class ViewAcceptance:
             store.put_rows("Thing", [("a", 1, 1, [1])])
         with pytest.raises(InvalidValueError):
             store.query(query)
+        if query.filters:
+            with pytest.raises(InvalidValueError):
+                store.query_count(query)
 
     @pytest.mark.parametrize("values", [VALUES, (*VALUES, *WIDE_VALUES)], ids=["plain", "wide"])
     def test_values_compare_as_in_python(self, store: Store, values: Sequence[ViewValue]) -> None:

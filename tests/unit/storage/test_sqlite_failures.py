@@ -17,7 +17,7 @@ import apsw
 import pytest
 
 from crdt_sync.errors import CorruptStoreError, StoreError, StoreFullError, TransactionError
-from crdt_sync.storage.base import Column, ColumnKind, Durability, Query, Table, View
+from crdt_sync.storage.base import Column, ColumnKind, Durability, Filter, FilterOp, Query, Table, View
 from crdt_sync.storage.sqlite import SqliteStore, open_sqlite
 
 ROWS = [(b"key %03d" % number, b"value %03d " % number * 20) for number in range(300)]
@@ -111,6 +111,26 @@ def test_a_damaged_definition_of_a_view_is_noticed(tmp_path: Path) -> None:
         with pytest.raises(CorruptStoreError):
             store.query(Query(view="Note"))
         assert [(damage.table, damage.key) for damage in store.check()] == [("view", b"Note")]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"), [("json", "no json"), ("json", b"\xff"), ("decimal", "no number"), ("decimal", b"\xff")]
+)
+def test_a_view_that_something_else_wrote_into_is_damage(tmp_path: Path, column: str, cell: str | bytes) -> None:
+    path = tmp_path / "store"
+    columns = (Column(name="json", kind=ColumnKind.JSON), Column(name="decimal", kind=ColumnKind.DECIMAL))
+    with open_sqlite(path, create=True) as store, store.transaction():
+        store.define_view(View(name="Note", columns=columns))
+        store.put_rows("Note", [("a", None, None)])
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE Note SET {column} = CAST(? AS TEXT)", (cell,))  # noqa: S608  # a name from above
+    connection.close()
+    contains = Filter(column="json", op=FilterOp.CONTAINS, value=1)
+    equals = Filter(column="decimal", op=FilterOp.EQ, value=1)
+    with open_sqlite(path) as store:
+        with pytest.raises(CorruptStoreError) as caught:
+            store.query(Query(view="Note", filters=(contains if column == "json" else equals,)))
+        assert caught.value.table == "Note"
 
 
 def test_lost_pages_are_damage_not_a_crash(tmp_path: Path) -> None:
