@@ -56,12 +56,14 @@ class Batch:
         changes: what observers are to be told, after the acknowledgement is on its way.
         entries: how many entries were applied.
         forked_runs: runs that continue a chain from another entry than the one held here.
+        restated: whether our own vector changed otherwise than by growing, so that the peer must be told it again.
     """
 
     outcome: ApplyOutcome = field(default_factory=ApplyOutcome)
     changes: list[Change] = field(default_factory=list)
     entries: int = 0
     forked_runs: list[Run] = field(default_factory=list)
+    restated: bool = False
 
 
 @dataclass(slots=True)

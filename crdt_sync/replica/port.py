@@ -297,6 +297,7 @@ class Port:
         settled = self._guarded(lambda: settle_fork(self._state, self._journal, run, sent=least))
         if settled:
             batch.changes.extend(settled)
+        batch.restated = True
         again = self._guarded(lambda: accept_runs(self._state, [encode_run(run)]))
         batch.entries += again.entries
         batch.changes.extend(again.changes)
