@@ -127,3 +127,12 @@ class PeerError(RemoteProtocolError):
     def __init__(self, error_code: ErrorCode, message: str) -> None:
         super().__init__(message, code=error_code.value)
         self.error_code = error_code
+
+
+def code_table() -> str:
+    """Every code as a Markdown table, for docs/spec/wire.md."""
+    lines = ["| number | code | cause | who sends it | who gets it |", "| --- | --- | --- | --- | --- |"]
+    for facts in CODES:
+        cells = (str(facts.number), f"`{facts.code.value}`", facts.cause, facts.reporter, facts.receiver)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
