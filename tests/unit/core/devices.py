@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pycrdt import Doc, Map, Text, TransactionEvent
+from pycrdt import Doc, Map, Text, TransactionEvent, merge_updates
 
 from crdt_sync.core.blocks import String, UnitId
 from crdt_sync.core.entry import OperationType
@@ -28,9 +28,9 @@ Entry = tuple[Author, int, OperationType, bytes]
 class Device:
     """One device. Every update, its own included, is screened before its index takes it over."""
 
-    def __init__(self, author: int, *, gc: bool = True) -> None:
+    def __init__(self, author: int) -> None:
         self.author = Author(author)
-        self.doc: Doc[Any] = Doc(client_id=author, skip_gc=not gc)
+        self.doc: Doc[Any] = Doc(client_id=author)
         self.map = self.doc.get("m", type=Map)
         self.texts = {name: self.doc.get("t" + name, type=Text) for name in TEXTS}
         self.index = DocumentIndex()
@@ -197,8 +197,6 @@ class Device:
 
 def merge(*updates: bytes) -> bytes:
     """Merge updates as an entry of several transactions does."""
-    from pycrdt import merge_updates
-
     return merge_updates(*updates)
 
 
