@@ -27,6 +27,7 @@ AUTHOR_MAX = 2**35 - 1
 AUTHOR_TEXT_LENGTH = 6
 DEFAULT_PARTITION = ""
 
+_UUID_DIGITS = 32
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _VALUES = {byte: index for index, byte in enumerate(_ALPHABET)}
 
@@ -128,11 +129,12 @@ def split_document_key(key: bytes) -> tuple[str, str, RecordId]:
         partition = key[1:end].decode()
         model_end = end + 1 + key[end]
         model = key[end + 1 : model_end].decode()
-        record = RecordId(str(uuid.UUID(bytes=key[model_end:])))
+        digits = key[model_end:].hex()
     except (IndexError, ValueError):
         raise MalformedEntryError("bytes that are no document address") from None
-    if not model:
-        raise MalformedEntryError("a document address without a model")
+    if not model or len(digits) != _UUID_DIGITS:
+        raise MalformedEntryError("a document address without a model, or without a record id")
+    record = RecordId(f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}")
     return partition, model, record
 
 

@@ -7,7 +7,7 @@ made it. It is put there when it is edited, or when several updates have to be m
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from crdt_sync.core.blocks import Bytes, String, Update
@@ -16,10 +16,10 @@ from crdt_sync.core.document import Document, merge_updates
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.index import DocumentIndex
-from crdt_sync.core.kinds.base import Write
+from crdt_sync.core.kinds.base import Insert, Put, Write
 from crdt_sync.core.layout import MAP_ROOT, text_root
 from crdt_sync.core.screening import Screened, screen
-from crdt_sync.core.update import parse_update
+from crdt_sync.core.update import map_insert_update, parse_update
 from crdt_sync.core.version import parse_state_vector, version
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, Ledger
 from crdt_sync.replica.rows import DocumentRow, after_prefix, split_touch_key, unpack_document_row
@@ -121,6 +121,14 @@ class Loaded:
         self._grow(update)
         return update
 
+    def create(self, writes: Sequence[Write]) -> bytes:
+        """Make a new document without the engine, from insertions alone; returns its update."""
+        items = [(write.key, write.data) for write in writes if isinstance(write, Put)]
+        texts = [(text_root(write.field), write.text) for write in writes if isinstance(write, Insert)]
+        update = map_insert_update(self._author, items=items, texts=texts)
+        self.add(update, screen(update, author=self._author, index=self.index, operation=OperationType.CREATE))
+        return update
+
     def engine(self) -> Document:
         """The document on the engine."""
         if self._engine is None:
@@ -135,11 +143,10 @@ class Loaded:
 
     def encode(self) -> bytes:
         """The whole state as one update."""
-        if self._engine is None and self.known:
-            if not self.tail:
-                return self.snapshot
-            if not self.snapshot and len(self.tail) == 1:
-                return self.tail[0]
+        if self.snapshot and not self.tail:
+            return self.snapshot
+        if not self.snapshot and len(self.tail) == 1:
+            return self.tail[0]
         return self.engine().encode()
 
     def delta(self, state_vector: bytes) -> bytes:

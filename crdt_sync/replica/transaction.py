@@ -76,7 +76,8 @@ class LocalTransaction:
         pending = self._pending.setdefault(key, _Pending(operation))
         if operation is OperationType.DELETE or (operation is OperationType.CREATE and not pending.updates):
             pending.type = operation
-        pending.updates.append(loaded.edit(writes, operation=operation))
+        begins = operation is OperationType.CREATE and not loaded.known
+        pending.updates.append(loaded.create(writes) if begins else loaded.edit(writes, operation=operation))
         pending.fields |= fields
         pending.text_only &= operation is OperationType.UPDATE and all(not _is_cell(item) for item in writes)
 
