@@ -44,11 +44,14 @@ class DocumentsReceived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
-    """What the peer has told to hold durably since the last such event, and what it did not apply.
+    """What the peer holds durably, as far as it told since the last such event, and what it did not apply.
+
+    Comes once with the peer's whole vector, then with each acknowledgement.
 
     Args:
-        vector: positions by partition and author. Where this replica does not know the entry itself, the hash is the
-            first 16 bytes of the chain hash.
+        vector: positions by partition and author, forked authors left out; sequence 0: the peer holds nothing. The hash
+            is whole where it is of an acknowledged run or equals our own position, else it may be only the first 16
+            bytes of the chain hash.
     """
 
     vector: Vector

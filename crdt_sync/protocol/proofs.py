@@ -21,6 +21,12 @@ from crdt_sync.protocol.vectors import vector_hash
 _SAID_MAX = 4
 """Own fingerprints remembered for each partition, in case the peer answers to one while we have moved on."""
 _FIRST_PAUSE_MS = 5
+_PATIENT_ATTEMPTS = 40
+_LATER_PAUSE_MS = 60_000
+"""Pause after so many attempts: most likely the vectors cannot become equal, because an entry was refused."""
+_MISSES_MAX = 64
+"""A fingerprint that was heard and is no longer wanted here is forgotten after so many vectors that are not its own;
+its sender says a newer one if it still wants proof."""
 
 
 class Comparison(Enum):
@@ -38,6 +44,7 @@ class _Partition:
     said: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
     """By short vector hash: the whole vector hash and the fingerprint."""
     round: int = 0
+    misses: int = 0
     attempts: int = 0
     next_attempt_ms: int = 0
     proven_token: int = -1
@@ -69,6 +76,10 @@ class Proofs:
         self._source = source
         self._limits = limits
         self._partitions: dict[str, _Partition] = {}
+        self._busy: dict[str, None] = {}
+        """Partitions in which something may have to be said or compared, in order of first mention."""
+        self.wanted = True
+        """Not every partition is proven yet."""
         self._outbox: deque[Fingerprint] = deque()
         self.token = 0
         """The latest own request."""
@@ -96,13 +107,15 @@ class Proofs:
             raise PeerError(ErrorCode.TOO_LARGE, "more partitions than a session may have")
         state = self._state(fingerprint.partition)
         if fingerprint.round >= state.round:
-            state.heard = fingerprint
+            state.heard, state.misses = fingerprint, 0
+            self._busy[fingerprint.partition] = None
 
     def partitions(self) -> tuple[str, ...]:
         """Partitions in which something is to be said or compared."""
-        for partition in (*self._source.partitions(), DEFAULT_PARTITION):
-            self._state(partition)
-        return tuple(name for name, state in self._partitions.items() if state.open or state.heard is not None)
+        if self.wanted:
+            for partition in (*self._source.partitions(), DEFAULT_PARTITION):
+                self._state(partition)
+        return tuple(self._busy)
 
     def advance(self, partition: str, *, ready: bool, now_ms: int) -> Proven:
         """Say and compare what can be now.
@@ -113,6 +126,7 @@ class Proofs:
         heard = state.heard if state.heard is not None and state.heard.round == state.round else None
         want = state.open and ready
         if heard is None and not want:
+            self._rest(partition, state)
             return _NOTHING
         if heard is None or heard.vector_hash not in state.said:
             full = vector_hash(self._source.vector().get(partition, {}))
@@ -120,7 +134,9 @@ class Proofs:
             met = heard is not None and heard.vector_hash == short
             if short not in state.said and (met or (want and now_ms >= state.next_attempt_ms)):
                 self._say(partition, state, full, now_ms)
-        return _NOTHING if heard is None else self._compare(state, heard)
+        outcome = _NOTHING if heard is None else self._compare(state, heard)
+        self._rest(partition, state)
+        return outcome
 
     def reconsider_ms(self) -> int | None:
         """When `advance` may have more to say, if only time is in the way."""
@@ -142,6 +158,7 @@ class Proofs:
     def repaired(self, partition: str, round_: int) -> None:
         """A repair is finished; fingerprints are compared again."""
         state = self._state(partition)
+        self._busy[partition] = None
         if round_ != state.round + 1:
             raise LocalProtocolError(f"repair {state.round + 1} is under way, not {round_}")
         state.round = round_
@@ -158,20 +175,32 @@ class Proofs:
         state = self._partitions.get(partition)
         if state is None:
             state = self._partitions[partition] = _Partition()
+            self._busy[partition] = None
         return state
 
     def reopen(self) -> None:
         """Compare everything anew."""
+        self.wanted = True
+        self._busy.update(dict.fromkeys(self._partitions))
         for state in self._partitions.values():
             state.open, state.attempts, state.next_attempt_ms = True, 0, 0
             state.said.clear()
+
+    def _rest(self, partition: str, state: _Partition) -> None:
+        if state.heard is not None and not state.open:
+            state.misses += 1
+            if state.misses > _MISSES_MAX:
+                state.heard = None
+        if state.heard is None and not state.open:
+            self._busy.pop(partition, None)
 
     def _say(self, partition: str, state: _Partition, full: bytes, now_ms: int) -> None:
         short, fingerprint = full[:SHORT_HASH_BYTES], self._source.fingerprint(partition)
         if len(state.said) >= _SAID_MAX:
             del state.said[next(iter(state.said))]
         state.said[short] = (full, fingerprint)
-        pause_ms = min(_FIRST_PAUSE_MS << min(state.attempts, 16), self._limits.proof_pause_ms_max)
+        longest_ms = self._limits.proof_pause_ms_max if state.attempts < _PATIENT_ATTEMPTS else _LATER_PAUSE_MS
+        pause_ms = min(_FIRST_PAUSE_MS << min(state.attempts, 16), longest_ms)
         state.attempts += 1
         state.next_attempt_ms = now_ms + pause_ms
         self._outbox.append(

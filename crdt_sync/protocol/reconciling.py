@@ -125,7 +125,7 @@ class Reconciling:
             return
         self._look_due = False
         for partition in self.proofs.partitions():
-            ready = self._outflow.at_end and self._standing.covered(partition)
+            ready = self._outflow.at_end and self._standing.comparable(partition)
             self._prove_partition(partition, ready=ready, now_ms=now_ms)
 
     def _prove_partition(self, partition: str, *, ready: bool, now_ms: int) -> None:

@@ -335,17 +335,15 @@ class Session:
             digest = self._source.hash_at(partition, author, sequence)
             if digest is not None:
                 vector.setdefault(partition, {})[author] = Position(sequence, digest)
-        for partition, authors in message.corrections.items():
-            vector.setdefault(partition, {}).update(authors)
         self._events += self._standing.receive_positions(message.corrections)
+        for partition, authors in self._standing.stated(message.corrections).items():
+            vector.setdefault(partition, {}).update(authors)
         self._events.append(Acknowledged(vector=vector, statuses=message.statuses))
         self._reconciling.look()
 
     def _tell_peer_vector(self) -> None:
         if self._standing.complete:
-            known = self._standing.known
-            vector = {partition: dict(authors) for partition, authors in known.items()}
-            self._events.append(Acknowledged(vector=vector))
+            self._events.append(Acknowledged(vector=self._standing.stated(self._standing.known)))
 
     def _progress(self) -> None:
         """Move on by what the last call changed."""
@@ -366,6 +364,7 @@ class Session:
         if self.state is Phase.STREAMING or self._proven_told >= proofs.token or not self._reconciling.all_proven():
             return
         self._proven_told = proofs.token
+        proofs.wanted = False
         if self.state is Phase.FINGERPRINTS:
             self._signal(Signal.PROVEN)
         self._events.append(AllProven(token=proofs.token or None))

@@ -105,6 +105,20 @@ class Standing:
                 digest = self._source.hash_at(partition, author, sequence)
                 authors[author] = Position(sequence, digest or ChainHash(b""))
 
+    def stated(self, positions: Vector) -> dict[str, dict[Author, Position]]:
+        """Positions of the peer without forked authors, with our own objects, and their whole hashes, where equal."""
+        own = self._source.vector()
+        stated: dict[str, dict[Author, Position]] = {}
+        for partition, authors in positions.items():
+            held = own.get(partition, {})
+            for author, position in authors.items():
+                if (partition, author) in self._forked:
+                    continue
+                ours = held.get(author)
+                same = ours is not None and ours.sequence == position.sequence
+                stated.setdefault(partition, {})[author] = ours if ours is not None and same else position
+        return stated
+
     def forks_to_tell(self) -> list[Fork]:
         """Forks found since the last call, for the peer."""
         told, self._forks_to_tell = self._forks_to_tell, []
@@ -118,6 +132,11 @@ class Standing:
             for author, position in self.known.get(partition, {}).items()
             if (partition, author) not in self._forked
         )
+
+    def comparable(self, partition: str) -> bool:
+        """Whether vectors can be equal once what is sent has arrived: nothing is missing here, nothing is forked."""
+        forked = any(name == partition for name, _ in self._forked)
+        return not forked and self.covered(partition)
 
     def prune(self) -> None:
         """Forget what needs no remembering once every run up to our own vector was considered for sending."""

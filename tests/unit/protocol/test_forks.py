@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from crdt_sync.protocol.events import AllProven, ForeignFork, OwnAhead, OwnFork
+from crdt_sync.protocol.events import Acknowledged, AllProven, ForeignFork, OwnAhead, OwnFork
 from crdt_sync.protocol.states import Phase
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
 from tests.unit.protocol.replicas import FakeReplica, Pair
@@ -35,6 +35,8 @@ def test_the_same_sequence_with_another_hash_is_an_own_fork_on_both_sides() -> N
         assert end.runs == []
         assert end.ended is None
         assert end.of(AllProven) == []
+        told = [event.vector for event in end.seen if isinstance(event, Acknowledged)]
+        assert told == [{}]
 
 
 def test_a_shorter_branch_is_told_by_the_side_that_can_see_it() -> None:
@@ -94,3 +96,14 @@ def test_a_branch_that_arrives_as_a_run_is_parked_and_told() -> None:
     pair.settle()
     assert len(right.evidence) == 1
     assert pair.left.of(OwnFork) != []
+
+
+def test_no_fingerprints_are_computed_where_a_fork_keeps_vectors_apart() -> None:
+    left, right = forked()
+    pair = Pair(left, right)
+    for index in range(5):
+        left.write(f"n{index}=1")
+        pair.left.session.wake()
+        pair.settle()
+        pair.tick()
+    assert left.fingerprints_computed == right.fingerprints_computed == 0

@@ -406,3 +406,18 @@ def test_versions_without_overlap_end_with_a_code() -> None:
     pair.settle()
     assert pair.right.ended is not None
     assert pair.right.ended.code is ErrorCode.VERSION
+
+
+def test_the_peers_whole_vector_is_told_first() -> None:
+    left, right = two()
+    left.write("a=1")
+    right.write("b=1")
+    Pair(left, right).settle()
+    expected = right.vector()
+    left.write("c=1")
+    pair = Pair(left, right)
+    pair.settle()
+    first, second = (event for event in pair.left.seen if isinstance(event, Acknowledged))
+    assert first.vector[""][right.author] == expected[""][right.author]
+    assert first.vector[""][left.author].sequence == 1
+    assert second.vector == {"": {left.author: left.vector()[""][left.author]}}

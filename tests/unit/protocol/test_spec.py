@@ -19,9 +19,8 @@ def limits_table() -> str:
     """Defaults of `WireLimits` as a Markdown table."""
     lines = ["| limit | default |", "| --- | --- |"]
     limits = WireLimits()
-    for item in dataclasses.fields(limits):
-        lines.append(f"| `{item.name}` | {getattr(limits, item.name):,} |")
-    return "\n".join(lines)
+    rows = (f"| `{item.name}` | {getattr(limits, item.name):,} |" for item in dataclasses.fields(limits))
+    return "\n".join((*lines, *rows))
 
 
 @pytest.mark.parametrize("table", [diagram, acceptance_table, code_table, limits_table])
