@@ -19,14 +19,16 @@ class ConflictKind(str, Enum):
     CONCURRENT_EDIT = "concurrent_edit"
 
 
-class _Unknown(Enum):
+class Unknown(Enum):
+    """The type of `UNKNOWN`."""
+
     UNKNOWN = "unknown"
 
     def __repr__(self) -> str:
         return "UNKNOWN"
 
 
-UNKNOWN = _Unknown.UNKNOWN
+UNKNOWN = Unknown.UNKNOWN
 """The base of a conflict whose common ancestor is no longer kept."""
 
 

@@ -24,8 +24,8 @@ def rederive(state: State, keys: Iterable[DocumentKey]) -> None:
     with state.store.transaction():
         derivation = Derivation(state, origin="local")
         for key in keys:
-            state.documents.drop(key)
             state.store.delete(Table.DOCUMENT, key)
+            state.documents.rebuild(key)
             derivation.derive(key, fold=True)
         derivation.finish()
     state.documents.shrink()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from crdt_sync.core.conflict import UNKNOWN, Candidate, Conflict, ConflictKind, conflict_id
+from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind, conflict_id
 from crdt_sync.core.content import Content
 from crdt_sync.core.ids import DocumentKey, split_document_key
 from crdt_sync.core.kinds import FieldKind
@@ -182,7 +182,6 @@ def conflicts_of(state: State, declared: Declared, key: DocumentKey, content: Co
         clash = kind.clash(content)
         if clash:
             _, model, record = split_document_key(key)
-            base = kind.base(content, clash)
             dots = [item.dot for item in clash]
             found.append(
                 Conflict(
@@ -192,7 +191,7 @@ def conflicts_of(state: State, declared: Declared, key: DocumentKey, content: Co
                     record_id=record,
                     field=name,
                     paths=(),
-                    base=UNKNOWN if base is None else kind.decode(base.data),
+                    base=kind.base(content, clash),
                     candidates=candidates_of(state, kind, content),
                     value=kind.read(content),
                 )

@@ -247,6 +247,18 @@ class DocumentCache:
         self._bytes += loaded.size
         return loaded
 
+    def new(self, key: DocumentKey) -> Loaded:
+        """A document that cannot exist yet: its record id was drawn just now."""
+        loaded = self._held[key] = Loaded(key, author=self.author)
+        return loaded
+
+    def rebuild(self, key: DocumentKey) -> Loaded:
+        """Load a document from the log alone, after its derived row was thrown away."""
+        self.drop(key)
+        loaded = self._held[key] = Loaded(key, author=self.author)
+        self._add_tail(loaded)
+        return loaded
+
     def drop(self, key: DocumentKey) -> None:
         """Forget one document, so that it is loaded anew."""
         dropped = self._held.pop(key, None)
@@ -269,24 +281,26 @@ class DocumentCache:
     def _load(self, key: DocumentKey) -> Loaded:
         data = self._store.get(Table.DOCUMENT, key)
         if data is None:
-            loaded = Loaded(key, author=self.author)
-        else:
-            row = unpack_document_row(data)
-            loaded = Loaded(
-                key,
-                author=self.author,
-                snapshot=row.state,
-                index=DocumentIndex.from_bytes(row.index),
-                position=row.position,
-                live=row.live,
-                conflicts=row.conflicts,
-            )
-        for author, kind, update in self.tail_of(key, after=loaded.position):
+            return Loaded(key, author=self.author)  # every touched document has a row
+        row = unpack_document_row(data)
+        loaded = Loaded(
+            key,
+            author=self.author,
+            snapshot=row.state,
+            index=DocumentIndex.from_bytes(row.index),
+            position=row.position,
+            live=row.live,
+            conflicts=row.conflicts,
+        )
+        self._add_tail(loaded)
+        return loaded
+
+    def _add_tail(self, loaded: Loaded) -> None:
+        for author, kind, update in self.tail_of(loaded.key, after=loaded.position):
             if author == CONTENT_AUTHOR:
                 loaded.add_content(update)
             else:
                 loaded.add(update, screen(update, author=author, index=loaded.index, operation=kind))
-        return loaded
 
     def tail_of(self, key: DocumentKey, *, after: int) -> Iterator[tuple[Author, OperationType, bytes]]:
         """The updates of a document behind log position ``after``, in applied order, with author and type."""

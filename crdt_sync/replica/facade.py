@@ -235,6 +235,8 @@ class Replica:
                 given = {name: value for name, value in checked.items() if name in values}
                 self._create_again(transaction, declared, loaded, given)
             else:
+                if not spec.key:
+                    self._state.documents.new(key)
                 writes = _creation(spec, checked, transaction.context)
                 fields = frozenset(spec.fields)
                 transaction.write(key, writes, operation=OperationType.CREATE, fields=fields)

@@ -122,6 +122,7 @@ def settle_fork(state: State, journal: Journal, run: Run, *, sent: int) -> list[
         state.documents.clear()
         for key in keys:
             state.store.delete(Table.DOCUMENT, key)
+            state.documents.rebuild(key)
         renames: dict[DocumentKey, _Rename] = {}
         moved: dict[tuple[Author, int], tuple[Author, int]] = {}
         touched: dict[DocumentKey, Touched] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from crdt_sync.core import codec
+from crdt_sync.core.conflict import UNKNOWN, Unknown
 from crdt_sync.core.content import Content, Dot, RegisterValue, write_register
 from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds.base import Drop, Put, Write, WriteContext
@@ -41,8 +42,11 @@ class AskRegister(PlainRegister):
         found = self.candidates(content)
         return found if len({item.data for item in found}) > 1 else []
 
-    def base(self, content: Content, among: list[RegisterValue]) -> RegisterValue | None:
-        return _base(self.kept(content), among)
+    def base(self, content: Content, among: list[RegisterValue]) -> Any:
+        found = _base(self.kept(content), among)
+        if found is None:
+            return self.default()
+        return UNKNOWN if found is UNKNOWN else self.decode(found.data)
 
     def assign(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
         found = self.candidates(content)
@@ -90,10 +94,10 @@ def _past(item: RegisterValue) -> dict[Author, int]:
     return past
 
 
-def _base(kept: list[RegisterValue], among: list[RegisterValue]) -> RegisterValue | None:
+def _base(kept: list[RegisterValue], among: list[RegisterValue]) -> RegisterValue | Unknown | None:
     """The greatest kept value in the past of all candidates; of several maximal ones, their own merge (the latest).
 
-    None where a write that could be greater is no longer kept. Only writes of an author that are the last one in
+    UNKNOWN where a write that could be greater is no longer kept, None where there was none before. Only writes of an author that are the last one in
     everybody's past can be maximal, so it is enough to look at one dot for each author.
     """
     by_dot = {item.dot: item for item in kept}
@@ -103,7 +107,7 @@ def _base(kept: list[RegisterValue], among: list[RegisterValue]) -> RegisterValu
     for author, counter in shared.items():
         lost = counter > 0 and Dot(author, counter) not in by_dot
         if lost and not any(item.context.get(author, -1) >= counter for item in present):
-            return None
+            return UNKNOWN
     maximal = [
         item
         for item in present

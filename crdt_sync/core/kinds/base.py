@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from crdt_sync.core.conflict import UNKNOWN
 from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.ids import Author
 from crdt_sync.errors import InvalidValueError
@@ -122,9 +123,9 @@ class FieldKind(ABC):
         """The concurrent values that need a person's choice, latest first; empty where there is no conflict."""
         return []
 
-    def base(self, content: Content, among: list[RegisterValue]) -> RegisterValue | None:
-        """The common ancestor of concurrent values, or None where it is not kept."""
-        return None
+    def base(self, content: Content, among: list[RegisterValue]) -> Any:
+        """The common ancestor of concurrent values; the default where nobody wrote before; `UNKNOWN` where not kept."""
+        return UNKNOWN
 
     def decode(self, data: bytes) -> Any:
         """Value bytes as the declared type."""
