@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from crdt_sync import errors
+from crdt_sync.aio import SyncManager, connect, serve
+from crdt_sync.blocking import reconcile
 from crdt_sync.core.conflict import Candidate, Conflict
 from crdt_sync.core.kinds import Counter, Set, Text, ask
 from crdt_sync.core.model import Model
-from crdt_sync.replica import Change, LocalStorage, Replica, SyncOperation
+from crdt_sync.replica import Change, LocalStorage, Replica, SyncOperation, SyncReport
 
 __all__ = [
     "Candidate",
@@ -17,8 +19,13 @@ __all__ = [
     "Model",
     "Replica",
     "Set",
+    "SyncManager",
     "SyncOperation",
+    "SyncReport",
     "Text",
     "ask",
+    "connect",
     "errors",
+    "reconcile",
+    "serve",
 ]

@@ -119,10 +119,7 @@ class Peer:
                 self._backoff.connected(now_s=self._shell.monotonic())
                 end = await self._talk(channel)
                 retry_after_s = end.retry_after_s
-                if self._leaving:
-                    break
-                if end.permanent:
-                    self.failure = end.error()
+                if self._is_over(end):
                     break
             delay_s = self._backoff.failed(now_s=self._shell.monotonic(), retry_after_s=retry_after_s)
             log.info("peer %s: next try in %.2f s", self.url, delay_s)
@@ -148,6 +145,12 @@ class Peer:
         pump.wake()
         await pump.proven(token)
         return pump.conversation.proven(token)
+
+    def _is_over(self, end: End) -> bool:
+        """Whether no more dialling makes sense after this end; notes why."""
+        if end.permanent and not self._leaving:
+            self.failure = end.error()
+        return end.permanent or self._leaving
 
     async def _dial(self) -> Channel | None:
         try:
@@ -233,4 +236,3 @@ async def finish(task: asyncio.Task[None], *, timeout_s: float) -> None:
 def add_traffic(one: Traffic, other: Traffic) -> Traffic:
     """The sum of two conversations' traffic."""
     return Traffic(**{name: getattr(one, name) + getattr(other, name) for name in Traffic.__slots__})
-

@@ -8,6 +8,7 @@ from crdt_sync.replica.journal import OperationStatus, SyncOperation
 from crdt_sync.replica.local import LocalStorage
 from crdt_sync.replica.observers import Subscription
 from crdt_sync.replica.opening import Sources
+from crdt_sync.replica.report import SyncReport
 from crdt_sync.replica.state import Change
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "Sources",
     "Subscription",
     "SyncOperation",
+    "SyncReport",
 ]

@@ -282,15 +282,39 @@ class Conversation:
         match event:
             case PeerReady():
                 self.clock_offset_ms = event.hello.time_ms - self._port.now_ms()
+            case RecordsReceived() | RunsReceived() | DocumentsReceived():
+                self._take_in(session, event)
+            case Acknowledged():
+                self.traffic.statuses += len(event.statuses)
+                self._port.acknowledged(session.peer.device_id, event.vector, event.statuses)
+            case OwnFork() | OwnAhead() | ForeignFork() | ContentDiffers():
+                self._mend(session, event)
+            case ProvenEqual():
+                self._progress.fingerprints[event.partition] = self._port.fingerprint(event.partition).hex()
+            case AllProven():
+                self._progress.proven = max(self._progress.proven, event.token or 0)
+            case Drained():
+                pass
+            case Ended():
+                self._ended(event)
+            case _:
+                assert_never(event)
+
+    def _take_in(self, session: Session, event: RecordsReceived | RunsReceived | DocumentsReceived) -> None:
+        """Hand the replica what the peer sent; durable when it returns."""
+        match event:
             case RecordsReceived():
                 self._news |= self._port.accept_records(event.records) > 0
             case RunsReceived():
                 self._took(session, event.batch, self._port.accept_runs(event.runs))
             case DocumentsReceived():
                 self._took(session, event.batch, self._port.accept_documents(event.partition, event.documents))
-            case Acknowledged():
-                self.traffic.statuses += len(event.statuses)
-                self._port.acknowledged(session.peer.device_id, event.vector, event.statuses)
+            case _:
+                assert_never(event)
+
+    def _mend(self, session: Session, event: OwnFork | OwnAhead | ForeignFork | ContentDiffers) -> None:
+        """Act on what shows that one of the two pasts was rewound, doubled or damaged."""
+        match event:
             case OwnFork():
                 self._port.own_fork(event.partition, event.author)
                 session.restate()
@@ -302,14 +326,6 @@ class Conversation:
                 log.warning("%d documents differ at equal vectors and are derived anew", len(event.keys))
                 self._port.rederive(event.keys)
                 session.repaired(event.partition)
-            case ProvenEqual():
-                self._progress.fingerprints[event.partition] = self._port.fingerprint(event.partition).hex()
-            case AllProven():
-                self._progress.proven = max(self._progress.proven, event.token or 0)
-            case Drained():
-                pass
-            case Ended():
-                self._ended(event)
             case _:
                 assert_never(event)
 

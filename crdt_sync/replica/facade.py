@@ -358,6 +358,30 @@ class Replica:
         for key, row in self._journal.rows(status=wanted):
             yield self._journal.operation(key, row, device_id=device)
 
+    def operation(self, operation_id: str, /) -> SyncOperation:
+        """One local change by its id.
+
+        Raises:
+            InputError: there is none.
+        """
+        self._check()
+        key, row = self._journal.row(operation_id)
+        return self._journal.operation(key, row, device_id=str(self._state.device() or ""))
+
+    def last_operation(self) -> SyncOperation:
+        """The latest local change.
+
+        Raises:
+            InputError: there is none yet.
+        """
+        self._check()
+        return self.operation(self._journal.last_id())
+
+    def pending_count(self) -> int:
+        """How many local changes wait for a home peer."""
+        self._check()
+        return self._journal.pending_count()
+
     def observe(self, callback: Callable[[Change], object], *, model: type[Model] | None = None) -> Subscription:
         """Call ``callback`` with each `Change`, local or remote, after it is durable.
 

@@ -111,6 +111,17 @@ class Journal:
             raise InputError(f"there is no operation {operation_id}", hint="See `crdt-sync log`.")
         return key, unpack_operation_row(data)
 
+    def last_id(self) -> str:
+        """The id of the latest operation.
+
+        Raises:
+            InputError: there is none yet.
+        """
+        last = next(self._store.scan(Table.OPERATION, reverse=True, limit=1), None)
+        if last is None:
+            raise InputError("there is no operation yet")
+        return str(key_number(last[0]))
+
     def pending_count(self) -> int:
         """How many operations wait for a home peer."""
         return self._store.count(Table.PENDING)

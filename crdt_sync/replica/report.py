@@ -1,0 +1,31 @@
+"""What one round of sync did, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from crdt_sync.replica.conversation import Traffic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncReport:
+    """One round with one peer, or the sum of several.
+
+    Args:
+        url: the peer; several are joined by commas.
+        seconds: how long it took.
+        traffic: bytes, messages and entries each way, handshake included.
+        completed: operations of ours that became completed.
+        proven_equal: whether both sides were proven to hold the same at the end.
+        fingerprints: partition → fingerprint (hex) that both share.
+        errors: url → what went wrong, for peers that could not be reached.
+    """
+
+    url: str
+    seconds: float
+    traffic: Traffic
+    completed: int
+    proven_equal: bool
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
