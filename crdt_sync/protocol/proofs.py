@@ -44,6 +44,8 @@ class _Partition:
     said: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
     """By short vector hash: the whole vector hash and the fingerprint."""
     round: int = 0
+    paused: bool = False
+    """A fingerprint is wanted, and only the pause since the last one is in the way."""
     misses: int = 0
     attempts: int = 0
     next_attempt_ms: int = 0
@@ -125,6 +127,7 @@ class Proofs:
         state = self._state(partition)
         heard = state.heard if state.heard is not None and state.heard.round == state.round else None
         want = state.open and ready
+        state.paused = False
         if heard is None and not want:
             self._rest(partition, state)
             return _NOTHING
@@ -132,15 +135,18 @@ class Proofs:
             full = vector_hash(self._source.vector().get(partition, {}))
             short = full[:SHORT_HASH_BYTES]
             met = heard is not None and heard.vector_hash == short
-            if short not in state.said and (met or (want and now_ms >= state.next_attempt_ms)):
-                self._say(partition, state, full, now_ms)
+            if short not in state.said and (met or want):
+                state.paused = not met and now_ms < state.next_attempt_ms
+                if not state.paused:
+                    self._say(partition, state, full, now_ms)
         outcome = _NOTHING if heard is None else self._compare(state, heard)
         self._rest(partition, state)
         return outcome
 
     def reconsider_ms(self) -> int | None:
-        """When `advance` may have more to say, if only time is in the way."""
-        return min((s.next_attempt_ms for s in self._partitions.values() if s.open and s.attempts), default=None)
+        """When `advance` has more to say, if only a pause is in the way."""
+        states = (self._partitions[name] for name in self._busy)
+        return min((state.next_attempt_ms for state in states if state.paused), default=None)
 
     def all_proven(self, partitions: set[str]) -> bool:
         """Whether every one of these partitions was proven equal since the latest own request."""

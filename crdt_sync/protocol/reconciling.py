@@ -49,7 +49,7 @@ class Reconciling:
 
     def due_ms(self) -> int | None:
         """When `tick` may change something."""
-        return self.proofs.reconsider_ms()
+        return self.proofs.reconsider_ms() if self._outflow.at_end else None
 
     def request(self) -> int:
         """Want proof anew; returns its token."""

@@ -108,7 +108,7 @@ class FakeReplica:
             chain.append(entry)
             hashes.append(next_hash(hashes[-1], entry))
             name, _, value = entry.partition(b"=")
-            key = key_of(name.decode(), partition)
+            key = key_of(name.decode(errors="replace"), partition)
             # Any order of arrival gives the same winner, as a CRDT would.
             self.documents[key] = max(self.documents.get(key, b""), value + b"/" + str(author).encode())
 

@@ -37,6 +37,9 @@ def step(pair: Pair, chance: random.Random, names: list[int]) -> None:
             end.session.request_proof()
         case 4:
             pair.tick(chance.randrange(20))
+            for ticked in pair.ends():  # a host that waits for this moment must not spin
+                due_ms = ticked.session.tick_due_ms
+                assert due_ms is None or due_ms > pair.now_ms
         case 5 | 6:
             out.extend(end.session.data_to_send())
         case _:
@@ -61,6 +64,7 @@ def finish(pair: Pair) -> None:
         assert end.session.state is Phase.LIVE
         assert end.of(AllProven)[-1] == AllProven(token=token)
         assert end.session.drained
+        assert end.session.tick_due_ms is None
         assert len(end.runs) == len(set(end.runs))
 
 
