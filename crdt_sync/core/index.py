@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import msgpack
 
 from crdt_sync.core.blocks import CLOCK_MAX, DOCUMENT_BOUNDS, String, UnitId
-from crdt_sync.core.order import Run, TextOrder
+from crdt_sync.core.order import DOCUMENT_STEPS_MAX, Run, TextOrder
 from crdt_sync.core.placing import Place, Placed, Placer, pairs_of, place_all
 from crdt_sync.core.update import parse_update
 from crdt_sync.errors import MalformedEntryError, ScreeningError
@@ -96,6 +96,7 @@ class DocumentIndex:
         placed = screened.placed
         self.take_over(placed)
         if placed.texts:
+            self.order.steps_left = DOCUMENT_STEPS_MAX  # screening has counted them
             for block, root in placed.texts:
                 self.order.place(
                     block.author,
@@ -228,7 +229,7 @@ class DocumentIndex:
         """
         index = cls()
         update = parse_update(state, bounds=DOCUMENT_BOUNDS)
-        placer = Placer(index)
+        placer = Placer(index, steps_max=DOCUMENT_STEPS_MAX)
         place_all(update, placer=placer)
         for author, _, end in update.deletes:
             if end > placer.next_clock(author):

@@ -24,7 +24,10 @@ from crdt_sync.core.blocks import UnitId
 from crdt_sync.errors import LimitError, ScreeningError
 
 STEPS_MAX: Final = 10_000_000
-"""Runs to pass while looking for right origins, for one update; honest ones pass as many as there are rivals."""
+"""Runs to pass while one update finds its places; an honest one passes what rivals put there at the same time."""
+
+DOCUMENT_STEPS_MAX: Final = 100 * STEPS_MAX
+"""The same for a whole document, which many updates have built up."""
 
 
 class Run:
@@ -145,9 +148,7 @@ class TextOrder:
             while run is not right:
                 if run is None:
                     raise ScreeningError("a block whose right origin does not come after its left one")
-                self.steps_left -= 1
-                if self.steps_left < 0:
-                    raise LimitError("an update that needs more comparisons than the space allows")
+                self._count_step()
                 run = run.next
         if first is not right:
             left = self._settle(author, origin, right_origin, left=left, first=first, right=right)
@@ -203,6 +204,7 @@ class TextOrder:
         conflicting: set[int] = set()
         other = first
         while other is not None and other is not right:
+            self._count_step()
             before.add(id(other))
             conflicting.add(id(other))
             if other.origin == origin:
@@ -220,6 +222,11 @@ class TextOrder:
                     conflicting.clear()
             other = other.next
         return left
+
+    def _count_step(self) -> None:
+        self.steps_left -= 1
+        if self.steps_left < 0:
+            raise LimitError("an update that needs more comparisons than the space allows")
 
     def _ending_at(self, unit: UnitId, root: str, journal: list[Step] | None) -> Run:
         run = self._known(unit, root)

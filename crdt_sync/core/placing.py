@@ -60,7 +60,7 @@ class Placer:
 
     __slots__ = ("_fresh", "clocks", "erased", "index", "items", "journal", "last", "pairs", "texts", "tips", "values")
 
-    def __init__(self, index: DocumentIndex) -> None:
+    def __init__(self, index: DocumentIndex, *, steps_max: int = STEPS_MAX) -> None:
         self.index = index
         self.clocks: dict[int, int] = {}
         self.items: list[Item] = []
@@ -73,7 +73,7 @@ class Placer:
         self.pairs: set[UnitId] = set()
         self.journal: list[Step] = []
         self._fresh: list[Item] = []
-        index.order.steps_left = STEPS_MAX
+        index.order.steps_left = steps_max
 
     def next_clock(self, author: int) -> int:
         """The next clock of an author, this update's blocks included."""

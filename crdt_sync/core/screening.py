@@ -20,6 +20,7 @@ from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.layout import KeyClass, MapKey, parse_text_root
+from crdt_sync.core.order import DOCUMENT_STEPS_MAX
 from crdt_sync.core.placing import NOWHERE, Place, Placed, Placer, parsed_key, place_all
 from crdt_sync.core.update import parse_update
 from crdt_sync.errors import ScreeningError
@@ -105,7 +106,7 @@ def screen_content(
         if not is_known(author):
             raise ScreeningError("content of an author that is not known")
     fresh = Update(tuple([new for block in update.blocks if (new := _new_part(block, index))]), update.deletes)
-    placer = Placer(index)
+    placer = Placer(index, steps_max=DOCUMENT_STEPS_MAX)
     try:
         place_all(fresh, placer=placer)
         removed, deleted_texts = _deletions(fresh, placer)
