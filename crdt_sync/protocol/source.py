@@ -80,7 +80,7 @@ class Source(Protocol):
     Invariants:
         1. `vector` and `runs_after` agree: every run up to the vector is reachable from cursor 0.
         2. `runs_after` gives runs in the order in which they were applied, so a cause comes before its effects.
-        3. Cursors only grow; a run keeps its place.
+        3. Cursors only grow; a run keeps its place, and one that is given up (a settled fork) leaves a gap.
     """
 
     @property

@@ -146,9 +146,7 @@ class Standing:
             kept = {
                 author: position
                 for author, position in self.known[partition].items()
-                if (partition, author) in self._forked
-                or author not in held
-                or position.sequence > held[author].sequence
+                if author not in held or position.sequence > held[author].sequence
             }
             if kept:
                 self.known[partition] = kept

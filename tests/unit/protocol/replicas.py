@@ -189,7 +189,7 @@ class End:
     bytes_sent: int = 0
     runs: list[bytes] = field(default_factory=list)
     """Received."""
-    differed: list[str] = field(default_factory=list)
+    repair_at_once: bool = True
     hold: bool = False
     """Keep batches unpersisted."""
     held: list[Event] = field(default_factory=list)
@@ -205,8 +205,8 @@ class End:
                 case RunsReceived() | DocumentsReceived():
                     self.held.append(event)
                 case ContentDiffers(partition=partition):
-                    self.differed.append(partition)
-                    self.session.repaired(partition)
+                    if self.repair_at_once:
+                        self.session.repaired(partition)
                 case _:
                     pass
         if not self.hold:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+from crdt_sync.core.ids import Author
 from crdt_sync.protocol.events import Acknowledged, AllProven, ForeignFork, OwnAhead, OwnFork
 from crdt_sync.protocol.states import Phase
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
@@ -107,3 +108,26 @@ def test_no_fingerprints_are_computed_where_a_fork_keeps_vectors_apart() -> None
         pair.settle()
         pair.tick()
     assert left.fingerprints_computed == right.fingerprints_computed == 0
+
+
+def test_a_settled_fork_is_equal_again_on_the_same_session() -> None:
+    left, right = forked(left_more=1)
+    pair = Pair(left, right)
+    pair.settle()
+    # The right side gives up its branch and writes it again under a new author.
+    common = copy.deepcopy(right.entries["", left.author][:2])
+    right.entries.clear()
+    right.hashes.clear()
+    right.documents.clear()
+    right.author = Author(left.author + 99)
+    right.authors.add(right.author)
+    right._append("", left.author, common)
+    right.write("right=1")
+    pair.right.session.restate()
+    pair.right.session.wake()
+    pair.settle()
+    assert left.vector() == right.vector()
+    assert pair.equal()
+    for end in pair.ends():
+        assert end.session.state is Phase.LIVE
+        assert len(end.of(OwnFork)) == 1

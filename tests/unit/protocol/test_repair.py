@@ -118,3 +118,38 @@ def test_repaired_is_only_for_what_was_asked() -> None:
     pair.settle()
     with pytest.raises(LocalProtocolError):
         pair.left.session.repaired("")
+
+
+def test_a_repair_is_over_when_the_last_of_its_batches_is_durable() -> None:
+    left, right = damaged(lost=20, changed=20)
+    pair = Pair(left, right, limits=WireLimits(batch_bytes_max=200))
+    while not pair.right.of(DocumentsReceived):
+        pair.right.hold = bool(pair.right.of(ContentDiffers))
+        assert pair.flight()
+    for _ in range(10):
+        pair.flight()
+    assert len(pair.right.held) > 2
+    computed = right.fingerprints_computed
+    held, pair.right.held = pair.right.held, []
+    for event in held:
+        assert right.fingerprints_computed == computed
+        pair.right.held = [event]
+        pair.right.persist()
+    pair.right.hold = False
+    pair.settle()
+    assert pair.equal()
+    assert len(pair.right.of(ContentDiffers)) == 1
+    assert pair.left.session.state is Phase.LIVE
+
+
+def test_documents_are_given_only_after_they_were_derived_anew() -> None:
+    left, right = damaged(lost=3, changed=0)
+    pair = Pair(left, right)
+    pair.left.repair_at_once = False
+    pair.settle()
+    assert pair.left.of(ContentDiffers) != []
+    assert pair.right.of(DocumentsReceived) == []
+    pair.left.session.repaired("")
+    pair.settle()
+    assert pair.equal()
+    assert pair.left.session.state is Phase.LIVE
