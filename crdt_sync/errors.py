@@ -32,6 +32,7 @@
     │   ├── ChainError                it does not continue its author's chain
     │   ├── SignatureError            the signature does not hold, or the signer may not author it
     │   ├── ScreeningError            an engine update that does more than an entry may
+    │   ├── EngineError               the CRDT engine refused or failed on an update
     │   └── ForkError                 another entry is held at the same position
     ├── SyncError                     the exchange with a peer
     │   ├── PeerUnreachableError
@@ -43,6 +44,8 @@
     │   ├── RemoteProtocolError       the peer erred (.code of docs/spec/wire.md)
     │   └── LocalProtocolError        we erred: a call that the session's state does not allow
     └── InputError                    a command line, import file or address that cannot be read
+
+`EntryError` and `SyncError` are about what came from others; all the rest is about what was asked for here.
 """
 
 from __future__ import annotations
@@ -282,6 +285,12 @@ class ScreeningError(EntryError):
     """An engine update that does more than an entry may do."""
 
     code = "screening"
+
+
+class EngineError(EntryError):
+    """The CRDT engine refused an update, or failed on it; the document was dropped and is rebuilt from the log."""
+
+    code = "engine"
 
 
 class ForkError(EntryError):

@@ -1,7 +1,7 @@
 """Value bytes: the one encoding of field values.
 
-msgpack with extension types, map keys sorted, so that equal values have equal bytes on every machine and each comes back
-equal *and of the same type*. Engine values are never used for this (ints come back as floats, dicts encode in hash
+msgpack with extension types, map keys sorted, so that equal values have equal bytes on every machine and each comes
+back equal *and of the same type*. Engine values are never used for this (ints come back as floats, dicts encode in hash
 order; engine-facts). An Enum member is stored as its value; the field's declared type brings the member back.
 """
 

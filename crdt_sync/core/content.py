@@ -1,4 +1,4 @@
-"""What a document holds, grouped so that field kinds can read it: creations, register values, counters, sets, tombstones.
+"""What a document holds, grouped for the field kinds: creations, register values, counters, sets, tombstones.
 
 Everything a user sees of a record is a pure function of this, so any replica with the same document shows the same.
 """

@@ -1,6 +1,7 @@
 """One record's document on the engine. This is the only module that imports pycrdt.
 
-The engine stores and merges; which value a user sees is never left to it (engine-facts: the higher client id would win).
+The engine stores and merges; which value a user sees is never left to it (engine-facts: the higher client id
+would win).
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ class Document:
         self._emitted.append(bytes(event.update))
 
     def _text(self, field: str) -> pycrdt.Text:
-        return self._doc.get(text_root(field), type=pycrdt.Text)
+        text: pycrdt.Text = self._doc.get(text_root(field), type=pycrdt.Text)
+        return text
 
     def _write(self, write: Write) -> None:
         match write:
@@ -155,5 +157,5 @@ def _engine_seam() -> Iterator[None]:
         yield
     except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError, EngineError):
         raise
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  a Rust panic derives from it
         raise EngineError(f"the CRDT engine failed with {type(error).__name__}") from None

@@ -1,4 +1,4 @@
-"""Constants of the space: what an entry may hold. Acceptance must not depend on the replica, so nobody can tune them."""
+"""Constants of the space: what an entry may hold. Acceptance must not depend on the replica, so nobody tunes them."""
 
 from __future__ import annotations
 

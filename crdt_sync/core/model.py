@@ -1,8 +1,8 @@
 """Models: what a user declares, and the live records that behave like it.
 
 A model is a pydantic model whose fields also say how they merge. An instance made by a replica is *live*: reading an
-attribute reads the record as it is now, assigning one is a local write. An instance made by calling the class is a plain
-pydantic object, attached to nothing.
+attribute reads the record as it is now, assigning one is a local write. An instance made by calling the class is a
+plain pydantic object, attached to nothing.
 """
 
 from __future__ import annotations
@@ -318,7 +318,7 @@ def _spec_of(
             f"model {name!r}: on_edit_after_delete={on_edit_after_delete!r} is not built yet",
             hint='This version knows "edit_wins".',
         )
-    if isinstance(key, str) or not set(key) <= model.model_fields.keys():
+    if not _names_fields(key, model):
         raise SchemaError(f"model {name!r}: key= takes a tuple of its own fields")
     fields = {field: _kind(name, field, info) for field, info in model.model_fields.items()}
     lowered = [field.lower() for field in fields]
@@ -338,6 +338,10 @@ def _spec_of(
         version=version,
         required=required,
     )
+
+
+def _names_fields(key: object, model: type[Model]) -> bool:
+    return isinstance(key, tuple | list) and len(set(key)) == len(key) and set(key) <= model.model_fields.keys()
 
 
 def _kind(model: str, field: str, info: FieldInfo) -> FieldKind:

@@ -129,6 +129,7 @@ def accept_runs(state: State, runs: Sequence[bytes]) -> Batch:
 def _accept_run(state: State, run: Run, *, batch: Batch, touched: dict[DocumentKey, Touched]) -> EntryStatus | None:
     """Apply what is new in a run, up to its first refused entry; returns the status of what was not applied."""
     applied: list[bytes] = []
+    checked: _Checked | None = None
     status: EntryStatus | None = None
     sequence = run.first_sequence
     try:
@@ -158,7 +159,7 @@ def _accept_run(state: State, run: Run, *, batch: Batch, touched: dict[DocumentK
         state.counts.refused += 1
         log.warning("entry %d of author %d was refused: %s", sequence, run.author, error.message)
         status = _status(run, sequence, StatusKind.REFUSED, error.code, error.message, retry=False)
-    if applied:
+    if checked is not None and applied:
         _append(state, run, checked, applied=len(applied))
         batch.entries += len(applied)
     return status

@@ -1,13 +1,19 @@
-"""Open conflicts, by the index that derivation keeps."""
+"""Open conflicts, by the index that derivation keeps, and settling them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from crdt_sync.core.conflict import Conflict
-from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, model_prefix
+from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix
+from crdt_sync.core.kinds import AskRegister
+from crdt_sync.core.model import validate_change
+from crdt_sync.errors import ConflictNotFoundError, InputError, NotACandidateError
 from crdt_sync.replica.derive import conflicts_of
+from crdt_sync.replica.records import Records
 from crdt_sync.replica.rows import after_prefix
+from crdt_sync.replica.schema import partition_of
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Table
 
@@ -33,3 +39,28 @@ def find_conflicts(state: State, *, model: str | None, key: DocumentKey | None) 
             content = state.documents.get(document).content(declared.text_fields)
             yield from conflicts_of(state, declared, document, content)
     state.documents.shrink()
+
+
+def resolve(state: State, records: Records, conflict: Conflict, choice: Mapping[str, Any]) -> None:
+    """Settle a conflict; see `Replica.resolve`."""
+    if len(choice) != 1 or not choice.keys() <= {"take", "value"}:
+        raise InputError("resolve takes either take=candidate or value=…")
+    declared = state.schema.of(conflict.model)
+    key = document_key(partition_of(declared, {}), declared.spec.name, conflict.record_id)
+    kind = declared.spec.field(conflict.field)
+    if "take" in choice and choice["take"] not in conflict.candidates:
+        raise NotACandidateError("the chosen candidate is not in this conflict")
+    content = records.live_content(declared, key)
+    dots = {candidate.dot for candidate in conflict.candidates}
+    if not isinstance(kind, AskRegister) or dots.isdisjoint(item.dot for item in kind.clash(content)):
+        raise ConflictNotFoundError("this conflict was settled meanwhile")
+    if "take" in choice:
+        value = choice["take"].value
+    else:
+        current = declared.values(content)
+        value = validate_change(declared.model, current, {kind.name: choice["value"]})[kind.name]
+    records.write(
+        key,
+        lambda context: kind.supersede(content, value, dots=dots, context=context),
+        fields=frozenset((kind.name,)),
+    )

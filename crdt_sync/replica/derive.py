@@ -1,7 +1,8 @@
 """Derived state: documents, versions, views and conflicts, brought up to date from the log.
 
-Small documents are derived in the transaction that changed them. Large ones are marked, and derived before they are next
-read: their table row and version then, their snapshot only once the tail has grown (a keystroke rewrites no document).
+Small documents are derived in the transaction that changed them. Large ones are marked, and derived before they are
+next read: their table row and version then, their snapshot only once the tail has grown (a keystroke rewrites no
+document).
 """
 
 from __future__ import annotations
@@ -162,9 +163,7 @@ def rebuild_views(state: State, *, described: bytes) -> None:
                 raise SchemaError(
                     f"model {names[view.name.lower()]!r} differs from the store's {view.name!r} only in case"
                 )
-        for declared in state.schema:
-            if state.store.define_view(declared.view):
-                stale.append(declared)
+        stale.extend(declared for declared in state.schema if state.store.define_view(declared.view))
         state.store.put(Table.META, b"models", described)
         models = {declared.spec.name for declared in stale}
         marks = ((key, ALL) for key, _ in state.store.scan(Table.VERSION) if split_document_key(key)[1] in models)

@@ -4,44 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind
-from crdt_sync.core.content import Content, write_creation
-from crdt_sync.core.entry import OperationType
-from crdt_sync.core.ids import DeviceId, DocumentKey, RecordId, document_key, record_id, split_document_key
-from crdt_sync.core.kinds import Drop, FieldKind, Put, Write, WriteContext
-from crdt_sync.core.kinds.ask import AskRegister
-from crdt_sync.core.layout import KeyClass, map_key
-from crdt_sync.core.model import (
-    Model,
-    ModelSpec,
-    bind,
-    document_key_of,
-    host_of,
-    spec_of,
-    validate_change,
-    validate_creation,
-)
-from crdt_sync.errors import (
-    ConflictNotFoundError,
-    InputError,
-    ModelError,
-    NotACandidateError,
-    RecordDeletedError,
-    RecordExistsError,
-    RecordNotFoundError,
-    StoreClosedError,
-    TransactionError,
-    WrongThreadError,
-)
-from crdt_sync.replica.conflicts import find_conflicts
+from crdt_sync.core.ids import DeviceId, RecordId, document_key
+from crdt_sync.core.model import Model, bind
+from crdt_sync.errors import InputError, StoreClosedError, TransactionError, WrongThreadError
+from crdt_sync.replica.conflicts import find_conflicts, resolve
 from crdt_sync.replica.derive import candidates_of, derive_marked
-from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.history import HistoryItem, history_of
 from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation
 from crdt_sync.replica.local import LocalStorage
@@ -49,9 +23,9 @@ from crdt_sync.replica.observers import Observers, Subscription
 from crdt_sync.replica.opening import Opened, Sources, close_store, open_store
 from crdt_sync.replica.port import Port
 from crdt_sync.replica.query import build_query, fields_used
-from crdt_sync.replica.schema import Declared, partition_of
+from crdt_sync.replica.records import Records
+from crdt_sync.replica.schema import partition_of
 from crdt_sync.replica.state import Change
-from crdt_sync.replica.transaction import LocalTransaction
 from crdt_sync.storage.base import Durability
 
 log = logging.getLogger("crdt_sync.replica")
@@ -78,10 +52,9 @@ class Replica:
         self._name = name
         self._thread = threading.get_ident()
         self._closed = False
-        self._transaction: LocalTransaction | None = None
-        self._broken = False
         self._journal = Journal(self._state.store, self._state.ledger)
         self._observers = Observers()
+        self._records = Records(self._state, self._journal, self._observers, check=self._check)
         self._texts_derived_ms = 0
         self.local = LocalStorage(self._state.store, check=self._check)
         """Durable key-value storage that is private to the device."""
@@ -188,31 +161,8 @@ class Replica:
         Raises:
             TransactionError: an inner block failed and its error was swallowed; everything is rolled back.
         """
-        self._check()
-        if self._transaction is not None:
-            try:
-                yield
-            except BaseException:
-                self._broken = True
-                raise
-            return
-        self._transaction, self._broken = LocalTransaction(self._state, self._journal), False
-        changes: list[Change] = []
-        try:
-            with self._state.store.transaction():
-                yield
-                if self._broken:
-                    raise TransactionError("a part of this transaction failed; all of it was rolled back")
-                changes = self._transaction.commit()
-            self._transaction.committed()
-        except BaseException:
-            if self._transaction.wrote:
-                self._state.reload()
-            raise
-        finally:
-            self._transaction = None
-        self._state.documents.shrink()
-        self._observers.publish(changes)
+        with self._records.transaction():
+            yield
 
     def create(self, model: type[M], /, **values: Any) -> M:
         """Create a record and return it, live.
@@ -224,23 +174,7 @@ class Replica:
             RecordExistsError: a live record has this natural key.
         """
         self._check()
-        declared = self._state.schema.of(model)
-        checked = validate_creation(model, values)
-        spec = declared.spec
-        name = spec.natural_id(checked) if spec.key else RecordId(self._state.new_record_id())
-        key = document_key(partition_of(declared, checked), spec.name, name)
-        with self._writing() as transaction:
-            loaded = self._state.documents.get(key) if spec.key else None
-            if loaded is not None and loaded.known:
-                given = {name: value for name, value in checked.items() if name in values}
-                self._create_again(transaction, declared, loaded, given)
-            else:
-                if not spec.key:
-                    self._state.documents.new(key)
-                writes = _creation(spec, checked, transaction.context)
-                fields = frozenset(spec.fields)
-                transaction.write(key, writes, operation=OperationType.CREATE, fields=fields)
-        return bind(model, self, key)
+        return self._records.create(model, values)
 
     def update(self, record: Model, /, **values: Any) -> None:
         """Write fields of a record as one transaction.
@@ -249,8 +183,7 @@ class Replica:
             UnknownFieldError, InvalidValueError, RecordNotFoundError, RecordDeletedError: nothing was changed.
         """
         self._check()
-        declared, key = self._own(record)
-        self.write_fields(key, declared.spec, values)
+        self._records.update(record, values)
 
     def delete(self, record: Model, /) -> None:
         """Delete a record. An edit made at once on another device keeps it, by the model's on_edit_after_delete.
@@ -259,10 +192,7 @@ class Replica:
             RecordNotFoundError, RecordDeletedError: nothing was changed.
         """
         self._check()
-        declared, key = self._own(record)
-        with self._writing() as transaction:
-            content = self._live_content(declared, key)
-            transaction.tombstone(self._state.documents.get(key), content)
+        self._records.delete(record)
 
     def restore(self, model: type[M], id: str, /) -> M:
         """Bring a deleted record back, with everything that was in it; nothing happens to a live one.
@@ -271,16 +201,7 @@ class Replica:
             RecordNotFoundError: there never was one.
         """
         self._check()
-        declared = self._state.schema.of(model)
-        key = self._key(declared, id)
-        loaded = self._state.documents.get(key)
-        if not loaded.known:
-            raise RecordNotFoundError(f"there is no {declared.spec.name} {id}", model=declared.spec.name, record_id=id)
-        drops: list[Write] = [Drop(name) for name in loaded.content(declared.text_fields).tombstones]
-        if drops:
-            with self._writing() as transaction:
-                transaction.write(key, drops, operation=OperationType.UPDATE, fields=frozenset(declared.spec.fields))
-        return bind(model, self, key)
+        return self._records.restore(model, id)
 
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -291,15 +212,7 @@ class Replica:
             RecordNotFoundError: there is none, or it was deleted.
         """
         self._check()
-        declared = self._state.schema.of(model)
-        key = self._key(declared, id)
-        loaded = self._state.documents.get(key)
-        if not loaded.known or not loaded.content(declared.text_fields).is_live():
-            deleted = " (it was deleted)" if loaded.known else ""
-            raise RecordNotFoundError(
-                f"there is no {declared.spec.name} {id}{deleted}", model=declared.spec.name, record_id=id
-            )
-        return bind(model, self, key)
+        return self._records.get(model, id)
 
     def find(
         self,
@@ -329,7 +242,7 @@ class Replica:
         self._derive(texts_too=not fields_used(query).isdisjoint(declared.text_fields))
         name = declared.spec.name
         return [
-            bind(model, self, document_key(partition_of(declared, {}), name, RecordId(found)))
+            bind(model, self._records, document_key(partition_of(declared, {}), name, RecordId(found)))
             for found in self._state.store.query(query)
         ]
 
@@ -344,7 +257,7 @@ class Replica:
     def history(self, record: Model, /) -> list[HistoryItem]:
         """What was done to a record, in the order in which this replica applied it; also of a deleted one."""
         self._check()
-        declared, key = self._own(record)
+        declared, key = self._records.own(record)
         return list(history_of(self._state, declared, key))
 
     def operations(self, *, status: str | OperationStatus | None = None) -> Iterator[SyncOperation]:
@@ -405,24 +318,20 @@ class Replica:
         self._check()
         self._derive(texts_too=False)
         name = None if model is None else self._state.schema.of(model).spec.name
-        key = None if record is None else self._own(record)[1]
+        key = None if record is None else self._records.own(record)[1]
         try:
-            wanted = None if kind is None else ConflictKind(kind)
+            wanted = set(ConflictKind) if kind is None else {ConflictKind(kind)}
         except ValueError:
             names = ", ".join(item.value for item in ConflictKind)
             raise InputError(f"there is no kind of conflict {kind!r}", hint=f"Kinds: {names}.") from None
-        return [
-            conflict
-            for conflict in find_conflicts(self._state, model=name, key=key)
-            if wanted is None or conflict.kind is wanted
-        ]
+        return [conflict for conflict in find_conflicts(self._state, model=name, key=key) if conflict.kind in wanted]
 
     def candidates(self, record: Model, field: str, /) -> tuple[Candidate, ...]:
         """The concurrent values of a field, latest first; one where nobody wrote at the same time."""
         self._check()
-        declared, key = self._own(record)
+        declared, key = self._records.own(record)
         kind = declared.spec.field(field)
-        return candidates_of(self._state, kind, self._live_content(declared, key))
+        return candidates_of(self._state, kind, self._records.live_content(declared, key))
 
     @overload
     def resolve(self, conflict: Conflict, /, *, take: Candidate) -> None: ...
@@ -444,110 +353,13 @@ class Replica:
         self._check()
         if len(choice) != 1 or not choice.keys() <= {"take", "value"}:
             raise InputError("resolve takes either take=candidate or value=…")
-        declared = self._state.schema.of(conflict.model)
-        key = document_key(partition_of(declared, {}), declared.spec.name, conflict.record_id)
-        kind = declared.spec.field(conflict.field)
-        if "take" in choice and choice["take"] not in conflict.candidates:
-            raise NotACandidateError("the chosen candidate is not in this conflict")
-        content = self._live_content(declared, key)
-        dots = {candidate.dot for candidate in conflict.candidates}
-        if not isinstance(kind, AskRegister) or len(dots & {item.dot for item in kind.clash(content)}) == 0:
-            raise ConflictNotFoundError("this conflict was settled meanwhile")
-        if "take" in choice:
-            value = choice["take"].value
-        else:
-            current = declared.values(content)
-            value = validate_change(declared.model, current, {kind.name: choice["value"]})[kind.name]
-        with self._writing() as transaction:
-            writes = kind.supersede(content, value, dots=dots, context=transaction.context)
-            transaction.write(key, writes, operation=OperationType.UPDATE, fields=frozenset((kind.name,)))
-
-    # ── what live records use ────────────────────────────────────────────────────────────────────────────────────────
-
-    def read_field(self, key: DocumentKey, kind: FieldKind) -> Any:
-        """What attribute access of a live record gives."""
-        self._check()
-        return kind.live(_FieldHost(self, key, kind.name))
-
-    def read_record(self, key: DocumentKey, spec: ModelSpec) -> dict[str, Any]:
-        """All fields of a record as plain values."""
-        self._check()
-        declared = self._state.schema.of(spec.name)
-        return declared.values(self._live_content(declared, key))
-
-    def write_fields(self, key: DocumentKey, spec: ModelSpec, values: Mapping[str, Any]) -> None:
-        """Validate and write fields of a record as one transaction."""
-        self._check()
-        declared = self._state.schema.of(spec.name)
-        content = self._live_content(declared, key)
-        checked = validate_change(declared.model, declared.values(content), values)
-        with self._writing() as transaction:
-            writes = [
-                write
-                for name, value in checked.items()
-                for write in spec.fields[name].assign(content, value, context=transaction.context)
-            ]
-            transaction.write(key, writes, operation=OperationType.UPDATE, fields=frozenset(checked))
-
-    def content_of(self, key: DocumentKey) -> Content:
-        """The content of a live record, for its field objects."""
-        self._check()
-        return self._live_content(self._state.schema.of(split_document_key(key)[1]), key)
-
-    def edit_field(self, key: DocumentKey, field: str, make: Callable[[Content, WriteContext], list[Write]]) -> None:
-        """A field object's change: at once, or as part of the open transaction."""
-        content = self.content_of(key)
-        with self._writing() as transaction:
-            transaction.edit(key, make, content=content, field_name=field)
+        resolve(self._state, self._records, conflict, choice)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    @contextmanager
-    def _writing(self) -> Iterator[LocalTransaction]:
-        with self.transaction():
-            if self._transaction is None:
-                raise TransactionError("there is no open transaction")
-            yield self._transaction
-
-    def _create_again(
-        self, transaction: LocalTransaction, declared: Declared, loaded: Loaded, given: Mapping[str, Any]
-    ) -> None:
-        content = loaded.content(declared.text_fields)
-        name = split_document_key(loaded.key)[2]
-        if content.is_live():
-            raise RecordExistsError(
-                f"a {declared.spec.name} with this key exists", model=declared.spec.name, record_id=name
-            )
-        writes: list[Write] = [Drop(key) for key in content.tombstones]
-        for field, value in given.items():
-            writes.extend(declared.spec.fields[field].recreate(content, value, context=transaction.context))
-        fields = frozenset(declared.spec.fields)
-        transaction.write(loaded.key, writes, operation=OperationType.UPDATE, fields=fields)
-
-    def _live_content(self, declared: Declared, key: DocumentKey) -> Content:
-        loaded = self._state.documents.get(key)
-        name, record = declared.spec.name, split_document_key(key)[2]
-        if not loaded.known:
-            raise RecordNotFoundError(f"there is no {name} {record}", model=name, record_id=record)
-        content = loaded.content(declared.text_fields)
-        if not content.is_live():
-            raise RecordDeletedError(f"{name} {record} was deleted", model=name, record_id=record)
-        return content
-
-    def _own(self, record: Model) -> tuple[Declared, DocumentKey]:
-        key = document_key_of(record)
-        if host_of(record) is not self:
-            raise ModelError(
-                f"this {type(record).__name__} belongs to another replica", hint="Get the record from this replica."
-            )
-        return self._state.schema.of(spec_of(type(record)).name), key
-
-    def _key(self, declared: Declared, name: str) -> DocumentKey:
-        return document_key(partition_of(declared, {}), declared.spec.name, record_id(name))
-
     def _derive(self, *, texts_too: bool) -> None:
         """Bring the tables up to date before they are read; texts at most once a second unless they are asked for."""
-        if self._state.identity is None or self._transaction is not None:
+        if self._state.identity is None or self._records.in_transaction:
             return
         now = self._state.now_ms()
         if not 0 <= now - self._texts_derived_ms < TEXT_DERIVE_INTERVAL_MS:
@@ -564,32 +376,7 @@ class Replica:
 
     def _check_idle(self) -> None:
         self._check()
-        if self._transaction is not None:
+        if self._records.in_transaction:
             raise TransactionError(
                 "a transaction is open", hint="Leave the transaction's block first, and do not await inside of one."
             )
-
-
-class _FieldHost:
-    """Connects a live field object with its record."""
-
-    __slots__ = ("_field", "_key", "_replica")
-
-    def __init__(self, replica: Replica, key: DocumentKey, field: str) -> None:
-        self._replica, self._key, self._field = replica, key, field
-
-    def content(self) -> Content:
-        return self._replica.content_of(self._key)
-
-    def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
-        self._replica.edit_field(self._key, self._field, make)
-
-
-def _creation(spec: ModelSpec, checked: Mapping[str, Any], context: WriteContext) -> list[Write]:
-    """The writes of a new record: one value for all registers, then what other kinds begin with."""
-    registers = {name: value for name, value in checked.items() if spec.fields[name].in_creation}
-    key = map_key(KeyClass.CREATION, context.author)
-    writes: list[Write] = [Put(key, write_creation(context.hlc, registers))]
-    for name, value in checked.items():
-        writes.extend(spec.fields[name].create(value, context=context))
-    return writes

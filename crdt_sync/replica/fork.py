@@ -1,8 +1,8 @@
 """When somebody else wrote under our author: a new lease, and our own unsent entries re-encoded under it.
 
-It happens when a backup is restored or a machine is cloned together with its fences. Whoever notices at a handshake that
-a peer holds another branch keeps the peer's, and brings what it wrote itself, and sent to nobody, under a new author:
-ids in blocks, origins, deletions and keys are rewritten (`core.rewrite`), so that text keeps its place.
+It happens when a backup is restored or a machine is cloned together with its fences. Whoever notices at a handshake
+that a peer holds another branch keeps the peer's, and brings what it wrote itself, and sent to nobody, under a new
+author: ids in blocks, origins, deletions and keys are rewritten (`core.rewrite`), so that text keeps its place.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class _Rename:
 
 
 def settle_fork(state: State, journal: Journal, run: Run, *, sent: int) -> list[Change]:
-    """Give up our branch behind the point where ``run`` parts from it, and write its entries again under our author now.
+    """Give up our branch behind the point where ``run`` parts from it; write its entries again under our author now.
 
     Args:
         state: the replica; its author is not ``run.author`` any more.
@@ -127,7 +127,7 @@ def settle_fork(state: State, journal: Journal, run: Run, *, sent: int) -> list[
         moved: dict[tuple[Author, int], tuple[Author, int]] = {}
         touched: dict[DocumentKey, Touched] = {}
         for entry, (_, row) in zip(entries, rows, strict=True):
-            moved[run.author, row.last] = _write_again(state, identity, run, entry, renames, touched)
+            moved[run.author, row.last] = _write_again(state, identity, run, entry, renames=renames, touched=touched)
         journal.move(moved)
         derivation = Derivation(state, origin="local")
         for key in keys:
@@ -152,7 +152,7 @@ def _shared_sequence(state: State, run: Run) -> int:
 
 
 def _refuse_dependents(state: State, keys: set[DocumentKey], *, first: int, author: Author) -> None:
-    """Entries of ours under a later author that rest on the branch would have to be rewritten with it: not built yet."""
+    """Entries of ours under a later author that rest on the branch would have to be rewritten too: not built yet."""
     for key in keys:
         for other, _, _ in state.documents.tail_of(key, after=first):
             if other != author and other in state.lease.own_authors():
@@ -171,6 +171,7 @@ def _write_again(
     identity: Identity,
     run: Run,
     entry: Entry,
+    *,
     renames: dict[DocumentKey, _Rename],
     touched: dict[DocumentKey, Touched],
 ) -> tuple[Author, int]:

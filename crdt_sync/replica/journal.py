@@ -189,7 +189,7 @@ class Journal:
 
 
 def written_data(operation: EntryOperation) -> dict[str, Any]:
-    """What an operation wrote, read from its update: registers as values, counters as totals, sets and texts as pieces."""
+    """What an operation wrote, read from its update: registers as values, counters as totals, the rest as pieces."""
     data: dict[str, Any] = {}
     for block in parse_update(operation.update).blocks:
         if block.root == MAP_ROOT and block.key is not None and type(block.content) is Bytes:

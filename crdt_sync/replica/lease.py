@@ -1,9 +1,9 @@
 """Who this store is, and under which author it may write: lock, fence, lease (semantics: identity).
 
-A store's past can be rewound or doubled behind its back: a backup is restored, a file is copied, a machine is cloned. An
-author that goes on from two pasts would make documents that differ for ever, so an author is used only as long as the
-store can prove that nothing of the kind happened. The proof is a *fence*: a random token inside of the store and beside
-the user's other state, replaced at every open and every clean close.
+A store's past can be rewound or doubled behind its back: a backup is restored, a file is copied, a machine is cloned.
+An author that goes on from two pasts would make documents that differ for ever, so an author is used only as long as
+the store can prove that nothing of the kind happened. The proof is a *fence*: a random token inside of the store and
+beside the user's other state, replaced at every open and every clean close.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class LocalStorage:
         return [key.decode() for key, _ in self._store.scan(Table.LOCAL)]
 
 
-def _name(key: str) -> bytes:
+def _name(key: object) -> bytes:
     if not isinstance(key, str) or not 0 < len(key) <= KEY_CHARS_MAX:
         raise InputError(f"a key of local storage is a str of 1 to {KEY_CHARS_MAX} characters")
     return key.encode()

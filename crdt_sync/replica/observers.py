@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import Self
 
 from crdt_sync.replica.state import Change
 
@@ -20,7 +21,7 @@ class Subscription:
         """End it. May be called again."""
         self._end()
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -1,4 +1,4 @@
-"""The declared models of an open replica, and how they stand in the store: tables to query, a description to read back."""
+"""The declared models of an open replica, and how they stand in the store: tables to query, a description to read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.errors import SchemaError, UnknownModelError
 from crdt_sync.storage.base import Column, ColumnKind, View
 
-Row = tuple[None | int | float | str | bytes, ...]
+Row = tuple[int | float | str | bytes | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class Schema:
         if declared is None or (not isinstance(model, str) and declared.model is not model):
             raise UnknownModelError(
                 f"this replica was not opened with model {name!r}",
-                hint=f"Its models: {', '.join(self._declared) or 'none'}. Pass the class in Replica.open(models=[...]).",
+                hint=f"Its models: {', '.join(self._declared) or 'none'}. Pass the class in Replica.open(models=[…]).",
             )
         return declared
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from crdt_sync.core.content import Content, write_context
@@ -55,6 +54,8 @@ class LocalTransaction:
         self._identity: Identity = state.identity
         self._pending: dict[DocumentKey, _Pending] = {}
         self._partition: str | None = None
+        self.torn = False
+        """Whether a write failed half way, so that nothing of the transaction may be committed."""
         self.hlc = state.clock.tick(state.now_ms())
 
     @property
@@ -77,25 +78,16 @@ class LocalTransaction:
         if operation is OperationType.DELETE or (operation is OperationType.CREATE and not pending.updates):
             pending.type = operation
         begins = operation is OperationType.CREATE and not loaded.known
+        self.torn = True
         pending.updates.append(loaded.create(writes) if begins else loaded.edit(writes, operation=operation))
+        self.torn = False
         pending.fields |= fields
         pending.text_only &= operation is OperationType.UPDATE and all(not _is_cell(item) for item in writes)
-
-    def edit(
-        self,
-        key: DocumentKey,
-        make: Callable[[Content, WriteContext], list[Write]],
-        *,
-        content: Content,
-        field_name: str,
-    ) -> None:
-        """A live field object's change."""
-        self.write(key, make(content, self.context), operation=OperationType.UPDATE, fields=frozenset((field_name,)))
 
     def tombstone(self, loaded: Loaded, content: Content) -> None:
         """Delete a record: replace the tombstones seen by one that holds the state vector with its own block in it."""
         author = self._identity.author
-        vector = dict(loaded.index.state_vector)
+        vector = {Author(seen): clock for seen, clock in loaded.index.state_vector.items()}
         vector[author] = vector.get(author, 0) + 1
         own = map_key(KeyClass.TOMBSTONE, author)
         drops: list[Write] = [Drop(key) for key in content.tombstones if key != own]
@@ -113,7 +105,7 @@ class LocalTransaction:
             self._state.took_heads(self._partition or "")
 
     def commit(self) -> list[Change]:
-        """Make the entry, journal it, derive what it changed; returns what observers are to be told after the commit."""
+        """Make the entry, journal it, derive what it changed; returns what observers are to be told afterwards."""
         if not self._pending:
             return []
         state, author, partition = self._state, self._identity.author, self._partition or ""

@@ -97,8 +97,8 @@ def _past(item: RegisterValue) -> dict[Author, int]:
 def _base(kept: list[RegisterValue], among: list[RegisterValue]) -> RegisterValue | Unknown | None:
     """The greatest kept value in the past of all candidates; of several maximal ones, their own merge (the latest).
 
-    UNKNOWN where a write that could be greater is no longer kept, None where there was none before. Only writes of an author that are the last one in
-    everybody's past can be maximal, so it is enough to look at one dot for each author.
+    UNKNOWN where a write that could be greater is no longer kept, None where there was none before. Only writes of an
+    author that are the last one in everybody's past can be maximal, so it is enough to look at one dot for each author.
     """
     by_dot = {item.dot: item for item in kept}
     pasts = [_past(item) for item in among]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, get_args, get_origin
+from typing import Any, cast, get_args, get_origin
 from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
@@ -39,7 +39,7 @@ class PlainRegister(FieldKind):
         members = _members(info.annotation)
         self._adapter: TypeAdapter[Any] | None = None
         if not members <= _SELF_DESCRIBING:
-            self._adapter = TypeAdapter(info.annotation)
+            self._adapter = TypeAdapter(cast("Any", info.annotation))
         self._column = _column_kind(members)
 
     def default(self) -> Any:

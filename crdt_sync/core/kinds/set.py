@@ -39,8 +39,8 @@ class Set(AbstractSet[T], Generic[T]):
         arguments = get_args(source)
         return core_schema.set_schema(handler(arguments[0]) if arguments else core_schema.any_schema())
 
-    @classmethod
-    def _from_iterable(cls, it: Iterable[Any]) -> AbstractSet[Any]:  # type: ignore[override]  # &, | give plain sets
+    @classmethod  # & and | give plain sets
+    def _from_iterable(cls, it: Iterable[Any]) -> AbstractSet[Any]:
         return set(it)
 
     def add(self, element: T) -> None:

@@ -1,0 +1,300 @@
+"""Reading and writing single records: what the facade and live records go through, and where transactions are held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from crdt_sync.core.content import Content, write_creation
+from crdt_sync.core.entry import OperationType
+from crdt_sync.core.ids import DocumentKey, RecordId, document_key, record_id, split_document_key
+from crdt_sync.core.kinds import Drop, FieldKind, Put, Write, WriteContext
+from crdt_sync.core.layout import KeyClass, map_key
+from crdt_sync.core.model import (
+    Model,
+    ModelSpec,
+    bind,
+    document_key_of,
+    host_of,
+    spec_of,
+    validate_change,
+    validate_creation,
+)
+from crdt_sync.errors import (
+    ModelError,
+    RecordDeletedError,
+    RecordExistsError,
+    RecordNotFoundError,
+    TransactionError,
+)
+from crdt_sync.replica.documents import Loaded
+from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.observers import Observers
+from crdt_sync.replica.schema import Declared, partition_of
+from crdt_sync.replica.state import Change, State
+from crdt_sync.replica.transaction import LocalTransaction
+
+M = TypeVar("M", bound=Model)
+
+
+class Records:
+    """The records of an open replica. It is what live records are bound to (`core.model.RecordHost`).
+
+    Invariants:
+        1. What is refused is refused before the first write, so an open transaction can go on after it.
+        2. Observers are called after the commit, never before.
+
+    Args:
+        state: the replica.
+        journal: its operations.
+        observers: whom to tell.
+        check: raises where the replica is closed or used in another thread.
+    """
+
+    def __init__(self, state: State, journal: Journal, observers: Observers, *, check: Callable[[], None]) -> None:
+        self._state = state
+        self._journal = journal
+        self._observers = observers
+        self._check = check
+        self._transaction: LocalTransaction | None = None
+        self._broken = False
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a local transaction is open."""
+        return self._transaction is not None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything in the block is one entry and one commit; a transaction within another joins it.
+
+        Raises:
+            TransactionError: an inner block failed and its error was swallowed; everything is rolled back.
+        """
+        self._check()
+        if self._transaction is None:
+            with self._outermost():
+                yield
+            return
+        try:
+            yield
+        except BaseException:
+            self._broken = True
+            raise
+
+    def create(self, model: type[M], values: Mapping[str, Any]) -> M:
+        """Create a record; see `Replica.create`."""
+        declared = self._state.schema.of(model)
+        checked = validate_creation(model, values)
+        spec = declared.spec
+        name = spec.natural_id(checked) if spec.key else RecordId(self._state.new_record_id())
+        key = document_key(partition_of(declared, checked), spec.name, name)
+        with self._writing() as transaction:
+            loaded = self._state.documents.get(key) if spec.key else self._state.documents.new(key)
+            if loaded.known:
+                given = {name: value for name, value in checked.items() if name in values}
+                self._create_again(transaction, declared, loaded, given)
+            else:
+                writes = _creation(spec, checked, transaction.context)
+                fields = frozenset(spec.fields)
+                transaction.write(key, writes, operation=OperationType.CREATE, fields=fields)
+        return bind(model, self, key)
+
+    def update(self, record: Model, values: Mapping[str, Any]) -> None:
+        """Write fields of a record; see `Replica.update`."""
+        declared, key = self.own(record)
+        self.write_fields(key, declared.spec, values)
+
+    def delete(self, record: Model) -> None:
+        """Delete a record; see `Replica.delete`."""
+        declared, key = self.own(record)
+        with self._writing() as transaction:
+            content = self.live_content(declared, key)
+            transaction.tombstone(self._state.documents.get(key), content)
+
+    def restore(self, model: type[M], name: str) -> M:
+        """Bring a deleted record back; see `Replica.restore`."""
+        declared = self._state.schema.of(model)
+        key = self._key(declared, name)
+        loaded = self._state.documents.get(key)
+        if not loaded.known:
+            raise _not_found(declared, key)
+        drops: list[Write] = [Drop(name) for name in loaded.content(declared.text_fields).tombstones]
+        if drops:
+            with self._writing() as transaction:
+                transaction.write(key, drops, operation=OperationType.UPDATE, fields=frozenset(declared.spec.fields))
+        return bind(model, self, key)
+
+    def get(self, model: type[M], name: str) -> M:
+        """A live record by id; see `Replica.get`."""
+        declared = self._state.schema.of(model)
+        key = self._key(declared, name)
+        loaded = self._state.documents.get(key)
+        if not loaded.known or not loaded.content(declared.text_fields).is_live():
+            raise _not_found(declared, key, deleted=loaded.known)
+        return bind(model, self, key)
+
+    def own(self, record: Model) -> tuple[Declared, DocumentKey]:
+        """The model and address of a live record of this replica.
+
+        Raises:
+            ModelError: it belongs to another replica, or to none.
+        """
+        key = document_key_of(record)
+        if host_of(record) is not self:
+            raise ModelError(
+                f"this {type(record).__name__} belongs to another replica", hint="Get the record from this replica."
+            )
+        return self._state.schema.of(spec_of(type(record)).name), key
+
+    def live_content(self, declared: Declared, key: DocumentKey) -> Content:
+        """The content of a record.
+
+        Raises:
+            RecordNotFoundError, RecordDeletedError: there is none, or it was deleted.
+        """
+        loaded = self._state.documents.get(key)
+        if not loaded.known:
+            raise _not_found(declared, key)
+        content = loaded.content(declared.text_fields)
+        if not content.is_live():
+            name, record = declared.spec.name, split_document_key(key)[2]
+            raise RecordDeletedError(f"{name} {record} was deleted", model=name, record_id=record)
+        return content
+
+    def write(
+        self,
+        key: DocumentKey,
+        make: Callable[[WriteContext], list[Write]],
+        *,
+        fields: frozenset[str],
+    ) -> None:
+        """Write to a live record: at once, or as part of the open transaction."""
+        with self._writing() as transaction:
+            writes = make(transaction.context)
+            transaction.write(key, writes, operation=OperationType.UPDATE, fields=fields)
+
+    # ── RecordHost ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def read_field(self, key: DocumentKey, kind: FieldKind) -> Any:
+        """What attribute access of a live record gives."""
+        self._check()
+        return kind.live(_FieldHost(self, key, kind.name))
+
+    def read_record(self, key: DocumentKey, spec: ModelSpec) -> dict[str, Any]:
+        """All fields of a record as plain values."""
+        self._check()
+        declared = self._state.schema.of(spec.name)
+        return declared.values(self.live_content(declared, key))
+
+    def write_fields(self, key: DocumentKey, spec: ModelSpec, values: Mapping[str, Any]) -> None:
+        """Validate and write fields of a record as one transaction."""
+        self._check()
+        declared = self._state.schema.of(spec.name)
+        content = self.live_content(declared, key)
+        checked = validate_change(declared.model, declared.values(content), values)
+        with self._writing() as transaction:
+            writes = [
+                write
+                for name, value in checked.items()
+                for write in spec.fields[name].assign(content, value, context=transaction.context)
+            ]
+            transaction.write(key, writes, operation=OperationType.UPDATE, fields=frozenset(checked))
+
+    # ── what field objects use ───────────────────────────────────────────────────────────────────────────────────────
+
+    def content_of(self, key: DocumentKey) -> Content:
+        """The content of a live record, for its field objects."""
+        self._check()
+        return self.live_content(self._state.schema.of(split_document_key(key)[1]), key)
+
+    def edit_field(self, key: DocumentKey, field: str, make: Callable[[Content, WriteContext], list[Write]]) -> None:
+        """A field object's change."""
+        content = self.content_of(key)
+        self.write(key, lambda context: make(content, context), fields=frozenset((field,)))
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def _outermost(self) -> Iterator[LocalTransaction]:
+        transaction, self._broken = LocalTransaction(self._state, self._journal), False
+        self._transaction = transaction
+        changes: list[Change] = []
+        try:
+            with self._state.store.transaction():
+                yield transaction
+                if self._broken or transaction.torn:
+                    raise TransactionError("a part of this transaction failed; all of it was rolled back")
+                changes = transaction.commit()
+            transaction.committed()
+        except BaseException:
+            if transaction.wrote:
+                self._state.reload()
+            raise
+        finally:
+            self._transaction = None
+        self._state.documents.shrink()
+        self._observers.publish(changes)
+
+    @contextmanager
+    def _writing(self) -> Iterator[LocalTransaction]:
+        """The open transaction, or one of its own for this change.
+
+        An error in it does not break the open one: it was raised before anything was written, or the transaction knows
+        that it is torn.
+        """
+        if self._transaction is not None:
+            yield self._transaction
+            return
+        with self._outermost() as transaction:
+            yield transaction
+
+    def _create_again(
+        self, transaction: LocalTransaction, declared: Declared, loaded: Loaded, given: Mapping[str, Any]
+    ) -> None:
+        content = loaded.content(declared.text_fields)
+        name = split_document_key(loaded.key)[2]
+        if content.is_live():
+            raise RecordExistsError(
+                f"a {declared.spec.name} with this key exists", model=declared.spec.name, record_id=name
+            )
+        writes: list[Write] = [Drop(key) for key in content.tombstones]
+        for field, value in given.items():
+            writes.extend(declared.spec.fields[field].recreate(content, value, context=transaction.context))
+        fields = frozenset(declared.spec.fields)
+        transaction.write(loaded.key, writes, operation=OperationType.UPDATE, fields=fields)
+
+    def _key(self, declared: Declared, name: str) -> DocumentKey:
+        return document_key(partition_of(declared, {}), declared.spec.name, record_id(name))
+
+
+class _FieldHost:
+    """Connects a live field object with its record."""
+
+    __slots__ = ("_field", "_key", "_records")
+
+    def __init__(self, records: Records, key: DocumentKey, field: str) -> None:
+        self._records, self._key, self._field = records, key, field
+
+    def content(self) -> Content:
+        return self._records.content_of(self._key)
+
+    def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
+        self._records.edit_field(self._key, self._field, make)
+
+
+def _not_found(declared: Declared, key: DocumentKey, *, deleted: bool = False) -> RecordNotFoundError:
+    name, record = declared.spec.name, split_document_key(key)[2]
+    suffix = " (it was deleted)" if deleted else ""
+    return RecordNotFoundError(f"there is no {name} {record}{suffix}", model=name, record_id=record)
+
+
+def _creation(spec: ModelSpec, checked: Mapping[str, Any], context: WriteContext) -> list[Write]:
+    """The writes of a new record: one value for all registers, then what other kinds begin with."""
+    registers = {name: value for name, value in checked.items() if spec.fields[name].in_creation}
+    key = map_key(KeyClass.CREATION, context.author)
+    writes: list[Write] = [Put(key, write_creation(context.hlc, registers))]
+    for name, value in checked.items():
+        writes.extend(spec.fields[name].create(value, context=context))
+    return writes
