@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from crdt_sync.core.kinds import FieldKind
-from crdt_sync.core.kinds.plain import column_value
+from crdt_sync.core.kinds.plain import json_value
 from crdt_sync.core.model import ModelSpec
 from crdt_sync.errors import InvalidValueError, UnknownFieldError
 from crdt_sync.storage.base import Filter, FilterOp, Order, Query
@@ -77,11 +77,11 @@ def _filter(spec: ModelSpec, keyword: str, value: Any) -> Filter:
             raise InvalidValueError(f"{keyword} takes a list of values", field=name)
         return Filter(column=name, op=op, value=[_comparable(kind, item) for item in value])
     if op is FilterOp.CONTAINS:
-        return Filter(column=name, op=op, value=column_value(value))
+        return Filter(column=name, op=op, value=json_value(value))
     return Filter(column=name, op=op, value=_comparable(kind, value))
 
 
-def _comparable(kind: FieldKind, value: Any) -> int | float | str | bytes | None:
+def _comparable(kind: FieldKind, value: Any) -> Any:
     """A value to compare with, as the table keeps it; live field objects stand for their value."""
     plain = {"Text": str, "Counter": int, "Set": set}.get(type(value).__name__, lambda item: item)(value)
     return None if plain is None else kind.to_column(plain)

@@ -20,9 +20,9 @@ from crdt_sync.core.kinds import Counter, FieldKind, Set, SetKind, Text, TextKin
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.errors import SchemaError, UnknownModelError
-from crdt_sync.storage.base import Column, ColumnKind, View
+from crdt_sync.storage.base import Column, View
 
-Row = tuple[int | float | str | bytes | None, ...]
+Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +109,7 @@ def partition_of(declared: Declared, values: Mapping[str, Any]) -> str:
 def _view(spec: ModelSpec) -> View:
     return View(
         name=spec.name,
-        columns=tuple(
-            Column(name=name, kind=ColumnKind(kind.column_kind().value)) for name, kind in spec.fields.items()
-        ),
+        columns=tuple(Column(name=name, kind=kind.column_kind()) for name, kind in spec.fields.items()),
         indexes=tuple((name,) for name in spec.key),
     )
 

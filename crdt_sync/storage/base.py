@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
 
+from crdt_sync.core.kinds.base import ColumnKind as ColumnKind  # noqa: PLC0414  re-exported: a store needs one module
+
 Durability: TypeAlias = Literal["full", "normal"]
 """`full`: a commit survives power loss. `normal`: it survives the process's end, and power loss after `flush()`."""
 
@@ -69,18 +71,6 @@ class StoreLimits:
 
 
 STORE_LIMITS = StoreLimits()
-
-
-@unique
-class ColumnKind(Enum):
-    """How the values of a column are kept, compared and ordered."""
-
-    VALUE = "value"
-    """None, bool, int (of any size), float, str or bytes; ordered None, numbers, text, bytes. NaN is kept as text."""
-    DECIMAL = "decimal"
-    """None or a number (Decimal, int, float, or str of a number), kept as decimal text, compared as a number."""
-    JSON = "json"
-    """None or what JSON can hold, kept as JSON text with sorted keys; equal where the text is, and without an order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,9 +63,10 @@ def test_a_device_that_holds_something_else_ends_the_demo_with_an_error(monkeypa
 
 
 def test_a_process_that_dies_is_named(tmp_path: Path) -> None:
-    with Device("hub", tmp_path) as device, pytest.raises(CRDTSyncError, match="hub process ended"):
+    with Device("hub", tmp_path) as device:
         device._process.kill()
-        device.ask("serve")
+        with pytest.raises(CRDTSyncError, match="hub process ended"):
+            device.ask("serve")
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:

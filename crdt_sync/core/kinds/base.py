@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, unique
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from crdt_sync.core.conflict import UNKNOWN
@@ -54,12 +54,16 @@ class WriteContext:
     hlc: int
 
 
-class ColumnKind(str, Enum):
-    """How a field stands in the materialised table that queries run over."""
+@unique
+class ColumnKind(Enum):
+    """How the values of a field are kept, compared and ordered in the materialised table that queries run over."""
 
     VALUE = "value"
+    """None, bool, int (of any size), float, str or bytes; ordered None, numbers, text, bytes. NaN is kept as text."""
     DECIMAL = "decimal"
+    """None or a number (Decimal, int, float, or str of a number), kept as decimal text, compared as a number."""
     JSON = "json"
+    """None or what JSON can hold, kept as JSON text with sorted keys; equal where the text is, and without an order."""
 
 
 class FieldHost(Protocol):
@@ -135,6 +139,6 @@ class FieldKind(ABC):
         """How the field stands in the materialised table."""
         return ColumnKind.VALUE
 
-    def to_column(self, value: Any) -> int | float | str | bytes | None:
-        """A value as a SQLite value."""
-        return value  # type: ignore[no-any-return]  # kinds whose values SQLite does not know override this
+    def to_column(self, value: Any) -> Any:
+        """A value as its column takes it: a plain SQLite value, or lists and dicts of those in a JSON column."""
+        return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -15,7 +14,6 @@ from pydantic.fields import FieldInfo
 
 from crdt_sync.core import codec
 from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, RegisterValue, write_register
-from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldKind, Put, Write, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.errors import UnrepresentableValueError
@@ -111,18 +109,13 @@ class PlainRegister(FieldKind):
     def column_kind(self) -> ColumnKind:
         return self._column
 
-    def to_column(self, value: Any) -> int | float | str | bytes | None:
-        return column_value(value)
+    def to_column(self, value: Any) -> Any:
+        return json_value(value) if self._column is ColumnKind.JSON else column_value(value)
 
 
 def latest_first(value: RegisterValue) -> tuple[int, int, int]:
     """Sort key: latest HLC timestamp first, ties broken by author, then by counter."""
     return (-value.hlc, -value.dot.author, -value.dot.counter)
-
-
-def context_of(values: Mapping[Author, int], author: Author, counter: int) -> bool:
-    """Whether a causal context covers a dot."""
-    return values.get(author, -1) >= counter
 
 
 def column_value(value: Any) -> int | float | str | bytes | None:
@@ -143,14 +136,17 @@ def column_value(value: Any) -> int | float | str | bytes | None:
         return value.total_seconds()
     if isinstance(value, Decimal | UUID):
         return str(value)
-    return json.dumps(value, default=_json_value, ensure_ascii=False, sort_keys=True)
+    return json.dumps(json_value(value), ensure_ascii=False, sort_keys=True)
 
 
-def _json_value(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """A value as JSON can hold it: bytes as hex digits, what JSON does not know as `column_value` writes it."""
+    if isinstance(value, dict):
+        return {str(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [json_value(item) for item in value]
     if isinstance(value, bytes):
         return value.hex()
-    if isinstance(value, set | frozenset):
-        return sorted(value)
     return column_value(value)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Any, Generic, TypeVar, cast, get_args
@@ -14,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 from crdt_sync.core import codec
 from crdt_sync.core.content import Content
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldHost, FieldKind, Put, Write, WriteContext
-from crdt_sync.core.kinds.plain import column_value
+from crdt_sync.core.kinds.plain import json_value
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import InvalidValueError, UnrepresentableValueError
@@ -143,9 +142,8 @@ class SetKind(FieldKind):
     def column_kind(self) -> ColumnKind:
         return ColumnKind.JSON
 
-    def to_column(self, value: Any) -> str:
-        elements = [column_value(element) for element in value]
-        return json.dumps(sorted(elements, key=lambda item: (str(type(item)), item)), ensure_ascii=False, default=repr)
+    def to_column(self, value: Any) -> list[Any]:
+        return sorted((json_value(element) for element in value), key=lambda item: (str(type(item)), item))
 
     def _decode(self, element: str, cells: list[tuple[str, bytes]]) -> Any:
         data = element[1:].encode("latin-1", "replace") if element[0] == _LITERAL else cells[0][1]
