@@ -20,7 +20,7 @@ import msgpack
 from crdt_sync.core.ids import Author, author_from_entropy
 from crdt_sync.errors import StoreInUseError, StoreReadOnlyError
 from crdt_sync.security.identity import SEED_BYTES, DeviceKey
-from crdt_sync.security.keyfile import load_or_create
+from crdt_sync.security.keyfile import load, load_or_create
 from crdt_sync.storage.base import Store, Table
 
 Entropy = Callable[[int], bytes]
@@ -42,7 +42,8 @@ class Identity:
         key: the device's key.
         author: under which it writes now.
         is_new_author: whether the author was drawn at this open.
-        reason: why, for the log: ``first open``, ``unclean end``, ``copied``, ``restored or rebuilt``; empty otherwise.
+        reason: why, for the log: ``first open``, ``unclean end``, ``copied``, ``restored or rebuilt``,
+            ``clock far ahead``, ``bound elsewhere``; empty otherwise.
     """
 
     replica_id: bytes
@@ -109,14 +110,18 @@ class Lease:
         self._state_dir = state_dir
         self._entropy = entropy
 
-    def acquire(self) -> Identity:
+    def acquire(self, *, doubt: str = "") -> Identity:
         """Find out who the store is, draw a new author where its past is in doubt, and raise a new fence.
+
+        Args:
+            doubt: why the author held may not be used any more, where that is known already.
 
         Runs in its own store transactions; the inside is written before the outside, so that a crash in between is seen
         as a broken fence, never as an intact one.
         """
         replica_id = self._store.get(Table.META, _REPLICA)
         epoch, reason = self._store.get(Table.META, _EPOCH), self._doubt(replica_id)
+        reason = reason or doubt
         if replica_id is None or reason == "copied":
             replica_id, epoch = self._entropy(REPLICA_ID_BYTES), None
         if epoch is None or reason == "restored or rebuilt":
@@ -168,6 +173,16 @@ class Lease:
             self._store.put(Table.META, _CLEAN, b"\1")
         self._store.flush()
         self._write_fence(identity.replica_id, token)
+
+    def held(self) -> tuple[Author, bytes | None] | None:
+        """The author held since the last open, and this device's public key where it is here."""
+        author, replica_id = self._store.get(Table.META, _AUTHOR), self._store.get(Table.META, _REPLICA)
+        if author is None or replica_id is None:
+            return None
+        folder = self._folder(replica_id)
+        path = None if folder is None else folder / "device.key"
+        key = load(path).public_key if path is not None and path.exists() else None
+        return Author(int.from_bytes(author, "big")), key
 
     def peek(self) -> tuple[bytes, bytes]:
         """Replica id and epoch without taking a lease, for read-only use."""

@@ -18,7 +18,7 @@ from crdt_sync.core.clock import Hlc, HybridClock
 from crdt_sync.core.ids import Author
 from crdt_sync.core.model import Model
 from crdt_sync.core.records import OPEN_SPACE, RecordKind, SpaceRecord
-from crdt_sync.errors import CRDTSyncError, InputError, StoreReadOnlyError
+from crdt_sync.errors import InputError, StoreReadOnlyError
 from crdt_sync.replica.derive import derive_marked, rebuild_views
 from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.lease import Identity, Lease, StoreLock
@@ -159,21 +159,31 @@ def _assemble(
 ) -> Opened:
     schema = given if given is not None else _described(store)
     lease = Lease(store, state_dir=state_dir, entropy=sources.entropy)
-    identity = lease.acquire()
     ledger = Ledger(store)
+    clock = HybridClock(last=Hlc(ledger.clock()))
+    is_ahead = not clock.observe(clock.last, sources.now_ms())
+    identity = lease.acquire(doubt="clock far ahead" if is_ahead else _lost_binding(store, lease))
     state = _state(store, schema, ledger, lease=lease, identity=identity, sources=sources)
     if identity.is_new_author:
         log.info("writing under a new author: %s", identity.reason)
-        if state.clock.last > 0 and not state.clock.observe(state.clock.last, sources.now_ms()):
-            state.clock.last = Hlc(0)  # a clock far ahead was stored: a new author may begin with a fresh one
+        if is_ahead:
+            state.clock.last = Hlc(0)
         with store.transaction():
             bind_author(state, identity)
-    if state.records.bound_key(identity.author) != identity.key.public_key:
-        raise CRDTSyncError("this device's author is bound to another device", hint="Open again; a new one is drawn.")
-    _name_everything_seen(state, identity)
+    state.name_everything()
     rebuild_views(state, described=json.dumps(schema.describe()).encode())
     derive_marked(state, texts_too=True)
     return Opened(state=state, lock=lock)
+
+
+def _lost_binding(store: Store, lease: Lease) -> str:
+    """Why the author held may not be used any more, though the past is sound: another device holds its binding."""
+    held = lease.held()
+    if held is None:
+        return ""
+    author, key = held
+    bound = load_records(store).bound_key(author)
+    return "bound elsewhere" if bound is not None and key is not None and bound != key else ""
 
 
 def _assemble_reader(store: Store, given: Schema | None, *, sources: Sources) -> Opened:
@@ -201,13 +211,6 @@ def _state(
         entropy=sources.entropy,
         new_record_id=sources.new_record_id,
     )
-
-
-def _name_everything_seen(state: State, identity: Identity) -> None:
-    """Which heads our next entry names is not kept in the store: after an open it names every author's end once."""
-    for partition, ends in state.ledger.heads.items():
-        heads = {author: state.ledger.head(partition, author) for author in ends if author != identity.author}
-        state.moved[partition] = heads
 
 
 def _described(store: Store) -> Schema:

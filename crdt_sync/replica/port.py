@@ -189,12 +189,15 @@ class Port:
         batch = self._guarded(lambda: accept_runs(self._state, runs))
         for run in batch.forked_runs:
             self._settle_fork(run, batch)
+        self._make_durable()
         return batch
 
     def accept_documents(self, partition: str, documents: Sequence[tuple[DocumentKey, bytes]]) -> Batch:
         """Screen and merge content that a repair asked for, durably."""
         self._check()
-        return self._guarded(lambda: accept_content(self._state, partition, documents))
+        batch = self._guarded(lambda: accept_content(self._state, partition, documents))
+        self._make_durable()
+        return batch
 
     def rederive(self, keys: Iterable[DocumentKey]) -> None:
         """Build documents anew from the log, because a peer holds them differently."""
