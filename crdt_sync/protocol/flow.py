@@ -165,6 +165,11 @@ class Inflow:
         self._statuses.extend(statuses)
         self._correct(done.heads, statuses)
 
+    @property
+    def owes_acknowledgement(self) -> bool:
+        """A batch is persisted and not acknowledged yet."""
+        return self._acked < self.persisted
+
     def acks(self) -> list[Ack]:
         """Acknowledgements that are due; more than one only if there are very many statuses."""
         if self._acked == self.persisted:

@@ -108,6 +108,11 @@ class Session:
         """Nothing is left to send, and the peer has acknowledged all that was sent."""
         return self._standing.complete and self._outflow.at_end and self._outflow.settled
 
+    @property
+    def owes_acknowledgement(self) -> bool:
+        """Something is persisted whose acknowledgement `data_to_send` has not given yet."""
+        return self._inflow.owes_acknowledgement or any(isinstance(message, Ack) for message in self._queue)
+
     def receive(self, data: bytes) -> None:
         """Take one frame from the channel. Never raises for what a peer sends."""
         if self.state is Phase.ENDED:
