@@ -84,13 +84,14 @@ class TextOrder:
         run = self._runs[author][index]
         return run if clock < run.end else None
 
-    def after(self, author: int, clock: int) -> UnitId | None:
-        """The unit that stands right of another one, deleted or not; None at the end of a text."""
-        run = self.find(author, clock)
-        if run is None:
-            raise ScreeningError("a unit that is not there")
-        if clock + 1 < run.end:
-            return author, clock + 1
+    def after(self, unit: UnitId | None, *, root: str) -> UnitId | None:
+        """The unit that stands right of another one (None: the first of ``root``), deleted or not; None at the end."""
+        if unit is None:
+            head = self._heads.get(root)
+            return None if head is None else (head.author, head.start)
+        run = self._known(unit, root)
+        if unit[1] + 1 < run.end:
+            return unit[0], unit[1] + 1
         return None if run.next is None else (run.next.author, run.next.start)
 
     def in_order(self, root: str) -> Iterator[Run]:
@@ -143,14 +144,8 @@ class TextOrder:
         right = None if right_origin is None else self._starting_at(right_origin, root, journal)
         left = None if origin is None else self._ending_at(origin, root, journal)
         first = self._heads.get(root) if left is None else left.next
-        if right is not None:
-            run = first
-            while run is not right:
-                if run is None:
-                    raise ScreeningError("a block whose right origin does not come after its left one")
-                self._count_step()
-                run = run.next
         if first is not right:
+            self._check_gap(author, left=left, first=first, right=right)
             left = self._settle(author, origin, right_origin, left=left, first=first, right=right)
         if (
             left is not None
@@ -188,6 +183,25 @@ class TextOrder:
                 index = bisect_right(self._starts[run.author], run.start)
                 del self._starts[run.author][index], self._runs[run.author][index]
         journal.clear()
+
+    def _check_gap(self, author: int, *, left: Run | None, first: Run | None, right: Run | None) -> None:
+        """Refuse neighbours that cannot have stood side by side where the block was written.
+
+        Only what the author had not seen may stand between them here. It had seen its own units and what its
+        neighbours refer to, so none of these may; nor may the text end before the right one comes.
+        """
+        seen = (None if left is None else left.right_origin, None if right is None else right.origin)
+        run = first
+        while run is not right:
+            if run is None:
+                raise ScreeningError("a block whose right origin does not come after its left one")
+            self._count_step()
+            if run.author == author:
+                raise ScreeningError("a block whose origins were not side by side")
+            for unit in seen:
+                if unit is not None and unit[0] == run.author and run.start <= unit[1] < run.end:
+                    raise ScreeningError("a block whose origins were not side by side")
+            run = run.next
 
     def _settle(
         self,

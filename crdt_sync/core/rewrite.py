@@ -108,15 +108,17 @@ class _Rename:
     def _place_text(self, block: Block) -> Block:
         """Place a text block. Where rivals of the old author now stand elsewhere, it keeps to its left neighbour."""
         try:
-            if self._placer.place(block):
-                return block
+            is_placed = self._placer.place(block)
         except ScreeningError:
-            if block.origin is None or block.right_origin is None:
+            neighbour = block.origin or block.right_origin
+            if neighbour is None:
                 raise
-            block = block._replace(right_origin=self._placer.index.order.after(*block.origin))
-            if self._placer.place(block):
-                return block
-        raise ScreeningError(NOWHERE)
+            root = self._placer.find(*neighbour).name
+            block = block._replace(right_origin=self._placer.index.order.after(block.origin, root=root))
+            is_placed = self._placer.place(block)
+        if not is_placed:
+            raise ScreeningError(NOWHERE)
+        return block
 
     def deletes(self, ranges: Iterable[DeleteRange]) -> Iterator[DeleteRange]:
         for author, start, end in ranges:

@@ -97,11 +97,11 @@ def test_blocks_that_each_walk_over_a_scattered_text_cost_bounded_time(right: Un
     blocks += [Block(7, clock, 1, None, (7, clock - 1), None, None, String("x")) for clock in range(2, 12_000)]
     data = encode_update(Update(tuple(blocks), ()))
     index.apply(screen(data, author=Author(7), index=index, operation=OperationType.CREATE))
-    root = None if right else "tnotes"
-    greedy = tuple(Block(9, clock, 1, None, right, root, None, String("y")) for clock in range(2_000))
+    first = Block(5, 0, 1, None, right, None if right else "tnotes", None, String("y"))
+    greedy = (first, *(Block(5, clock, 1, (5, clock - 1), right, None, None, String("y")) for clock in range(1, 2_000)))
     before = index.to_bytes()
     with pytest.raises(LimitError):
-        judge(encode_update(Update(greedy, ())), author=9, index=index)
+        judge(encode_update(Update(greedy, ())), author=5, index=index)
     assert index.to_bytes() == before
 
 

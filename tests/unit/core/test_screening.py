@@ -322,12 +322,32 @@ class TestTextOrder:
 
     @pytest.mark.parametrize(("origin", "right"), [((A, 8), (A, 7)), ((A, 7), (A, 7)), ((A, 11), (A, 7))])
     def test_origins_are_in_order(self, record: DocumentIndex, origin: UnitId, right: UnitId) -> None:
-        refuse(record, update(text(A, 12, "y", origin=origin, right=right)), reason="not come after")
+        refuse(record, update(text(A, 12, "y", origin=origin, right=right)), reason="not come after|side by side")
 
     def test_order_is_that_of_the_text_not_that_of_clocks(self, record: DocumentIndex) -> None:
         judge(record, update(text(A, 12, "X", right=(A, 7))))
         judge(record, update(text(A, 13, "y", origin=(A, 12), right=(A, 7))))
-        refuse(record, update(text(A, 14, "z", origin=(A, 7), right=(A, 12))), reason="not come after")
+        refuse(record, update(text(A, 14, "z", origin=(A, 7), right=(A, 12))), reason="not come after|side by side")
+
+    @pytest.mark.parametrize(
+        ("author", "origin", "right"),
+        [
+            pytest.param(A, (A, 7), (A, 11), id="own units between"),
+            pytest.param(A, None, (A, 11), id="own units before"),
+            pytest.param(A, (A, 8), None, id="own units behind"),
+            pytest.param(B, None, (A, 8), id="the right one's left origin"),
+            pytest.param(B, (A, 12), (A, 8), id="the left one's right origin"),
+        ],
+    )
+    def test_origins_stood_side_by_side(
+        self, record: DocumentIndex, author: Author, origin: UnitId | None, right: UnitId | None
+    ) -> None:
+        """Otherwise the place would depend on the order in which blocks arrive."""
+        judge(record, update(text(A, 12, "X", right=(A, 7))))
+        clock = record.next_clock(author)
+        refuse(
+            record, update(text(author, clock, "y", origin=origin, right=right)), author=author, reason="side by side"
+        )
 
     @pytest.mark.parametrize("unit", [(A, 12), (B, 0), (B, 5), (C, 0)])
     def test_origins_are_there(self, record: DocumentIndex, unit: UnitId) -> None:
