@@ -59,8 +59,10 @@ class Standing:
         return VectorMessage(vector=_copy(self._source.vector()))
 
     def restate(self) -> None:
-        """State the vector again, as it is when it is sent."""
+        """State the vector again, as it is when it is sent; it stands for what would have been told of our own forks."""
         self._restate_due = True
+        own = self._source.own_authors()
+        self._forks_to_tell = [fork for fork in self._forks_to_tell if fork.author not in own]
 
     def receive_digest(self, digest: bytes) -> None:
         """The hash of the peer's vector; if it is not ours, its vector follows, and ours has to be in full."""

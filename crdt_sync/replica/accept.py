@@ -27,7 +27,7 @@ from crdt_sync.core.entry import (
 from crdt_sync.core.ids import DocumentKey, split_document_key
 from crdt_sync.core.records import decode_record
 from crdt_sync.core.screening import Screened, screen
-from crdt_sync.errors import ChainError, EntryError, ForkError, SignatureError
+from crdt_sync.errors import ChainError, EntryError, ForkError, MissingCauseError, SignatureError
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, StatusKind
 from crdt_sync.replica.derive import Derivation, fields_of
 from crdt_sync.replica.rows import LogRow, Touch, touch_key
@@ -151,6 +151,9 @@ def _accept_run(state: State, run: Run, *, batch: Batch, touched: dict[DocumentK
     except _Parked as reason:
         state.counts.parked += 1
         status = _status(run, sequence, StatusKind.PARKED, reason.code, reason.reason, retry=True)
+    except MissingCauseError as error:
+        state.counts.parked += 1
+        status = _status(run, sequence, StatusKind.PARKED, error.code, error.message, retry=True)
     except ForkError as error:
         state.counts.parked += 1
         batch.forked_runs.append(run)

@@ -1,24 +1,22 @@
 """One channel's whole conversation without I/O: handshake, then session, with the replica behind it.
 
 Shells (asyncio, blocking, the test kit) only move bytes. The order that they must keep is: feed what came, send what
-`data_to_send` gives, then `publish`; so that what was received is durable, then acknowledged, then shown.
+`data_to_send` gives, then `publish`; so that what was received is durable, then acknowledged, then shown. `publish` may
+be called amid the sending too.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import assert_never
 
 from crdt_sync.core.peer import PeerIdentity
 from crdt_sync.errors import (
-    AdmissionError,
-    CRDTSyncError,
     EntryError,
-    HandshakeError,
-    RemoteProtocolError,
-    SyncError,
+    LocalProtocolError,
 )
 from crdt_sync.protocol.codes import ErrorCode
 from crdt_sync.protocol.events import (
@@ -40,6 +38,7 @@ from crdt_sync.protocol.events import (
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.session import Session
 from crdt_sync.replica.accept import Batch
+from crdt_sync.replica.ending import LOST, PERMANENT_CODES, End
 from crdt_sync.replica.port import Port
 from crdt_sync.replica.state import Change
 from crdt_sync.security.handshake import NONCE_BYTES, Handshake
@@ -49,19 +48,9 @@ log = logging.getLogger("crdt_sync.sync")
 Admit = Callable[[PeerIdentity], str | None]
 """Why a proven peer may not come in, or None where it may."""
 
-PERMANENT_CODES = frozenset(
-    (
-        ErrorCode.MALFORMED,
-        ErrorCode.TOO_LARGE,
-        ErrorCode.UNKNOWN_MESSAGE,
-        ErrorCode.UNEXPECTED_MESSAGE,
-        ErrorCode.VERSION,
-        ErrorCode.LIMITS,
-        ErrorCode.REFUSED,
-        ErrorCode.REPLACED,
-    )
-)
-"""Codes after which dialling again would end the same way."""
+
+TICK_S = 1.0
+TICK_S_MIN = 0.001
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,32 +69,6 @@ class Traffic:
     """entries that either side did not apply"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    """How a conversation ended.
-
-    Args:
-        code: the session's error code or the handshake's.
-        text: for people.
-        by_peer: who ended it.
-        retry_after_s: when the ending side thinks that trying again makes sense.
-        permanent: whether dialling again would end the same way.
-    """
-
-    code: str
-    text: str
-    by_peer: bool
-    retry_after_s: float | None = None
-    permanent: bool = False
-
-    def error(self) -> SyncError:
-        """The end as an error."""
-        text = f"the {'peer' if self.by_peer else 'session'} ended with {self.code}: {self.text}".rstrip(": ")
-        if self.code == ErrorCode.REFUSED.value:
-            return AdmissionError(text)
-        return RemoteProtocolError(text, code=self.code, retry_after_s=self.retry_after_s)
-
-
 def _admit_all(peer: PeerIdentity) -> str | None:
     del peer
     return None
@@ -118,12 +81,21 @@ class _Progress:
     fingerprints: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _News:
+    """What observers, and the pumps of other sessions, are to be told."""
+
+    changes: list[Change] = field(default_factory=list)
+    anything: bool = False
+
+
 class Conversation:
     """Handshake and session of one channel.
 
     Invariants:
         1. `receive` never raises for what a peer sends; the end is in `end`.
-        2. It raises what the store raises (a full disk, say); the conversation is over then.
+        2. Every call raises what the store raises (a full disk, say). The conversation is over then, and `data_to_send`
+           still gives the message that says so; what was not durable by then is never acknowledged.
 
     Args:
         port: the replica.
@@ -143,11 +115,14 @@ class Conversation:
             initiator=initiator, key=port.key, space=port.space, nonce=port.entropy(NONCE_BYTES)
         )
         self._out: list[bytes] = list(self._handshake.start())
-        self._changes: list[Change] = []
-        self._news = False
+        self._held = _News()
+        self._released = _News()
         self._progress = _Progress()
+        self._lost = False
         self.session: Session | None = None
         self.end: End | None = None
+        self.steps = 0
+        """Grows with each step forward: a phase begun, data taken in, data of ours acknowledged, a proof."""
         self.traffic = Traffic()
         self.clock_offset_ms = 0
         """The peer's clock minus ours, when it said hello."""
@@ -175,10 +150,10 @@ class Conversation:
         """Ask for proof that both sides hold the same from now on; returns a token for `proven`.
 
         Raises:
-            HandshakeError: there is no session yet.
+            LocalProtocolError: there is no session yet.
         """
         if self.session is None:
-            raise HandshakeError("there is no session yet", code="unexpected_message")
+            raise LocalProtocolError("there is no session yet")
         self._progress.asked = self.session.request_proof()
         return self._progress.asked
 
@@ -188,26 +163,37 @@ class Conversation:
             return
         self.traffic.bytes_in += len(data)
         self.traffic.messages_in += 1
-        if self.session is None:
-            self._shake(data)
-        else:
-            self.session.receive(data)
-        self._handle_events()
+        with self._ending_on_failure():
+            if self.session is None:
+                self._shake(data)
+            else:
+                self.session.receive(data)
+            self._handle_events()
 
     def data_to_send(self) -> list[bytes]:
         """The next messages for the channel; call it until it returns nothing."""
+        if self._lost:
+            return []
         frames, self._out = self._out, []
         if not frames and self.session is not None:
-            frames = self.session.data_to_send()
-            self._handle_events()
+            with self._ending_on_failure():
+                frames = self.session.data_to_send()
+                self._handle_events()
+            if not self.session.owes_acknowledgement:
+                self._release()
         self.traffic.messages_out += len(frames)
         self.traffic.bytes_out += sum(map(len, frames))
         return frames
 
     def publish(self) -> None:
-        """Tell observers what was received, after it was acknowledged."""
-        if self._changes or self._news:
-            changes, self._changes, self._news = self._changes, [], False
+        """Tell observers what was received and is acknowledged by the messages given so far; call when they are sent.
+
+        Once the conversation has ended, observers are told the rest too: it is durable all the same.
+        """
+        if self.end is not None:
+            self._release()
+        if self._released.changes or self._released.anything:
+            changes, self._released = self._released.changes, _News()
             self._port.publish(changes)
 
     def wake(self) -> None:
@@ -216,15 +202,17 @@ class Conversation:
             self.session.wake()
 
     def tick(self) -> None:
-        """Time goes on; call it about once a second, or when `tick_due_ms` says."""
+        """Time goes on; call it when `next_tick_s` is over, or earlier."""
         if self.session is not None and self.end is None:
-            self.session.tick(self._port.now_ms())
-            self._handle_events()
+            with self._ending_on_failure():
+                self.session.tick(self._port.now_ms())
+                self._handle_events()
 
     @property
-    def tick_due_ms(self) -> int | None:
-        """When `tick` would change something."""
-        return None if self.session is None else self.session.tick_due_ms
+    def next_tick_s(self) -> float:
+        """How many seconds to wait for the next message at most before calling `tick`."""
+        due_ms = None if self.session is None or self.end is not None else self.session.tick_due_ms
+        return TICK_S if due_ms is None else min(TICK_S, max(TICK_S_MIN, (due_ms - self._port.now_ms()) / 1000))
 
     def close(self, code: ErrorCode = ErrorCode.BYE, text: str = "", *, retry_after_s: float | None = None) -> None:
         """End the conversation; `data_to_send` gives one last message."""
@@ -236,6 +224,12 @@ class Conversation:
         self.session.close(code, text, retry_after_s=retry_after_s)
         self._handle_events()
 
+    def lost(self, text: str) -> None:
+        """The channel is gone: nothing more can be said. Without effect on a conversation that has ended."""
+        self._lost = True
+        if self.end is None:
+            self.end = End(code=LOST, text=text, by_peer=True)
+
     def _shake(self, data: bytes) -> None:
         self.traffic.handshake_bytes += len(data)
         answers = self._handshake.receive(data)
@@ -244,12 +238,20 @@ class Conversation:
         if failed is not None:
             error = self._handshake.error()
             by_peer = self._handshake.failed_by_peer
-            self.end = End(code=failed.value, text=error.message, by_peer=by_peer, permanent=True)
+            self.end = End(
+                code=failed.value,
+                text=error.message,
+                by_peer=by_peer,
+                permanent=True,
+                handshake=True,
+                hint=error.hint,
+            )
             return
         peer = self._handshake.peer
         if peer is None:
             return
         self.traffic.handshake_bytes = self.traffic.bytes_in + self.traffic.bytes_out + sum(map(len, self._out))
+        self.steps += 1
         self.session = Session(
             initiator=self._initiator,
             peer=peer,
@@ -263,28 +265,54 @@ class Conversation:
         elif peer.public_key == self._port.key.public_key:
             self.session.close(ErrorCode.REFUSED, "this is the same device: a replica cannot sync with its own copy")
 
+    def _release(self) -> None:
+        """What was received so far is acknowledged, so it may be shown."""
+        self._released.changes += self._held.changes
+        self._released.anything |= self._held.anything
+        self._held = _News()
+
     def _handle_events(self) -> None:
         if self.session is None:
             return
         events = self.session.events()
         while events:
-            for event in events:
+            for at, event in enumerate(events):
                 try:
                     self._handle(self.session, event)
                 except EntryError as error:
                     self.session.close(ErrorCode.MALFORMED, error.message)
-                except CRDTSyncError:
-                    self.session.close(ErrorCode.INTERNAL, "the replica could not take this in")
-                    raise
+                    self._skip_to_end(events[at + 1 :])
+                    break
             events = self.session.events()
+
+    def _skip_to_end(self, events: list[Event]) -> None:
+        """Of what came behind something that cannot be taken in, only the end of the session counts."""
+        for event in events:
+            if isinstance(event, Ended):
+                self._ended(event)
+
+    @contextmanager
+    def _ending_on_failure(self) -> Iterator[None]:
+        """Whatever the replica raises ends the conversation."""
+        try:
+            yield
+        except BaseException:
+            if self.session is not None:
+                self.session.close(ErrorCode.INTERNAL, "the replica could not go on")
+                self._skip_to_end(self.session.events())
+            if self.end is None:
+                self.end = End(code=ErrorCode.INTERNAL.value, text="the replica could not go on", by_peer=False)
+            raise
 
     def _handle(self, session: Session, event: Event) -> None:
         match event:
             case PeerReady():
+                self.steps += 1
                 self.clock_offset_ms = event.hello.time_ms - self._port.now_ms()
             case RecordsReceived() | RunsReceived() | DocumentsReceived():
                 self._take_in(session, event)
             case Acknowledged():
+                self.steps += bool(event.vector)
                 self.traffic.statuses += len(event.statuses)
                 self._port.acknowledged(session.peer.device_id, event.vector, event.statuses)
             case OwnFork() | OwnAhead() | ForeignFork() | ContentDiffers():
@@ -292,6 +320,7 @@ class Conversation:
             case ProvenEqual():
                 self._progress.fingerprints[event.partition] = self._port.fingerprint(event.partition).hex()
             case AllProven():
+                self.steps += 1
                 self._progress.proven = max(self._progress.proven, event.token or 0)
             case Drained():
                 pass
@@ -302,9 +331,10 @@ class Conversation:
 
     def _take_in(self, session: Session, event: RecordsReceived | RunsReceived | DocumentsReceived) -> None:
         """Hand the replica what the peer sent; durable when it returns."""
+        self.steps += 1
         match event:
             case RecordsReceived():
-                self._news |= self._port.accept_records(event.records) > 0
+                self._held.anything |= self._port.accept_records(event.records) > 0
             case RunsReceived():
                 self._took(session, event.batch, self._port.accept_runs(event.runs))
             case DocumentsReceived():
@@ -335,8 +365,8 @@ class Conversation:
             session.restate()
         self.traffic.entries_in += batch.entries
         self.traffic.statuses += len(batch.outcome.statuses)
-        self._changes += batch.changes
-        self._news |= batch.entries > 0 or bool(batch.changes)
+        self._held.changes += batch.changes
+        self._held.anything |= batch.entries > 0
 
     def _ended(self, event: Ended) -> None:
         self.end = End(

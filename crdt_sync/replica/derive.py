@@ -76,7 +76,7 @@ class Derivation:
         self._versions.append((key, loaded.version()))
         self._put_conflicts(key, had, clashes)
         self._put_document(loaded, fold=fold or had != loaded.conflicts or was_live != loaded.live)
-        if fields or was_live != loaded.live:
+        if was_live != loaded.live or (fields and loaded.live):
             kind = "update" if was_live == loaded.live else ("create" if loaded.live else "delete")
             self._tell(key, kind, fields)
 
@@ -143,12 +143,16 @@ def derive_marked(state: State, *, texts_too: bool, fold: bool = False) -> int:
                 break
         if not batch:
             return done
-        with state.store.transaction():
-            derivation = Derivation(state, origin="local")
-            for key in batch:
-                derivation.derive(DocumentKey(key), fold=fold)
-                derivation.unmark(key)
-            derivation.finish()
+        try:
+            with state.store.transaction():
+                derivation = Derivation(state, origin="local")
+                for key in batch:
+                    derivation.derive(DocumentKey(key), fold=fold)
+                    derivation.unmark(key)
+                derivation.finish()
+        except BaseException:
+            state.documents.clear()  # they believe that what they derived was kept
+            raise
         state.documents.shrink()
         done += len(batch)
 

@@ -38,10 +38,7 @@ def lease_new_author(state: State, identity: Identity) -> None:
     state.identity = fresh
     state.documents.author = fresh.author
     state.documents.clear()
-    state.named_records = ()
-    for partition, ends in state.ledger.heads.items():
-        heads = {author: state.ledger.head(partition, author) for author in ends}
-        state.moved[partition] = {**heads, **state.moved.get(partition, {})}
+    state.name_everything()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +115,7 @@ def settle_fork(state: State, journal: Journal, run: Run, *, sent: int) -> list[
     with state.store.transaction():
         for position, row in rows:
             _remove(state, position, row)
-        state.ledger.reload()
-        state.documents.clear()
+        state.reload()
         for key in keys:
             state.store.delete(Table.DOCUMENT, key)
             state.documents.rebuild(key)

@@ -78,6 +78,8 @@ class Ledger:
         self._rows: OrderedDict[int, tuple[LogRow, list[bytes]]] = OrderedDict()
         self.heads: dict[str, dict[Author, ChainEnd]] = {}
         self.end = 0
+        self._given_away = 0
+        """The last position of a row that was removed: sessions may have passed it, so it is not used again."""
         self.reload()
 
     def reload(self) -> None:
@@ -93,7 +95,7 @@ class Ledger:
             self.heads.setdefault(partition, {})[author] = ChainEnd(sequence, unpack_chain_row(found[1])[1])
             end = chain_prefix(partition, author)
         last = next(self._store.scan(Table.LOG, reverse=True, limit=1), None)
-        self.end = 0 if last is None else key_number(last[0])
+        self.end = max(self._given_away, 0 if last is None else key_number(last[0]))
 
     def clock(self) -> int:
         """The replica's HLC when the last row was written."""
@@ -169,6 +171,7 @@ class Ledger:
 
     def remove(self, position: int, row: LogRow) -> None:
         """Take the last row of a chain out of the log, in the caller's store transaction; then `reload`."""
+        self._given_away = max(self._given_away, position)
         self._store.delete(Table.LOG, number_key(position))
         self._store.delete(Table.CHAIN, chain_key(row.partition, row.author, row.last))
 

@@ -13,8 +13,9 @@ from crdt_sync.core.entry import ChainHash, Run, encode_run
 from crdt_sync.core.fingerprint import fingerprint
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey
 from crdt_sync.core.version import Version, encode_state_vector
-from crdt_sync.errors import StoreReadOnlyError, TransactionError
+from crdt_sync.errors import ForkError, StoreReadOnlyError, TransactionError
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Position, RunPage, StatusKind, Vector
+from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
 from crdt_sync.replica.accept import Batch, accept_records, accept_runs
 from crdt_sync.replica.content import accept_content, rederive
 from crdt_sync.replica.derive import derive_marked
@@ -210,7 +211,10 @@ class Port:
         self._check()
         own = self.own_authors()
         held = {
-            author: position.sequence for ends in vector.values() for author, position in ends.items() if author in own
+            author: position.sequence
+            for partition, ends in vector.items()
+            for author, position in ends.items()
+            if author in own and self._is_ours(partition, author, position)
         }
         refused = [item for item in statuses if item.kind is StatusKind.REFUSED and item.author in own]
         if not held and not refused:
@@ -284,6 +288,11 @@ class Port:
             log.warning("author %d is bound to another device", identity.author)
             self._lease_new_author(identity.author)
 
+    def _is_ours(self, partition: str, author: Author, position: Position) -> bool:
+        """Whether a peer's position is on the branch that we hold; one ahead of ours may be on another one."""
+        held = self._state.ledger.hash_at(partition, author, position.sequence)
+        return held is not None and held.startswith(position.hash[:WIRE_HASH_BYTES])
+
     def _acknowledged_by_anybody(self, author: Author) -> int:
         found = 0
         for _, data in self._state.store.scan(Table.HOLDING):
@@ -297,9 +306,13 @@ class Port:
             self._state.keep_evidence(run)
             return
         least = self._state.doubted.pop(name)
-        settled = self._guarded(lambda: settle_fork(self._state, self._journal, run, sent=least))
-        if settled:
-            batch.changes.extend(settled)
+        try:
+            settled = self._guarded(lambda: settle_fork(self._state, self._journal, run, sent=least))
+        except ForkError as error:
+            log.error("two branches of our author %d stay apart: %s", run.author, error.message)  # noqa: TRY400
+            self._state.keep_evidence(run)
+            return
+        batch.changes.extend(settled)
         batch.restated = True
         again = self._guarded(lambda: accept_runs(self._state, [encode_run(run)]))
         batch.entries += again.entries

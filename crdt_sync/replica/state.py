@@ -95,13 +95,26 @@ class State:
 
     def heads_to_name(self, partition: str) -> tuple[Head, ...]:
         """The heads that a new entry names; the most recent ones where there are more than an entry may name."""
-        moved = self.moved.get(partition, {})
-        return tuple(list(moved.values())[-ENTRY_LIMITS.heads_max :])
+        moved = [
+            head
+            for author, head in self.moved.get(partition, {}).items()
+            if head.sequence <= self.doubted.get((partition, author), head.sequence)
+        ]
+        return tuple(moved[-ENTRY_LIMITS.heads_max :])
 
     def records_to_name(self) -> tuple[bytes, ...]:
         """The space records that a new entry names: the maximal ones, where they changed since the last entry."""
         heads = self.records.heads()
         return () if heads == self.named_records else heads
+
+    def name_everything(self) -> None:
+        """Have the next entry name every author's end and all maximal records: what moved is not kept in the store."""
+        own = None if self.identity is None else self.identity.author
+        self.moved = {
+            partition: {author: self.ledger.head(partition, author) for author in ends if author != own}
+            for partition, ends in self.ledger.heads.items()
+        }
+        self.named_records = ()
 
     def took_heads(self, partition: str) -> None:
         """Note that a committed entry named them."""
@@ -128,7 +141,7 @@ class State:
         self.documents.clear()
         self.ledger.reload()
         self.records = load_records(self.store)
-        self.named_records = ()
+        self.name_everything()
 
     def name_of(self, author: Author) -> str:
         """The device that writes under an author, as far as a record tells."""
