@@ -32,6 +32,7 @@
     │   ├── ChainError                it does not continue its author's chain
     │   ├── SignatureError            the signature does not hold, or the signer may not author it
     │   ├── ScreeningError            an engine update that does more than an entry may
+    │   │   └── MissingCauseError     one that refers to content which is not here yet
     │   ├── EngineError               the CRDT engine refused or failed on an update
     │   └── ForkError                 another entry is held at the same position
     ├── SyncError                     the exchange with a peer
@@ -285,6 +286,12 @@ class ScreeningError(EntryError):
     """An engine update that does more than an entry may do."""
 
     code = "screening"
+
+
+class MissingCauseError(ScreeningError):
+    """An engine update that refers to content which is not here (yet); it can be judged once that has come."""
+
+    code = "missing_cause"
 
 
 class EngineError(EntryError):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from crdt_sync.core.blocks import CLOCK_MAX, Block, Bytes, Deleted, DeleteRange, String, UnitId, Update
 from crdt_sync.core.layout import MAP_ROOT, KeyClass, parse_map_key, parse_text_root
 from crdt_sync.core.order import STEPS_MAX, Step
-from crdt_sync.errors import ScreeningError
+from crdt_sync.errors import MissingCauseError, ScreeningError
 
 if TYPE_CHECKING:  # the index builds itself with a placer
     from crdt_sync.core.index import DocumentIndex
@@ -89,7 +89,8 @@ class Placer:
         """
         author, clock, length, origin, right, root, key, _ = block
         if clock != self.next_clock(author):
-            raise ScreeningError("an update that does not go on where its author's last one ended")
+            kind = MissingCauseError if clock > self.next_clock(author) else ScreeningError
+            raise kind("an update that does not go on where its author's last one ended")
         if origin is None and right is None:
             if root == MAP_ROOT:
                 self._place_item(block, key)
@@ -126,7 +127,7 @@ class Placer:
             self._fresh = sorted(self.items)
         at = bisect_right(self._fresh, (author, clock, CLOCK_MAX)) - 1
         if at < 0 or self._fresh[at].author != author or clock >= self._fresh[at].end:
-            raise ScreeningError(NOWHERE)
+            raise MissingCauseError(NOWHERE)
         return Place(self._fresh[at].key, self._fresh[at].end, is_text=False)
 
     def last_of(self, key: str) -> UnitId | None:
@@ -224,7 +225,7 @@ def place_all(update: Update, *, placer: Placer) -> None:
                 queue.pop()
                 moved = True
         if not moved:
-            raise ScreeningError(NOWHERE)
+            raise MissingCauseError(NOWHERE)
         waiting = [queue for queue in waiting if queue]
 
 

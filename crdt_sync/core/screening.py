@@ -23,7 +23,7 @@ from crdt_sync.core.layout import KeyClass, MapKey, parse_text_root
 from crdt_sync.core.order import DOCUMENT_STEPS_MAX
 from crdt_sync.core.placing import NOWHERE, Place, Placed, Placer, parsed_key, place_all
 from crdt_sync.core.update import parse_update
-from crdt_sync.errors import ScreeningError
+from crdt_sync.errors import MissingCauseError, ScreeningError
 
 _ANYBODY_REMOVES = frozenset((KeyClass.TOMBSTONE, KeyClass.SET))
 _REGISTERS = frozenset((KeyClass.PLAIN, KeyClass.CAUSAL))
@@ -71,7 +71,7 @@ def screen(update_bytes: bytes, *, author: Author, index: DocumentIndex, operati
     try:
         for block in blocks:
             if not placer.place(block):
-                raise ScreeningError(NOWHERE)
+                raise MissingCauseError(NOWHERE)
         removed, deleted_texts = _deletions(update, placer)
         _check_removals(removed, placer, author=author)
     finally:
@@ -127,7 +127,7 @@ def _deletions(update: Update, placer: Placer) -> tuple[dict[str, bool], set[str
         return removed, roots
     for author, start, end in (*update.deletes, *placer.erased):
         if end > placer.next_clock(author):
-            raise ScreeningError("an update that deletes what is not there")
+            raise MissingCauseError("an update that deletes what is not there")
         if placer.splits_pair(author, start) or placer.splits_pair(author, end):
             raise ScreeningError("a deletion that halves a character")
         clock = start
