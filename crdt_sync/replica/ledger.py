@@ -198,8 +198,8 @@ class Ledger:
         runs: list[SentRun] = []
         size = looked = 0
         open_rows: list[LogRow] = []
-        start = number_key(max(cursor, self._first_needed(known) - 1) + 1)
-        for key, data in self._store.scan(Table.LOG, start=start, limit=SCAN_ROWS_MAX):
+        cursor = max(cursor, self._first_needed(known) - 1)
+        for key, data in self._store.scan(Table.LOG, start=number_key(cursor + 1), limit=SCAN_ROWS_MAX):
             looked += 1
             row = unpack_log_row(data)
             held = known.get(row.partition, {}).get(row.author)
