@@ -9,13 +9,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from crdt_sync.aio.backoff import BackoffPolicy
-from crdt_sync.aio.peers import Peer, add_traffic, finish
+from crdt_sync.aio.peers import Peer, add_traffic, check_usable, finish
+from crdt_sync.aio.shell import Shell
 from crdt_sync.core.model import Model
-from crdt_sync.errors import InputError, SyncError, SyncTimeoutError
+from crdt_sync.errors import InputError, LocalProtocolError, SyncError, TransactionError
 from crdt_sync.replica.conversation import Traffic
 from crdt_sync.replica.facade import Replica
 from crdt_sync.replica.journal import OperationStatus, SyncOperation
 from crdt_sync.replica.report import SyncReport
+from crdt_sync.transport.base import CHANNEL_LIMITS, ChannelLimits
 
 ROUND_TIMEOUT_S = 30.0
 LEAVE_TIMEOUT_S = 5.0
@@ -24,37 +26,67 @@ LEAVE_TIMEOUT_S = 5.0
 class SyncManager:
     """Keeps a replica in sync with its peers in the background, through losses and absences.
 
-    Use it as an async context manager. Changes made through the replica directly are synced just as well;
+    Use it as an async context manager, once. Changes made through the replica directly are synced just as well;
     `queue_operation` makes one from data.
 
     Args:
         replica: what to sync.
-        peers: the peers' urls; a peer that is not there is tried again with growing pauses.
+        peers: the peers' urls; a peer that is not there is tried again with growing pauses. A url given twice counts
+            once.
         policy: those pauses.
+        limits: of the channels.
+        shell: where waiting and chance come from.
+
+    Raises:
+        InputError: one of ``peers`` is not a url.
     """
 
-    def __init__(self, replica: Replica, peers: Iterable[str], *, policy: BackoffPolicy | None = None) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        peers: Iterable[str],
+        *,
+        policy: BackoffPolicy | None = None,
+        limits: ChannelLimits = CHANNEL_LIMITS,
+        shell: Shell | None = None,
+    ) -> None:
+        if isinstance(peers, str):
+            raise InputError("peers is one url", hint="Give a list of urls, also for one peer.")
         self._replica = replica
-        self._policy = policy or BackoffPolicy()
-        self.peers = tuple(Peer(replica, url, policy=self._policy) for url in peers)
+        policy = policy or BackoffPolicy()
+        self.peers = tuple(
+            Peer(replica, url, policy=policy, limits=limits, shell=shell) for url in dict.fromkeys(peers)
+        )
         self._tasks: list[asyncio.Task[None]] = []
+        self._entered = self._running = False
 
     def __repr__(self) -> str:
         connected = sum(peer.connected for peer in self.peers)
         return f"<SyncManager {connected} of {len(self.peers)} peers, {self._replica.pending_count()} pending>"
 
     async def __aenter__(self) -> Self:
+        """Begin to dial.
+
+        Raises:
+            StoreReadOnlyError, StoreClosedError, WrongThreadError: the replica cannot sync, or not here.
+            LocalProtocolError: it was entered before.
+        """
+        if self._entered:
+            raise LocalProtocolError("a SyncManager is entered once", hint="Make a new one.")
+        check_usable(self._replica)
+        self._entered = self._running = True
         self._tasks = [asyncio.create_task(peer.run(), name=f"crdt_sync peer {peer.url}") for peer in self.peers]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for peer in self.peers:
-            await peer.leave()
-        for peer, task in zip(self.peers, self._tasks, strict=True):
-            await finish(task, timeout_s=LEAVE_TIMEOUT_S if peer.connected else 0)
-        self._tasks = []
+        self._running = False
+        farewells = [task for peer, task in zip(self.peers, self._tasks, strict=True) if peer.leave()]
+        try:
+            await finish(farewells, timeout_s=LEAVE_TIMEOUT_S)
+        finally:
+            await finish(self._tasks, timeout_s=0)
 
     def queue_operation(self, kind: str, model: type[Model], data: Mapping[str, Any]) -> SyncOperation:
         """Make a change through the replica; it is durable and waits for the next round.
@@ -65,50 +97,85 @@ class SyncManager:
             data: field → value; for update and delete ``data["id"]`` names the record.
 
         Raises:
-            InputError: an unknown type, or no id. Also what the replica raises; nothing was changed.
+            InputError: an unknown kind, no id, or nothing that would change. Also what the replica raises; nothing
+                was changed.
+            TransactionError: a transaction is open, so there would be no operation yet.
         """
-        values = dict(data)
+        if self._replica.port.busy():
+            raise TransactionError("an operation is a transaction of its own, and one is open")
+        values = _checked(kind, data)
+        before = self._last_id()
         if kind == "create":
             self._replica.create(model, **values)
-        elif kind in ("update", "delete"):
-            if "id" not in values:
-                raise InputError(f'{kind} needs data["id"], the record\'s id')
+        else:
             record = self._replica.get(model, values.pop("id"))
             if kind == "delete":
                 self._replica.delete(record)
             else:
                 self._replica.update(record, **values)
-        else:
-            raise InputError(f"there is no operation {kind!r}", hint="Use create, update or delete.")
-        return self._replica.last_operation()
+        operation = self._replica.last_operation()
+        if operation.id == before:
+            raise InputError(f"this {kind} changes nothing", hint="The record has these values already.")
+        return operation
 
     async def sync(self, *, timeout_s: float = ROUND_TIMEOUT_S) -> SyncReport:
         """One round with every peer: wait until each is proven equal, or cannot be reached in time.
 
+        Args:
+            timeout_s: how long the round may take.
+
         Returns:
             The sum of all peers; `errors` names those that failed.
+
+        Raises:
+            LocalProtocolError: outside of ``async with``.
+            StoreError: the replica's own store failed.
         """
+        if not self._running:
+            raise LocalProtocolError("this SyncManager is not running", hint="Use it by `async with SyncManager(...)`.")
         began, before = time.monotonic(), self._traffic()
         pending = self._replica.pending_count()
-        results = await asyncio.gather(*(self._round(peer, timeout_s=timeout_s) for peer in self.peers))
-        errors = {peer.url: text for peer, text in zip(self.peers, results, strict=True) if text}
-        fingerprints = {name: value for peer in self.peers for name, value in peer.fingerprints.items()}
+        rounds = (self._round(peer, timeout_s=timeout_s) for peer in self.peers)
+        results = await asyncio.gather(*rounds, return_exceptions=True)
+        errors: dict[str, str] = {}
+        for peer, result in zip(self.peers, results, strict=True):
+            if isinstance(result, BaseException):
+                raise result
+            if result:
+                errors[peer.url] = result
         return SyncReport(
             url=",".join(peer.url for peer in self.peers),
             seconds=time.monotonic() - began,
             traffic=_minus(self._traffic(), before),
             completed=max(0, pending - self._replica.pending_count()),
             proven_equal=not errors and bool(self.peers),
-            fingerprints=fingerprints,
+            fingerprints={name: value for peer in self.peers for name, value in peer.fingerprints.items()},
             errors=errors,
         )
 
     async def execute_operation(self, operation: SyncOperation, *, timeout_s: float = ROUND_TIMEOUT_S) -> SyncOperation:
-        """Send one operation, with everything that it rests on, and return it with its recorded result."""
+        """Send one operation, with everything that it rests on, and return it with its recorded result.
+
+        It is still ``pending`` where no peer could be reached in time; what failed is in the peers' `last_error`.
+
+        Args:
+            operation: of this replica.
+            timeout_s: how long it may take.
+
+        Raises:
+            InputError: there is no such operation.
+            LocalProtocolError: outside of ``async with``, with an operation that is pending.
+        """
         current = self._replica.operation(operation.id)
         if current.status is OperationStatus.PENDING:
             await self.sync(timeout_s=timeout_s)
         return self._replica.operation(operation.id)
+
+    def _last_id(self) -> str | None:
+        try:
+            return self._replica.last_operation().id
+        except InputError:
+            return None  # there is none yet
 
     def _traffic(self) -> Traffic:
         total = Traffic()
@@ -120,11 +187,27 @@ class SyncManager:
         """One peer's error, or an empty string."""
         try:
             await peer.caught_up(timeout_s=timeout_s)
-        except SyncTimeoutError as error:
-            return (peer.last_error or error).message
         except SyncError as error:
             return error.message
         return ""
+
+
+def _checked(kind: str, data: Any) -> dict[str, Any]:
+    """The data of an operation, as far as it can be judged without the model."""
+    if kind not in ("create", "update", "delete"):
+        raise InputError(f"there is no operation {kind!r}", hint="Use create, update or delete.")
+    if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
+        raise InputError("data maps names of fields to values")
+    values = dict(data)
+    if kind == "create":
+        return values
+    if not isinstance(values.get("id"), str):
+        raise InputError(f'{kind} needs data["id"], the record\'s id')
+    if kind == "delete" and len(values) > 1:
+        raise InputError("delete takes the id alone", hint="Nothing was changed.")
+    if kind == "update" and len(values) == 1:
+        raise InputError("this update changes nothing", hint="Name at least one field beside the id.")
+    return values
 
 
 def _minus(one: Traffic, other: Traffic) -> Traffic:

@@ -4,43 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import ssl
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 from crdt_sync.aio.backoff import Backoff, BackoffPolicy
-from crdt_sync.aio.pump import Pump, timed_out
+from crdt_sync.aio.pump import Pump
+from crdt_sync.aio.shell import Bell, Shell
 from crdt_sync.core.ids import DeviceId
-from crdt_sync.errors import ChannelClosed, PeerUnreachableError, SyncError
-from crdt_sync.replica.conversation import Conversation, End, Traffic
+from crdt_sync.errors import CRDTSyncError, StoreClosedError, StoreError, SyncError, SyncTimeoutError
+from crdt_sync.replica.conversation import Conversation, Traffic
 from crdt_sync.replica.facade import Replica
 from crdt_sync.transport.base import CHANNEL_LIMITS, Channel, ChannelLimits
 from crdt_sync.transport.websocket import dial
+from crdt_sync.transport.websocket_pipe import parse_url
 
 log = logging.getLogger("crdt_sync.sync")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shell:
-    """Where a connection's waiting and chance come from; tests give their own.
-
-    Args:
-        sleep: waits so many seconds.
-        chance: gives a number from 0 up to 1.
-        monotonic: seconds of a clock that never goes back.
-    """
-
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    chance: Callable[[], float] = field(default_factory=lambda: random.SystemRandom().random)
-    monotonic: Callable[[], float] = time.monotonic
 
 
 class Peer:
     """The connection to one peer: live until left, dialled again after a loss.
 
     Made by `connect`, or by a `SyncManager`.
+
+    Raises:
+        InputError: not a url.
     """
 
     def __init__(
@@ -50,22 +38,28 @@ class Peer:
         *,
         policy: BackoffPolicy,
         limits: ChannelLimits = CHANNEL_LIMITS,
+        tls: ssl.SSLContext | None = None,
         shell: Shell | None = None,
     ) -> None:
+        parse_url(url, tls=tls)
         self.url = url
         self._replica = replica
         self._shell = shell or Shell()
         self._backoff = Backoff(policy, chance=self._shell.chance)
         self._limits = limits
+        self._tls = tls
         self._pump: Pump | None = None
-        self._changed = asyncio.Condition()
+        self._bell = Bell()
         self._past = Traffic()
-        self.failure: SyncError | None = None
-        """Why no more dialling makes sense, once that is so."""
-        self.last_error: SyncError | None = None
-        """Why the last try failed."""
-        self.reconnects = 0
+        self._fingerprints: dict[str, str] = {}
+        self._store_failures = 0
         self._leaving = False
+        self._over = False
+        self.failure: CRDTSyncError | None = None
+        """Why no more dialling makes sense, once that is so."""
+        self.last_error: CRDTSyncError | None = None
+        """Why the last try failed, or the last session ended."""
+        self.reconnects = 0
 
     def __repr__(self) -> str:
         state = "failed" if self.failure else ("waiting" if self._pump is None else repr(self._pump.conversation))
@@ -74,7 +68,7 @@ class Peer:
     @property
     def connected(self) -> bool:
         """Whether there is a session now."""
-        return self._pump is not None and self._pump.conversation.peer is not None
+        return self._pump is not None and self._pump.connected
 
     @property
     def device_id(self) -> DeviceId | None:
@@ -85,7 +79,8 @@ class Peer:
     @property
     def fingerprints(self) -> Mapping[str, str]:
         """Partition → fingerprint (hex) that both sides were proven to share last."""
-        return {} if self._pump is None else self._pump.conversation.fingerprints
+        now = {} if self._pump is None else self._pump.conversation.fingerprints
+        return {**self._fingerprints, **now}
 
     @property
     def traffic(self) -> Traffic:
@@ -98,92 +93,110 @@ class Peer:
         Across losses of the connection, unless they are permanent.
 
         Raises:
-            SyncTimeoutError: it took longer than ``timeout_s``.
-            SyncError: the peer ended the session for good.
+            SyncTimeoutError: it took longer than ``timeout_s``; its text names what is in the way, if that is known.
+            SyncError: the peer ended the session for good, or the connection was left.
+            StoreError: the replica's own store failed meanwhile, say for want of space. The session is tried again.
         """
+        store_failures = self._store_failures
         try:
             async with asyncio.timeout(timeout_s):
-                while not await self._prove_once():
-                    pass
+                while True:
+                    await self._bell.until(lambda: self._settled or self._store_failures > store_failures)
+                    if self._store_failures > store_failures and self.last_error is not None:
+                        raise self.last_error
+                    if self._pump is None or not self._pump.connected:
+                        raise self.failure or SyncError(f"the connection to {self.url} was left")
+                    if await self._pump.proven():
+                        return
         except TimeoutError:
-            raise timed_out("catching up", timeout_s=timeout_s or 0) from None
+            why = "" if self.connected or self.last_error is None else f": {self.last_error.message}"
+            raise SyncTimeoutError(f"catching up took longer than {timeout_s or 0:g} s{why}") from None
 
     async def run(self, first: Channel | None = None) -> None:
-        """Keep a session alive until cancelled, or until it fails for good. ``first`` is a channel that is open."""
-        while self.failure is None and not self._leaving:
-            channel, retry_after_s = first, None
-            first = None
-            if channel is None:
-                channel = await self._dial()
-            if channel is not None:
-                self._backoff.connected(now_s=self._shell.monotonic())
-                end = await self._talk(channel)
-                retry_after_s = end.retry_after_s
-                if self._is_over(end):
-                    break
-            delay_s = self._backoff.failed(now_s=self._shell.monotonic(), retry_after_s=retry_after_s)
-            log.info("peer %s: next try in %.2f s", self.url, delay_s)
-            await self._shell.sleep(delay_s)
-            self.reconnects += 1
-        await self._tell()
+        """Keep a session alive until left or cancelled, or until it fails for good. ``first`` is an open channel.
 
-    async def leave(self) -> None:
-        """Say goodbye, so that the peer need not wait for a timeout."""
+        What goes wrong is in `failure` and `last_error`; nothing is raised.
+        """
+        channel = first
+        try:
+            while True:
+                if channel is None:
+                    channel = await self._dial()
+                retry_after_s = None if channel is None else await self._talk(channel)
+                if self._leaving or self.failure is not None:
+                    return
+                channel = None
+                delay_s = self._backoff.failed(now_s=self._shell.monotonic(), retry_after_s=retry_after_s)
+                log.info("peer %s: next try in %.2f s", self.url, delay_s)
+                await self._shell.sleep(delay_s)
+                self.reconnects += 1
+        except Exception as error:
+            log.exception("the connection to %s failed inside", self.url)
+            self.failure = SyncError(
+                "the connection failed inside", hint="This is a mistake in crdt_sync; see the log."
+            )
+            self.failure.__cause__ = error
+        finally:
+            self._over = True
+            self._bell.ring()
+
+    def leave(self) -> bool:
+        """Say goodbye, so that the peer need not wait for a timeout; whether there is anybody to say it to."""
         self._leaving = True
-        if self._pump is not None:
-            self._pump.conversation.close()
-            self._pump.wake()
+        if self._pump is None:
+            return False
+        self._pump.close()
+        return True
 
-    async def _prove_once(self) -> bool:
-        """One try to be proven equal; False where the connection was lost meanwhile."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.connected or self.failure is not None)
-        pump = self._pump
-        if self.failure is not None or pump is None:
-            raise self.failure or PeerUnreachableError(f"nothing answers at {self.url}")
-        token = pump.conversation.request_proof()
-        pump.wake()
-        await pump.proven(token)
-        return pump.conversation.proven(token)
-
-    def _is_over(self, end: End) -> bool:
-        """Whether no more dialling makes sense after this end; notes why."""
-        if end.permanent and not self._leaving:
-            self.failure = end.error()
-        return end.permanent or self._leaving
+    @property
+    def _settled(self) -> bool:
+        return self.connected or self._over or self._leaving
 
     async def _dial(self) -> Channel | None:
         try:
-            return await dial(self.url, limits=self._limits)
+            return await dial(self.url, limits=self._limits, tls=self._tls)
         except SyncError as error:
             self.last_error = error
             log.info("peer %s cannot be reached: %s", self.url, error.message)
             return None
 
-    async def _talk(self, channel: Channel) -> End:
+    async def _talk(self, channel: Channel) -> float | None:
+        """One session, to its end; returns how many seconds the peer wants to be left alone."""
+        self._backoff.connected(now_s=self._shell.monotonic())
         port = self._replica.port
-        conversation = Conversation(port, initiator=True)
-        pump = self._pump = Pump(conversation, channel=channel, port=port)
         try:
-            async with asyncio.TaskGroup() as group:
-                watch = group.create_task(self._watch(pump))
-                await pump.run()
-                watch.cancel()
+            conversation = Conversation(port, initiator=True)
+        except BaseException:
+            await channel.close()
+            raise
+        pump = Pump(conversation, channel=channel, port=port, shell=self._shell, on_ready=self._bell.ring)
+        self._pump = pump
+        try:
+            await pump.run()
+        except StoreError as error:
+            self._note_store_failure(error)
         finally:
             self._past = add_traffic(self._past, conversation.traffic)
+            self._fingerprints |= conversation.fingerprints
             self._pump = None
-        end = conversation.end or End(code="lost", text="the connection was lost", by_peer=True)
+            self._bell.ring()
+        end = conversation.end
+        if end is None or pump.failed:
+            return None
         self.last_error = end.error()
-        await self._tell()
-        return end
+        if end.permanent and not self._leaving:
+            self.failure = self.last_error
+            log.warning("peer %s: %s", self.url, self.failure.message)
+        return end.retry_after_s
 
-    async def _watch(self, pump: Pump) -> None:
-        await pump.ready()
-        await self._tell()
-
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    def _note_store_failure(self, error: StoreError) -> None:
+        """A full disk may have room again later; a replica that was closed stays so."""
+        self.last_error = error
+        self._store_failures += 1
+        if isinstance(error, StoreClosedError):
+            self.failure = error
+        else:
+            log.warning("the session with %s ended, because the store failed: %s", self.url, error.message)
 
 
 @asynccontextmanager
@@ -193,44 +206,63 @@ async def connect(
     *,
     policy: BackoffPolicy | None = None,
     limits: ChannelLimits = CHANNEL_LIMITS,
+    tls: ssl.SSLContext | None = None,
     leave_timeout_s: float = 5.0,
+    shell: Shell | None = None,
 ) -> AsyncIterator[Peer]:
     """Connect to a peer and stay in live sync until the block is left.
+
+    An exception in the block ends the connection and is raised as it is. What goes wrong with the connection is raised
+    by `Peer.caught_up`, and is in `Peer.failure` and `Peer.last_error`.
 
     Args:
         replica: what to sync; it stays usable, in the event loop's thread.
         url: ``ws://host:port`` or ``wss://…``.
         policy: how long to wait before dialling again after a loss.
         limits: of the channel.
+        tls: for ``wss``, the context to use in place of the system's.
         leave_timeout_s: how long the goodbye may take.
+        shell: where waiting and chance come from.
 
     Raises:
         PeerUnreachableError: nothing answers at the first try.
         InputError: not a url.
+        StoreReadOnlyError: the replica was opened read-only.
+        StoreClosedError, WrongThreadError: the replica cannot be used here.
     """
-    channel = await dial(url, limits=limits)
-    peer = Peer(replica, url, policy=policy or BackoffPolicy(), limits=limits)
+    check_usable(replica)
+    peer = Peer(replica, url, policy=policy or BackoffPolicy(), limits=limits, tls=tls, shell=shell)
+    channel = await dial(url, limits=limits, tls=tls)
     task = asyncio.create_task(peer.run(channel), name=f"crdt_sync peer {url}")
     try:
         yield peer
     finally:
-        await peer.leave()
-        await finish(task, timeout_s=leave_timeout_s if peer.connected else 0)
+        try:
+            await finish((task,), timeout_s=leave_timeout_s if peer.leave() else 0)
+        finally:
+            await channel.close()  # a task that was cancelled before it began has not
 
 
-async def finish(task: asyncio.Task[None], *, timeout_s: float) -> None:
-    """Give a task so long to end by itself, then cancel it; its error, if any, is raised."""
-    if timeout_s:
-        await asyncio.wait((task,), timeout=timeout_s)
-    task.cancel()
+def check_usable(replica: Replica) -> None:
+    """Raise at once what a session would fail with.
+
+    Raises:
+        StoreReadOnlyError, StoreClosedError, WrongThreadError: the replica cannot sync, or not here.
+    """
+    replica.port.busy()
+    replica.port.key  # noqa: B018  it is a property that raises
+
+
+async def finish(tasks: Iterable[asyncio.Task[None]], *, timeout_s: float) -> None:
+    """Give tasks so long to end by themselves, then cancel them; when this returns or raises, all have ended."""
+    held = tuple(tasks)
     try:
-        await task
-    except asyncio.CancelledError:
-        current = asyncio.current_task()
-        if current is not None and current.cancelling():
-            raise
-    except ChannelClosed as closed:
-        log.debug("the channel ended: %s", closed)
+        if held and timeout_s > 0:
+            await asyncio.wait(held, timeout=timeout_s)
+    finally:
+        for task in held:
+            task.cancel()
+        await asyncio.gather(*held, return_exceptions=True)
 
 
 def add_traffic(one: Traffic, other: Traffic) -> Traffic:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+from collections.abc import Callable
 
-from crdt_sync.errors import ChannelClosed, StoreClosedError, SyncTimeoutError
+from crdt_sync.aio.shell import Bell, Shell
+from crdt_sync.errors import ChannelClosed, StoreClosedError
+from crdt_sync.protocol.codes import ErrorCode
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.port import Port
 from crdt_sync.transport.base import Channel, CloseCode
@@ -14,130 +16,232 @@ from crdt_sync.transport.base import Channel, CloseCode
 log = logging.getLogger("crdt_sync.sync")
 
 HANDSHAKE_TIMEOUT_S = 10.0
-TICK_S = 1.0
+LIVE_PAUSE_S = 0.01
+"""Commits are sent at once when none was sent for so long; else together, when this time is over."""
+
+
+def _ignore() -> None:
+    """Nobody wants to know."""
 
 
 class Pump:
     """Runs one conversation over one channel.
 
     Invariants:
-        1. What was received is sent its acknowledgement before observers are told.
-        2. Nothing is handed to the replica amid a local transaction.
+        1. What was received is durable, then its acknowledgement is handed to the channel, then observers are told. If
+           the channel ends before the acknowledgement they are told then: it is durable all the same.
+        2. Nothing is handed to the replica, and no observer told, amid a local transaction.
+        3. What the peer sent before the channel ended is taken in, above all why it ended.
+        4. When `run` returns, the conversation has its `end` and the channel is closed.
 
     Args:
         conversation: what is said.
         channel: over which.
         port: the replica.
+        shell: for the deadline of the handshake.
+        on_ready: called once, when the peer is proven and admitted.
     """
 
-    def __init__(self, conversation: Conversation, *, channel: Channel, port: Port) -> None:
+    def __init__(
+        self,
+        conversation: Conversation,
+        *,
+        channel: Channel,
+        port: Port,
+        shell: Shell,
+        on_ready: Callable[[], None] = _ignore,
+    ) -> None:
         self.conversation = conversation
         self._channel = channel
         self._port = port
+        self._shell = shell
+        self._on_ready = on_ready
+        self._bell = Bell()
         self._work = asyncio.Event()
-        self._moved = asyncio.Condition()
+        self._commits = False
+        """There are commits of which the conversation has not been told."""
+        self._commits_told_s = -LIVE_PAUSE_S
+        self._timer: asyncio.TimerHandle | None = None
+        self._failure: Exception | None = None
         self.finished = False
-        """Whether the channel is gone."""
+        """Whether `run` is over, but for closing the channel."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a session with a proven peer now."""
+        return not self.finished and self.conversation.end is None and self.conversation.peer is not None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended because the replica failed."""
+        return self._failure is not None
 
     def wake(self) -> None:
-        """Something may have to be sent; only takes a note, so it can be called from anywhere in the owner thread."""
-        self.conversation.wake()
-        self._work.set()
+        """There are new commits, or a local transaction was rolled back; only takes a note."""
+        self._commits = True
+        self._bell.ring()
+        if self._timer is not None or self._work.is_set():
+            return
+        loop = asyncio.get_running_loop()
+        pause_s = self._commits_told_s + LIVE_PAUSE_S - loop.time()
+        if pause_s <= 0:
+            self._work.set()
+        else:
+            self._timer = loop.call_later(pause_s, self._work.set)
+
+    def close(self, code: ErrorCode = ErrorCode.BYE, text: str = "") -> None:
+        """End the conversation, saying why; `over` waits until that is done."""
+        self.conversation.close(code, text)
+        self._nudge()
 
     async def run(self) -> None:
         """Run until the conversation or the channel ends; the conversation's `end` says how.
 
         Raises:
-            StoreError: the replica failed; the conversation was ended.
+            StoreError: the replica failed; the peer was told so if it could be reached.
         """
-        with self._port.on_commit(self.wake):
-            try:
+        try:
+            with self._port.on_commit(self.wake):
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._read())
-                    group.create_task(self._deadline())
-                    await self._write()
-                    raise _Finished  # takes reader and deadline down
-            except* _Finished:
-                pass
-            except* ChannelClosed as closed:
-                log.debug("the channel ended: %s", closed.exceptions[0])
-            except* StoreClosedError:
-                log.debug("the replica was closed")
-            finally:
-                self.finished = True
-                await self._notify()
-                await self._channel.close(code=CloseCode.NORMAL)
+                    reader = group.create_task(self._read())
+                    deadline = group.create_task(self._deadline())
+                    try:
+                        await self._write(reader)
+                    finally:
+                        reader.cancel()
+                        deadline.cancel()
+        finally:
+            self._finish()
+            await self._channel.close(code=CloseCode.NORMAL)
+        if self._failure is not None:
+            raise self._failure
 
-    async def proven(self, token: int) -> None:
-        """Wait until both sides are proven equal at or after ``token``, or the conversation ends."""
-        async with self._moved:
-            await self._moved.wait_for(lambda: self.conversation.proven(token) or self.finished)
+    async def proven(self) -> bool:
+        """Wait until both sides are proven equal at or after now; False where the conversation ended before."""
+        if not self.connected:
+            return False
+        self._tell_commits()
+        token = self.conversation.request_proof()
+        self._nudge()
+        await self._bell.until(lambda: self.conversation.proven(token) or self.finished)
+        return self.conversation.proven(token)
 
     async def over(self) -> None:
-        """Wait until the channel is gone."""
-        async with self._moved:
-            await self._moved.wait_for(lambda: self.finished)
+        """Wait until `run` is over, but for closing the channel."""
+        await self._bell.until(lambda: self.finished)
 
-    async def ready(self) -> None:
-        """Wait until the peer is proven, or the conversation ends."""
-        async with self._moved:
-            await self._moved.wait_for(lambda: self.conversation.peer is not None or self.finished)
+    # ── reader, writer, deadline: neither raises, so that each other's end is theirs to decide ──────────────────────
 
     async def _read(self) -> None:
-        while True:
-            data = await self._channel.receive()
-            await self._idle()
-            self.conversation.receive(data)
-            self._work.set()
+        conversation, ready = self.conversation, False
+        try:
+            while conversation.end is None:
+                data = await self._channel.receive()
+                await self._idle()
+                self._tell_commits()
+                conversation.receive(data)
+                if not ready and self.connected:
+                    ready = True
+                    self._on_ready()
+                self._nudge()
+        except ChannelClosed as closed:
+            conversation.lost(closed.message)
+        except Exception as error:  # noqa: BLE001  (the writer says goodbye, then `run` raises it)
+            self._failure = error
+        self._nudge()
 
-    async def _write(self) -> None:
-        """Send until the conversation is over."""
+    async def _write(self, reader: asyncio.Task[None]) -> None:
+        try:
+            try:
+                await self._send_until_over()
+            except ChannelClosed:
+                raise
+            except Exception as error:  # noqa: BLE001  (`run` raises it, when the peer was told)
+                self._failure = error
+                for frame in self.conversation.data_to_send():
+                    await self._channel.send(frame)
+        except ChannelClosed:
+            await asyncio.wait((reader,))  # it takes in what the peer said before, and ends as the channel has
+
+    async def _send_until_over(self) -> None:
         while True:
             await self._idle()
             self._work.clear()
-            frames = self.conversation.data_to_send()
-            while frames:
-                for frame in frames:
-                    await self._channel.send(frame)
-                await self._idle()
-                frames = self.conversation.data_to_send()
-            self.conversation.publish()
-            await self._notify()
+            self._tell_commits()
+            self.conversation.tick()
+            await self._send()
+            self._bell.ring()
             if self.conversation.end is not None:
                 return
             await self._wait()
 
+    async def _send(self) -> None:
+        while frames := self.conversation.data_to_send():
+            for frame in frames:
+                await self._channel.send(frame)
+            await self._idle()
+            self._publish()
+        self._publish()
+
     async def _wait(self) -> None:
         """Wait for work, but not beyond the session's next deadline."""
-        due = self.conversation.tick_due_ms
-        timeout_s = TICK_S if due is None else min(TICK_S, max(0.0, (due - self._port.now_ms()) / 1000))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._work.wait(), timeout_s)
-        if not self._work.is_set():
-            await self._idle()
-            self.conversation.tick()
+        try:
+            async with asyncio.timeout(self.conversation.next_tick_s):
+                await self._work.wait()
+        except TimeoutError:
+            return  # time to tick
 
     async def _deadline(self) -> None:
         """A peer that does not finish the handshake in time is let go."""
-        await asyncio.sleep(HANDSHAKE_TIMEOUT_S)
+        await self._shell.sleep(HANDSHAKE_TIMEOUT_S)
         if self.conversation.session is None:
-            raise ChannelClosed("the peer did not finish the handshake in time", code=CloseCode.POLICY)
+            self.close(ErrorCode.TIMEOUT, "the peer did not finish the handshake in time")
 
     async def _idle(self) -> None:
-        """Wait while the app holds a local transaction open across an await."""
-        while self._port.busy():
-            self._work.clear()
-            await self._work.wait()
+        """Wait while the app holds a local transaction open across an await. A goodbye does not need the replica."""
+        await self._bell.until(lambda: self.conversation.end is not None or not self._port.busy())
 
-    async def _notify(self) -> None:
-        async with self._moved:
-            self._moved.notify_all()
+    # ── what both use ────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _nudge(self) -> None:
+        self._work.set()
+        self._bell.ring()
 
-class _Finished(Exception):  # noqa: N818  ends the task group; not an error
-    """The conversation is over."""
+    def _tell_commits(self) -> None:
+        if not self._commits:
+            return
+        self._commits = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._commits_told_s = asyncio.get_running_loop().time()
+        self.conversation.wake()
 
+    def _publish(self) -> None:
+        """Tell observers, or leave it to `_finish` where the conversation ended amid a local transaction."""
+        if not self._port.busy():
+            self.conversation.publish()
 
-def timed_out(what: str, *, timeout_s: float) -> SyncTimeoutError:
-    """The error for something that took too long."""
-    return SyncTimeoutError(f"{what} took longer than {timeout_s:g} s")
+    def _finish(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.conversation.lost("the session was left")
+        self.finished = True
+        self._bell.ring()
+        try:
+            if self._port.busy():
+                self._publish_later()
+            else:
+                self.conversation.publish()
+        except StoreClosedError:
+            log.debug("the replica was closed, and nobody is left to be told")
+
+    def _publish_later(self) -> None:
+        """Tell observers when the local transaction that is open now has ended."""
+
+        def publish() -> None:
+            if not self._port.busy():
+                waiting.close()
+                self.conversation.publish()
+
+        waiting = self._port.on_commit(publish)

@@ -6,17 +6,19 @@ import asyncio
 import ipaddress
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from crdt_sync.aio.peers import check_usable
 from crdt_sync.aio.pump import Pump
+from crdt_sync.aio.shell import Shell
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.core.peer import PeerIdentity
-from crdt_sync.errors import AdmissionError
+from crdt_sync.errors import AdmissionError, StoreError
 from crdt_sync.protocol.codes import ErrorCode
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.facade import Replica
-from crdt_sync.transport.base import CHANNEL_LIMITS, Channel, ChannelLimits
+from crdt_sync.transport.base import CHANNEL_LIMITS, Channel, ChannelLimits, CloseCode
 from crdt_sync.transport.websocket import Listener, listen
 
 log = logging.getLogger("crdt_sync.sync")
@@ -25,14 +27,20 @@ CLOSE_TIMEOUT_S = 5.0
 
 
 class Server:
-    """What `serve` gives: where it listens, and who is connected."""
+    """What `serve` gives: where it listens, and who is connected.
 
-    def __init__(self, replica: Replica, *, open_space: bool) -> None:
+    Invariant: a device has one session here. Of two the newer one holds; the older is told `replaced`, after which it
+    does not dial again by itself.
+    """
+
+    def __init__(self, replica: Replica, *, open_space: bool, shell: Shell) -> None:
         self._replica = replica
         self._open_space = open_space
+        self._shell = shell
         self._pumps: dict[DeviceId, Pump] = {}
-        self._running: set[Pump] = set()
+        self._running: dict[Pump, None] = {}
         self._listener: Listener | None = None
+        self._closing = False
 
     def __repr__(self) -> str:
         return f"<Server {self.url} {len(self._pumps)} connected>"
@@ -58,49 +66,53 @@ class Server:
 
     async def talk(self, channel: Channel) -> None:
         """Run the conversation of a channel that was dialled in."""
+        if self._closing:
+            await channel.close(code=CloseCode.GOING_AWAY)
+            return
+        try:
+            await self._talk(channel)
+        except StoreError as error:
+            log.warning("the session with %s ended, because the store failed: %s", channel.remote, error.message)
+            await channel.close(code=CloseCode.INTERNAL_ERROR)
+
+    async def close(self) -> None:
+        """Admit nobody any more and end all sessions, saying why."""
+        self._closing = True
+        for pump in self._running:
+            pump.close(ErrorCode.SHUTDOWN, "the server is shutting down")
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                for pump in list(self._running):
+                    await pump.over()
+        except TimeoutError:
+            log.info("%d peers did not take leave in time", len(self._running))
+
+    async def _talk(self, channel: Channel) -> None:
         port = self._replica.port
-        admit: Callable[[PeerIdentity], str | None] = lambda peer: self._judge(peer, channel)  # noqa: E731
-        conversation = Conversation(port, initiator=False, admit=admit)
-        pump = Pump(conversation, channel=channel, port=port)
-        self._running.add(pump)
-        entering = asyncio.create_task(self._enter(pump))
+        conversation = Conversation(port, initiator=False, admit=lambda peer: self._judge(peer, channel))
+        pump = Pump(conversation, channel=channel, port=port, shell=self._shell, on_ready=lambda: self._enter(pump))
+        self._running[pump] = None
         try:
             await pump.run()
         finally:
-            entering.cancel()
-            self._running.discard(pump)
+            del self._running[pump]
             peer = conversation.peer
             if peer is not None and self._pumps.get(peer.device_id) is pump:
                 del self._pumps[peer.device_id]
 
-    async def close(self) -> None:
-        """End all sessions."""
-        for pump in list(self._running):
-            pump.conversation.close(ErrorCode.SHUTDOWN, "the server is shutting down")
-            pump.wake()
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S), asyncio.TaskGroup() as group:
-                for pump in list(self._running):
-                    group.create_task(pump.over())
-        except TimeoutError:
-            log.info("%d peers did not take leave in time", len(self._running))
-
-    async def _enter(self, pump: Pump) -> None:
-        """One session for each device: the newest holds."""
-        await pump.ready()
+    def _enter(self, pump: Pump) -> None:
         peer = pump.conversation.peer
-        if peer is None or pump.conversation.end is not None:
+        if peer is None:
             return
         before = self._pumps.get(peer.device_id)
         self._pumps[peer.device_id] = pump
         if before is not None:
-            before.conversation.close(ErrorCode.REPLACED, "the same device connected again")
-            before.wake()
+            before.close(ErrorCode.REPLACED, "the same device connected again")
 
     def _judge(self, peer: PeerIdentity, channel: Channel) -> str | None:
-        del peer
         if self._open_space or is_loopback(channel.remote):
             return None
+        log.warning("device %s at %s was refused: this space is not open", peer.device_id, channel.remote)
         return "this server admits devices from its own machine only; start it with open_space=True (--open)"
 
 
@@ -113,6 +125,7 @@ async def serve(
     open_space: bool = False,
     limits: ChannelLimits = CHANNEL_LIMITS,
     tls: ssl.SSLContext | None = None,
+    shell: Shell | None = None,
 ) -> AsyncIterator[Server]:
     """Admit peers until the block is left.
 
@@ -121,23 +134,26 @@ async def serve(
         host: the address to listen on.
         port: the port; 0 picks a free one.
         open_space: also admit devices from other machines. Anyone who can reach the port may then read and write:
-            pairing comes in a later version.
+            pairing comes in a later version. A proxy on this machine makes everybody come from this machine.
         limits: of the channels.
         tls: for ``wss``.
+        shell: where waiting comes from.
 
     Raises:
         AddressInUseError: the port is taken.
+        InputError: not an address of this machine.
         AdmissionError: another host than loopback without ``open_space``.
         StoreReadOnlyError: the replica was opened read-only.
+        StoreClosedError, WrongThreadError: the replica cannot be used here.
     """
     if not open_space and not is_loopback(host):
-        raise AdmissionError(f"listening on {host} would admit any device that can reach it")
-    if open_space and not is_loopback(host):
-        log.warning("open space: every device that reaches %s may read and write everything", host)
-    replica.port.key  # noqa: B018  raises for a read-only replica before anybody is let in
-    server = Server(replica, open_space=open_space)
+        raise AdmissionError(f"listening on {host!r} would admit any device that can reach it")
+    check_usable(replica)
+    server = Server(replica, open_space=open_space, shell=shell or Shell())
     async with await listen(server.talk, host=host, port=port, limits=limits, tls=tls) as listener:
         server.attach(listener)
+        if open_space and not is_loopback(host):
+            log.warning("open space: every device that reaches %s may read and write everything", listener.url)
         try:
             yield server
         finally:
@@ -151,6 +167,8 @@ def is_loopback(address: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        parsed = ipaddress.ip_address(host)
     except ValueError:
         return False
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_loopback

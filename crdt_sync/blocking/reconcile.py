@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from crdt_sync.errors import ChannelClosed, SyncError, SyncTimeoutError
+from crdt_sync.errors import ChannelClosed, InputError, SyncTimeoutError, TransactionError
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.facade import Replica
 from crdt_sync.replica.report import SyncReport
 from crdt_sync.transport.base import CHANNEL_LIMITS, BlockingChannel, ChannelLimits
 from crdt_sync.transport.websocket_blocking import dial_blocking
-
-TICK_S = 1.0
 
 
 def reconcile(
@@ -30,24 +29,28 @@ def reconcile(
     Args:
         replica: what to sync.
         url: ``ws://host:port`` or ``wss://…``.
-        timeout_s: the longest time without proof; a first sync of much data needs more.
+        timeout_s: the longest time without a step forward: an answer to the dialling, data that comes in, an
+            acknowledgement of ours, a proof. A first sync of much data may take longer in all.
         limits: of the channel.
         monotonic: seconds of a clock that never goes back.
 
     Raises:
         PeerUnreachableError: nothing answers.
-        SyncTimeoutError: it took longer than ``timeout_s``.
-        SyncError: the peer ended the session.
+        SyncTimeoutError: nothing went forward for ``timeout_s``.
+        SyncError: the peer ended the session, or the connection was lost.
+        InputError: not a url, or a ``timeout_s`` that is not positive.
         TransactionError: a local transaction is open.
+        StoreError: the replica's own store failed, or is read-only.
     """
+    if replica.port.busy():
+        raise TransactionError("a transaction is open", hint="Leave the transaction's block first.")
     began = monotonic()
     pending = replica.pending_count()
     conversation = Conversation(replica.port, initiator=True)
-    channel = dial_blocking(url, limits=limits)
+    channel = dial_blocking(url, limits=_within(limits, timeout_s=timeout_s))
     try:
-        _run(conversation, channel, deadline=began + timeout_s, monotonic=monotonic, timeout_s=timeout_s)
-        conversation.close()
-        _send(conversation, channel)
+        with replica.port.on_commit(conversation.wake):
+            _Round(conversation, channel, timeout_s=timeout_s, monotonic=monotonic).run()
     finally:
         channel.close()
     return SyncReport(
@@ -60,42 +63,106 @@ def reconcile(
     )
 
 
-def _run(
-    conversation: Conversation,
-    channel: BlockingChannel,
-    *,
-    deadline: float,
-    monotonic: Callable[[], float],
-    timeout_s: float,
-) -> None:
-    """Move bytes until both sides are proven equal."""
-    token: int | None = None
-    while True:
-        _send(conversation, channel)
-        if conversation.end is not None:
-            raise conversation.end.error()
-        if token is None and conversation.session is not None:
-            token = conversation.request_proof()
-            continue
-        if token is not None and conversation.proven(token):
-            return
-        left_s = deadline - monotonic()
-        if left_s <= 0:
-            raise SyncTimeoutError(f"the peer did not catch up within {timeout_s:g} s")
+class _Round:
+    """Runs one conversation over one channel until both sides are proven equal."""
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        channel: BlockingChannel,
+        *,
+        timeout_s: float,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._conversation = conversation
+        self._channel = channel
+        self._timeout_s = timeout_s
+        self._monotonic = monotonic
+        self._steps = -1
+        self._stepped_at_s = 0.0
+
+    def run(self) -> None:
+        """Raises what went wrong; observers have been told of everything durable either way."""
         try:
-            conversation.receive(channel.receive(timeout_s=min(left_s, TICK_S)))
-        except SyncTimeoutError:
+            try:
+                self._until_proven()
+            except ChannelClosed as closed:
+                self._read_what_is_left()
+                self._conversation.lost(closed.message)
+            except BaseException:
+                self._say_goodbye()
+                raise
+            if self._conversation.end is not None:
+                raise self._conversation.end.error()
+            self._conversation.close()
+            self._say_goodbye()
+        finally:
+            self._conversation.lost("this side hung up")
+            self._conversation.publish()
+
+    def _until_proven(self) -> None:
+        conversation, token = self._conversation, None
+        while True:
             conversation.tick()
-        except ChannelClosed as closed:
-            raise SyncError(
-                f"the connection was lost: {closed.message}", hint="Try again; it goes on from there."
-            ) from None
+            self._send()
+            if conversation.end is not None:
+                return
+            if token is None and conversation.session is not None:
+                token = conversation.request_proof()
+                continue
+            if token is not None and conversation.proven(token):
+                return
+            self._receive()
+
+    def _receive(self) -> None:
+        """Take in one message, or notice that nothing goes forward."""
+        now_s = self._monotonic()
+        if self._conversation.steps != self._steps:
+            self._steps, self._stepped_at_s = self._conversation.steps, now_s
+        left_s = self._stepped_at_s + self._timeout_s - now_s
+        if left_s <= 0:
+            raise SyncTimeoutError(f"nothing went forward for {self._timeout_s:g} s")
+        due_s = self._conversation.next_tick_s
+        try:
+            self._conversation.receive(self._channel.receive(timeout_s=min(left_s, due_s)))
+        except SyncTimeoutError:
+            return  # time to tick
+
+    def _send(self) -> None:
+        while frames := self._conversation.data_to_send():
+            for frame in frames:
+                self._channel.send(frame)
+            self._conversation.publish()
+        self._conversation.publish()
+
+    def _read_what_is_left(self) -> None:
+        """Take in what the peer said before the channel ended, above all why it ended it."""
+        try:
+            while self._conversation.end is None:
+                self._conversation.receive(self._channel.receive(timeout_s=0))
+        except (ChannelClosed, SyncTimeoutError):
+            return  # that was all
+
+    def _say_goodbye(self) -> None:
+        self._conversation.close()
+        try:
+            for frame in self._conversation.data_to_send():
+                self._channel.send(frame)
+        except ChannelClosed:
+            return  # the peer has hung up already
 
 
-def _send(conversation: Conversation, channel: BlockingChannel) -> None:
-    frames = conversation.data_to_send()
-    while frames:
-        for frame in frames:
-            channel.send(frame)
-        frames = conversation.data_to_send()
-    conversation.publish()
+def _within(limits: ChannelLimits, *, timeout_s: float) -> ChannelLimits:
+    """Limits under which neither dialling nor sending takes longer than the caller wants to wait.
+
+    Raises:
+        InputError: nobody can wait that long.
+    """
+    try:
+        return replace(
+            limits,
+            open_timeout_s=min(limits.open_timeout_s, timeout_s),
+            idle_timeout_s=min(limits.idle_timeout_s, timeout_s),
+        )
+    except ValueError:
+        raise InputError("timeout_s is longer than 0 s", hint="Give the seconds as a positive number.") from None

@@ -13,7 +13,7 @@ from crdt_sync.errors import ChannelClosed
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.replica import Replica
 from crdt_sync.replica.conversation import Conversation, Traffic
-from crdt_sync.replica.conversation import End as Ended
+from crdt_sync.replica.ending import End as Ended
 from crdt_sync.transport.memory import End, Fates, MemoryLine, always_deliver
 
 FLIGHTS_MAX = 10_000
@@ -29,7 +29,7 @@ class ExchangeReport:
         flights: how often everything that was ready was carried across.
         left: traffic of the replica given first, which dials.
         right: traffic of the other one.
-        left_end: how the conversation ended for the left side; None where the line was cut under it.
+        left_end: how the conversation ended for the left side; with `lost` where the line was cut under it.
         right_end: the same of the right side.
     """
 
@@ -68,8 +68,9 @@ class Side:
                 self.conversation.receive(data)
                 moved = True
             moved = self._send(line) or moved
-        except ChannelClosed:
+        except ChannelClosed as closed:
             self._outbox.clear()
+            self.conversation.lost(closed.message)
         self.conversation.publish()
         return moved
 
