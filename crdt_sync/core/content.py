@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from crdt_sync.core import codec
 from crdt_sync.core.clock import HLC_BYTES
 from crdt_sync.core.ids import AUTHOR_MAX, Author
-from crdt_sync.core.layout import KeyClass, parse_map_key
+from crdt_sync.core.layout import KeyClass, parsed_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import MalformedEntryError
 
@@ -101,7 +101,7 @@ def parse_content(cells: Mapping[str, bytes], texts: Mapping[str, str], state_ve
 
 
 def _take_cell(content: Content, key: str, data: bytes) -> None:
-    parsed = parse_map_key(key)
+    parsed = parsed_key(key)
     match parsed.key_class:
         case KeyClass.CREATION:
             content.creations.append(read_creation(parsed.author, data))

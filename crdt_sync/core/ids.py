@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import uuid
+from functools import lru_cache
 from typing import NewType
 
 from blake3 import blake3
@@ -118,6 +119,7 @@ def document_key(partition: str, model: str, record: RecordId) -> DocumentKey:
     )
 
 
+@lru_cache(maxsize=4096)
 def split_document_key(key: bytes) -> tuple[str, str, RecordId]:
     """Unpack an address into (partition, model, record id).
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from crdt_sync.core.ids import AUTHOR_TEXT_LENGTH, Author, author_text, parse_author_text
 from crdt_sync.core.limits import ENTRY_LIMITS
@@ -85,6 +86,10 @@ def parse_map_key(key: str) -> MapKey:
     if not _rest_is_valid(key_class, rest):
         raise MalformedEntryError("a map key with a wrong tail")
     return MapKey(key_class=key_class, author=author, field=field, rest=rest)
+
+
+parsed_key = lru_cache(maxsize=8192)(parse_map_key)
+"""`parse_map_key`, remembering: the keys of an author repeat from document to document."""
 
 
 def parse_text_root(root: str) -> str:

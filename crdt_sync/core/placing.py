@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from crdt_sync.core.blocks import CLOCK_MAX, Block, Bytes, Deleted, DeleteRange, String, UnitId, Update
-from crdt_sync.core.layout import MAP_ROOT, KeyClass, parse_map_key, parse_text_root
+from crdt_sync.core.layout import MAP_ROOT, KeyClass, parse_text_root, parsed_key
 from crdt_sync.core.order import STEPS_MAX, Step
 from crdt_sync.errors import MissingCauseError, ScreeningError
 
@@ -21,10 +20,6 @@ if TYPE_CHECKING:  # the index builds itself with a placer
     from crdt_sync.core.index import DocumentIndex
 
 NOWHERE: Final = "an update that refers to content which is not there"
-
-parsed_key = lru_cache(maxsize=8192)(parse_map_key)
-"""`parse_map_key`, remembering: the keys of an author repeat from document to document."""
-
 
 class Item(NamedTuple):
     """Units of one key of the map root: several only where all are deleted."""

@@ -17,8 +17,8 @@ from dataclasses import replace
 from crdt_sync.core.blocks import Block, Bytes, DeleteRange, UnitId, Update
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
-from crdt_sync.core.layout import MAP_ROOT, KeyClass, MapKey, map_key
-from crdt_sync.core.placing import NOWHERE, Placer, parsed_key
+from crdt_sync.core.layout import MAP_ROOT, KeyClass, MapKey, map_key, parsed_key
+from crdt_sync.core.placing import NOWHERE, Placer
 from crdt_sync.core.update import encode_update, parse_update
 from crdt_sync.errors import ScreeningError
 

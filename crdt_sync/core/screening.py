@@ -19,9 +19,9 @@ from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Block, Bytes, Deleted, Format
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
-from crdt_sync.core.layout import KeyClass, MapKey, parse_text_root
+from crdt_sync.core.layout import KeyClass, MapKey, parse_text_root, parsed_key
 from crdt_sync.core.order import DOCUMENT_STEPS_MAX
-from crdt_sync.core.placing import NOWHERE, Place, Placed, Placer, parsed_key, place_all
+from crdt_sync.core.placing import NOWHERE, Place, Placed, Placer, place_all
 from crdt_sync.core.update import parse_update
 from crdt_sync.errors import MissingCauseError, ScreeningError
 
