@@ -38,7 +38,6 @@ def find_conflicts(state: State, *, model: str | None, key: DocumentKey | None) 
         if declared is not None:
             content = state.documents.get(document).content(declared.text_fields)
             yield from conflicts_of(state, declared, document, content)
-    state.documents.shrink()
 
 
 def resolve(state: State, records: Records, conflict: Conflict, choice: Mapping[str, Any]) -> None:

@@ -54,6 +54,7 @@ class Loaded:
         "_engine",
         "_parsed",
         "conflicts",
+        "counted",
         "index",
         "key",
         "live",
@@ -83,6 +84,8 @@ class Loaded:
         self.live = live
         self.conflicts = conflicts
         self.size = len(snapshot)
+        self.counted = 0
+        """The part of ``size`` that the cache has counted."""
         self._engine: Document | None = None
         self._content: Content | None = None
         self._parsed: Update | None = None
@@ -235,27 +238,29 @@ class DocumentCache:
         self.author = author
         self._held: OrderedDict[DocumentKey, Loaded] = OrderedDict()
         self._bytes = 0
+        self._handed_out: set[DocumentKey] = set()
+        """Documents that may have grown since they were last counted."""
 
     def get(self, key: DocumentKey) -> Loaded:
         """Load a document; an unknown one is empty. The returned object stays valid until `clear` or `drop`."""
+        self._handed_out.add(key)
         held = self._held.get(key)
         if held is not None:
             self._held.move_to_end(key)
             return held
-        loaded = self._load(key)
-        self._held[key] = loaded
-        self._bytes += loaded.size
+        loaded = self._held[key] = self._load(key)
         return loaded
 
     def new(self, key: DocumentKey) -> Loaded:
         """A document that cannot exist yet: its record id was drawn just now."""
+        self._handed_out.add(key)
         loaded = self._held[key] = Loaded(key, author=self.author)
         return loaded
 
     def rebuild(self, key: DocumentKey) -> Loaded:
         """Load a document from the log alone, after its derived row was thrown away."""
         self.drop(key)
-        loaded = self._held[key] = Loaded(key, author=self.author)
+        loaded = self.new(key)
         self._add_tail(loaded)
         return loaded
 
@@ -263,20 +268,25 @@ class DocumentCache:
         """Forget one document, so that it is loaded anew."""
         dropped = self._held.pop(key, None)
         if dropped is not None:
-            self._bytes -= dropped.size
+            self._bytes -= dropped.counted
 
     def clear(self) -> None:
         """Forget all documents, after a rollback."""
         self._held.clear()
+        self._handed_out.clear()
         self._bytes = 0
 
     def shrink(self) -> None:
         """Let go of what is over the bounds. Not to be called while a transaction holds documents."""
-        if len(self._held) > CACHED_DOCUMENTS_MAX or self._bytes > CACHED_BYTES_MAX:
-            self._bytes = sum(loaded.size for loaded in self._held.values())
-        while self._held and (len(self._held) > CACHED_DOCUMENTS_MAX or self._bytes > CACHED_BYTES_MAX):
+        for key in self._handed_out:
+            loaded = self._held.get(key)
+            if loaded is not None:
+                self._bytes += loaded.size - loaded.counted
+                loaded.counted = loaded.size
+        self._handed_out.clear()
+        while len(self._held) > 1 and (len(self._held) > CACHED_DOCUMENTS_MAX or self._bytes > CACHED_BYTES_MAX):
             _, loaded = self._held.popitem(last=False)
-            self._bytes -= loaded.size
+            self._bytes -= loaded.counted
 
     def _load(self, key: DocumentKey) -> Loaded:
         data = self._store.get(Table.DOCUMENT, key)

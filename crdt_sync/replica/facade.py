@@ -324,7 +324,9 @@ class Replica:
         except ValueError:
             names = ", ".join(item.value for item in ConflictKind)
             raise InputError(f"there is no kind of conflict {kind!r}", hint=f"Kinds: {names}.") from None
-        return [conflict for conflict in find_conflicts(self._state, model=name, key=key) if conflict.kind in wanted]
+        found = [conflict for conflict in find_conflicts(self._state, model=name, key=key) if conflict.kind in wanted]
+        self._records.let_go()
+        return found
 
     def candidates(self, record: Model, field: str, /) -> tuple[Candidate, ...]:
         """The concurrent values of a field, latest first; one where nobody wrote at the same time."""
@@ -373,6 +375,8 @@ class Replica:
             raise StoreClosedError("this replica was closed")
         if threading.get_ident() != self._thread:
             raise WrongThreadError("a replica was used outside of the thread that opened it")
+        if self._state.identity is None:
+            self._state.follow()
 
     def _check_idle(self) -> None:
         self._check()

@@ -97,6 +97,11 @@ class Ledger:
         last = next(self._store.scan(Table.LOG, reverse=True, limit=1), None)
         self.end = max(self._given_away, 0 if last is None else key_number(last[0]))
 
+    def is_behind(self) -> bool:
+        """Whether somebody else has appended to the log."""
+        last = next(self._store.scan(Table.LOG, reverse=True, limit=1), None)
+        return last is not None and key_number(last[0]) != self.end
+
     def clock(self) -> int:
         """The replica's HLC when the last row was written."""
         last = next(self._store.scan(Table.LOG, reverse=True, limit=1), None)

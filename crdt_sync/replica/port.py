@@ -138,13 +138,17 @@ class Port:
     def state_vector(self, document: DocumentKey) -> bytes:
         """The encoded state vector of a document."""
         self._check()
-        return encode_state_vector(self._state.documents.get(document).index.state_vector.items())
+        encoded = encode_state_vector(self._state.documents.get(document).index.state_vector.items())
+        self._state.documents.shrink()
+        return encoded
 
     def content(self, document: DocumentKey, state_vector: bytes) -> bytes | None:
         """The update that somebody at ``state_vector`` lacks; None if the document does not exist here."""
         self._check()
         loaded = self._state.documents.get(document)
-        return loaded.delta(state_vector) if loaded.known else None
+        delta = loaded.delta(state_vector) if loaded.known else None
+        self._state.documents.shrink()
+        return delta
 
     # ── what sessions hand in ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -131,7 +131,9 @@ class Records:
         declared = self._state.schema.of(model)
         key = self._key(declared, name)
         loaded = self._state.documents.get(key)
-        if not loaded.known or not loaded.content(declared.text_fields).is_live():
+        live = loaded.known and loaded.content(declared.text_fields).is_live()
+        self.let_go()
+        if not live:
             raise _not_found(declared, key, deleted=loaded.known)
         return bind(model, self, key)
 
@@ -158,6 +160,7 @@ class Records:
         if not loaded.known:
             raise _not_found(declared, key)
         content = loaded.content(declared.text_fields)
+        self.let_go()
         if not content.is_live():
             name, record = declared.spec.name, split_document_key(key)[2]
             raise RecordDeletedError(f"{name} {record} was deleted", model=name, record_id=record)
@@ -174,6 +177,11 @@ class Records:
         with self._writing() as transaction:
             writes = make(transaction.context)
             transaction.write(key, writes, operation=OperationType.UPDATE, fields=fields)
+
+    def let_go(self) -> None:
+        """Keep memory bounded while many records are read."""
+        if self._transaction is None:
+            self._state.documents.shrink()
 
     # ── RecordHost ───────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -143,6 +143,11 @@ class State:
         self.records = load_records(self.store)
         self.name_everything()
 
+    def follow(self) -> None:
+        """Take from the store what another process wrote since; for replicas that are opened read-only."""
+        if self.ledger.is_behind():
+            self.reload()
+
     def name_of(self, author: Author) -> str:
         """The device that writes under an author, as far as a record tells."""
         key = self.records.bound_key(author)

@@ -67,7 +67,6 @@ def test_writing_what_is_there_already_writes_nothing(replica: Replica) -> None:
     task.title = "x"
     replica.update(task, notes="n", tags={"a"}, due=date(2025, 1, 1), extra={"k": [1]})
     task.votes.increment(0)
-    task.tags.add("a")
     task.tags.discard("never")
     task.notes.insert(0, "")
     task.notes.replace("n")

@@ -93,11 +93,11 @@ def test_a_refused_call_does_not_break_the_transaction(replica: Replica) -> None
         with pytest.raises(RecordExistsError):
             replica.create(Person, email="a@b")
         with pytest.raises(InvalidValueError):
-            person.age = "old"  # type: ignore[assignment]  the mistake under test
+            replica.update(person, age="old")
         with pytest.raises(InvalidValueError):
             person.bio.insert(99, "x")
         with pytest.raises(InvalidValueError):
-            person.visits = 7  # type: ignore[assignment]  as above
+            replica.update(person, visits=7)
         with pytest.raises(RecordDeletedError):
             replica.delete(gone)
         person.name = "kept"
