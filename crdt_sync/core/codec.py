@@ -7,7 +7,7 @@ order; engine-facts). An Enum member is stored as its value; the field's declare
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum, IntEnum
 from typing import Any
@@ -128,7 +128,7 @@ def _prepare_ext(value: Any, kind: type) -> msgpack.ExtType:
         return msgpack.ExtType(_Ext.DECIMAL, str(value).encode())
     if isinstance(value, UUID):
         return msgpack.ExtType(_Ext.UUID, value.bytes)
-    if kind is time and (value.tzinfo is None or isinstance(value.tzinfo, timezone)):
+    if kind is time and (value.tzinfo is None or value.utcoffset() is not None):
         return msgpack.ExtType(_Ext.TIME, value.isoformat().encode() + b"\x01" * value.fold)
     if kind is timedelta:
         return msgpack.ExtType(_Ext.TIMEDELTA, msgpack.packb((value.days, value.seconds, value.microseconds)))

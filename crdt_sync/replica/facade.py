@@ -268,8 +268,7 @@ class Replica:
         except ValueError:
             raise InputError(f"there is no status {status!r}", hint="Use pending, completed or failed.") from None
         device = str(self._state.device() or "")
-        for key, row in self._journal.rows(status=wanted):
-            yield self._journal.operation(key, row, device_id=device)
+        return (self._journal.operation(key, row, device_id=device) for key, row in self._journal.rows(status=wanted))
 
     def operation(self, operation_id: str, /) -> SyncOperation:
         """One local change by its id.

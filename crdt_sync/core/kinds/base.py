@@ -135,6 +135,14 @@ class FieldKind(ABC):
         """Value bytes as the declared type."""
         raise InvalidValueError(f"field {self.name!r} keeps no single value", field=self.name)
 
+    def comparable(self, value: Any) -> Any:
+        """A value that the field's are compared with in a query, as the declared type.
+
+        Raises:
+            InvalidValueError: nothing of its type can be in the field.
+        """
+        return self.validate(value)
+
     def column_kind(self) -> ColumnKind:
         """How the field stands in the materialised table."""
         return ColumnKind.VALUE

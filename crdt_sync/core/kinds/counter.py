@@ -92,6 +92,11 @@ class CounterKind(FieldKind):
     def recreate(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
         return self.add(content, value - self.read(content), context=context)
 
+    def comparable(self, value: Any) -> Any:
+        if not isinstance(value, int | float):
+            raise InvalidValueError(f"field {self.name!r} is compared with a number", field=self.name)
+        return value
+
     def add(self, content: Content, step: int, *, context: WriteContext) -> list[Write]:
         """The writes of one increment."""
         if step == 0:

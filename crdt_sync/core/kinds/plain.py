@@ -16,7 +16,7 @@ from crdt_sync.core import codec
 from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, RegisterValue, write_register
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldKind, Put, Write, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key
-from crdt_sync.errors import UnrepresentableValueError
+from crdt_sync.errors import InvalidValueError, UnrepresentableValueError
 
 _SELF_DESCRIBING = frozenset(
     (str, int, float, bool, bytes, type(None), date, datetime, time, timedelta, Decimal, UUID, Any)
@@ -24,6 +24,7 @@ _SELF_DESCRIBING = frozenset(
 """Types whose values the codec itself brings back; any other type's values pass through pydantic when read."""
 
 _JSON_ORIGINS = (list, dict, tuple)
+_NUMBERS = (int, float, Decimal)
 
 
 class PlainRegister(FieldKind):
@@ -34,7 +35,8 @@ class PlainRegister(FieldKind):
     def __init__(self, name: str, info: FieldInfo) -> None:
         super().__init__(name)
         self.info = info
-        members = _members(info.annotation)
+        self._members = members = _members(info.annotation)
+        self._comparing: TypeAdapter[Any] | None = None
         self._adapter: TypeAdapter[Any] | None = None
         if not members <= _SELF_DESCRIBING:
             self._adapter = TypeAdapter(cast("Any", info.annotation))
@@ -65,6 +67,20 @@ class PlainRegister(FieldKind):
             return self._adapter.validate_python(value)
         except ValidationError:
             return value
+
+    def comparable(self, value: Any) -> Any:
+        members = self._members
+        if type(value) in members or (isinstance(value, _NUMBERS) and not members.isdisjoint(_NUMBERS)):
+            return value
+        if self._comparing is None:
+            self._comparing = TypeAdapter(cast("Any", self.info.annotation))
+        try:
+            return self._comparing.validate_python(value)
+        except ValidationError as error:
+            reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+            raise InvalidValueError(
+                f"field {self.name!r} is compared with a wrong value: {reason}", field=self.name
+            ) from None
 
     def decode(self, data: bytes) -> Any:
         return self.convert(codec.decode(data))
