@@ -16,7 +16,7 @@ from crdt_sync import Replica
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### `(\w+)`$(.*?)(?=^##+ [`N]|\Z)", PAGE, re.MULTILINE | re.DOTALL))
 CLASSES = [name for name in crdt_sync.__all__ if inspect.isclass(getattr(crdt_sync, name))]
-INSTANCE_ATTRIBUTES = {"Replica": {"local", "port"}}
+INSTANCE_ATTRIBUTES = {"Replica": {"local", "port"}, "SyncManager": {"peers"}}
 
 
 def rows(name: str) -> dict[str, str]:
@@ -54,7 +54,7 @@ def test_methods_take_what_is_documented(name: str) -> None:
         assert documented(written) == [(item.name, item.kind, shown(item)) for item in actual], method
 
 
-@pytest.mark.parametrize("name", ["connect", "reconcile", "serve"])
+@pytest.mark.parametrize("name", ["SyncManager", "connect", "reconcile", "serve"])
 def test_function_names_all_its_options(name: str) -> None:
     parameters = inspect.signature(getattr(crdt_sync, name)).parameters
     assert [option for option in parameters if not re.search(rf"\b{option}\b", SECTIONS[name])] == []

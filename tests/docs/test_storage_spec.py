@@ -53,7 +53,7 @@ def test_key_classes_are_those_of_the_layout() -> None:
 
 
 def test_thresholds_are_those_of_the_code() -> None:
-    work = section("Order of work")
+    work = " ".join(section("Order of work").split())
     assert f"{LARGE_BYTES // 1024} KiB" in work
     assert f"{TAIL_UPDATES_MAX:,} updates" in work
 
