@@ -1,0 +1,155 @@
+"""Actions that tell what happened and how things stand: log, history, status."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from crdt_sync.cli.actions.base import Action, Json, record_at
+from crdt_sync.cli.actions.conflicts import device_time
+from crdt_sync.cli.values import json_of_value
+from crdt_sync.core.ids import device_id, record_id
+from crdt_sync.core.kinds import FieldKind
+from crdt_sync.core.model import Model, spec_of
+from crdt_sync.core.records import decode_record
+from crdt_sync.errors import InputError, RecordNotFoundError
+from crdt_sync.replica import HistoryItem, Replica, SyncOperation
+
+LOG_LIMIT_MAX = 10_000
+"""Operations that one `log` shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogParams:
+    """Args: status: only of this status; limit: how many of the latest."""
+
+    status: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryParams:
+    """Args: record_id: a UUID; limit: how many of the latest."""
+
+    record_id: str
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoParams:
+    """An action without parameters."""
+
+
+def log(replica: Replica, params: LogParams) -> Json:
+    """The latest local operations, oldest first."""
+    _check_limit(params.limit)
+    total = 0
+    latest: deque[SyncOperation] = deque(maxlen=params.limit)
+    for operation in replica.operations(status=params.status):
+        total += 1
+        latest.append(operation)
+    return {"total": total, "operations": [_operation_json(operation) for operation in latest]}
+
+
+def history(replica: Replica, params: HistoryParams) -> Json:
+    """What was done to a record, by whom, oldest first; also of a deleted one."""
+    _check_limit(params.limit)
+    wanted = record_id(params.record_id)
+    for model in replica.models:
+        items = replica.history(record_at(replica, model, wanted))
+        if items:
+            shown = [_item_json(model, item) for item in items[-params.limit :]]
+            return {"model": spec_of(model).name, "id": wanted, "total": len(items), "history": shown}
+    raise RecordNotFoundError(f"there never was a record {wanted} here", record_id=wanted)
+
+
+def status(replica: Replica, params: NoParams) -> Json:
+    """How a store stands."""
+    del params
+    devices = list(_devices(replica))
+    own = replica.device_id or next((name for name, is_own in reversed(devices) if is_own), None)
+    ends = [position.sequence for held in replica.port.vector().values() for position in held.values()]
+    return {
+        "replica_id": replica.replica_id,
+        "epoch": replica.port.epoch.hex(),
+        "device_id": own,
+        "devices": sorted({name for name, _ in devices}),
+        "models": [_model_json(replica, model) for model in replica.models],
+        "entries": sum(ends),
+        "authors": len(ends),
+        "pending": replica.pending_count(),
+        "failed": sum(1 for _ in replica.operations(status="failed")),
+        "conflicts": len(replica.conflicts()),
+    }
+
+
+def _check_limit(limit: int) -> None:
+    if not 0 < limit <= LOG_LIMIT_MAX:
+        raise InputError(f"--limit is 1 to {LOG_LIMIT_MAX}")
+
+
+def _devices(replica: Replica) -> Iterator[tuple[str, bool]]:
+    """The device of every space record in order of arrival, and whether this store wrote under the record's author."""
+    own = replica.port.own_authors()
+    records, cursor = replica.port.space_records(0)
+    while records:
+        for record in map(decode_record, records):
+            yield device_id(record.public_key), record.author in own
+        records, cursor = replica.port.space_records(cursor)
+
+
+def _model_json(replica: Replica, model: type[Model]) -> Json:
+    spec = spec_of(model)
+    kinds = {name: _kind_name(kind) for name, kind in spec.fields.items()}
+    return {"name": spec.name, "version": spec.version, "records": replica.count(model), "fields": kinds}
+
+
+def _kind_name(kind: FieldKind) -> str:
+    return type(kind).__name__.removesuffix("Kind").removesuffix("Register").lower()
+
+
+def _operation_json(operation: SyncOperation) -> Json:
+    return {
+        "id": operation.id,
+        "type": operation.type.value,
+        "model": operation.model,
+        "record_id": operation.record_id,
+        "data": _readable(operation.data),
+        **device_time(operation.timestamp),
+        "status": operation.status.value,
+        "attempts": operation.attempts,
+        "error": operation.error,
+    }
+
+
+def _item_json(model: type[Model], item: HistoryItem) -> Json:
+    kinds = spec_of(model).fields
+    changes = [
+        {
+            "field": change.field,
+            "old": json_of_value(kinds[change.field], change.old) if change.old is not None else None,
+            "new": json_of_value(kinds[change.field], change.new) if change.new is not None else None,
+        }
+        for change in item.changes
+    ]
+    return {
+        "type": item.type.value,
+        "device_id": item.device_id,
+        **device_time(item.timestamp),
+        "live": item.live,
+        "changes": changes,
+    }
+
+
+def _readable(value: Any) -> Any:
+    """Values as JSON for people to read; nothing is made of them again."""
+    return to_jsonable_python(value, bytes_mode="base64", inf_nan_mode="strings", fallback=str)
+
+
+LOG = Action(name="log", params=LogParams, work=log, writes=False)
+HISTORY = Action(name="history", params=HistoryParams, work=history, writes=False)
+STATUS = Action(name="status", params=NoParams, work=status, writes=False)

@@ -1,0 +1,211 @@
+"""Actions behind import and export: one bounded chunk or page at a time.
+
+Importing is idempotent: every line has an id, its own or one that its place in the file gives, and a record that exists
+is never created again. So an import that was cut short is simply done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import uuid6
+
+from crdt_sync.cli.actions.base import Action, Json, model_of, record_at, record_json
+from crdt_sync.cli.values import parse_json, value_of_json
+from crdt_sync.core.ids import RecordId, record_id
+from crdt_sync.core.kinds import CounterKind
+from crdt_sync.core.model import Model, ModelSpec, spec_of, validate_creation
+from crdt_sync.errors import CRDTSyncError, InputError, InvalidValueError, RecordNotFoundError
+from crdt_sync.replica import Replica, Sources
+
+CHUNK_LINES_MAX = 5_000
+PAGE_RECORDS_MAX = 1_000
+_MARK = "import "
+"""Beginning of the names in local storage under which imports note how far they came."""
+
+_chosen_id: ContextVar[str | None] = ContextVar("_chosen_id", default=None)
+
+
+def sources() -> Sources:
+    """What the command line opens replicas with: new records get the id that an import chose for them."""
+    return Sources(new_record_id=lambda: _chosen_id.get() or str(uuid6.uuid7()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of an import.
+
+    Args:
+        number: in its file, from 1.
+        text: the line.
+        record_id: the id that its record gets if it brings none.
+    """
+
+    number: int
+    text: str
+    record_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkParams:
+    """Lines to apply as one transaction.
+
+    Args:
+        lines: in order.
+        model: of all lines; None where each line names its own.
+        update: write the fields of records that exist, instead of passing over them.
+        mark: names the import; empty where it cannot be resumed.
+        digest: of the file up to the end of the last line.
+    """
+
+    lines: Sequence[Line]
+    model: str | None = None
+    update: bool = False
+    mark: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkParams:
+    """Args: mark: names the import."""
+
+    mark: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageParams:
+    """Args: model: its name; after: the last id of the previous page, or empty; limit: at most so many."""
+
+    model: str
+    after: str = ""
+    limit: int = PAGE_RECORDS_MAX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    """One line, understood."""
+
+    model: type[Model]
+    spec: ModelSpec
+    record_id: RecordId
+    values: dict[str, Any]
+
+
+def import_chunk(replica: Replica, params: ChunkParams) -> Json:
+    """Apply lines as one transaction, or none of them."""
+    if len(params.lines) > CHUNK_LINES_MAX:
+        raise InputError(f"a chunk has at most {CHUNK_LINES_MAX} lines")
+    done = {"created": 0, "updated": 0, "existing": 0}
+    with replica.transaction():
+        for line in params.lines:
+            with _naming_line(line.number):
+                done[_apply(replica, _read(replica, line, params.model), update=params.update)] += 1
+    if params.lines and params.mark:
+        replica.local.save(_MARK + params.mark, [params.lines[-1].number, params.digest])
+    return dict(done)
+
+
+def import_mark(replica: Replica, params: MarkParams) -> Json:
+    """How far an import came: lines applied, and the digest of the file up to there."""
+    lines, digest = replica.local.load(_MARK + params.mark, [0, ""])
+    return {"lines": lines, "digest": digest}
+
+
+def export_page(replica: Replica, params: PageParams) -> Json:
+    """Records of a model in the order of their ids."""
+    if not 0 < params.limit <= PAGE_RECORDS_MAX:
+        raise InputError(f"a page has 1 to {PAGE_RECORDS_MAX} records")
+    model = model_of(replica, params.model)
+    found = replica.find(model, order_by="id", limit=params.limit, id__gt=params.after)
+    return {"records": [record_json(record) for record in found]}
+
+
+def _read(replica: Replica, line: Line, model_name: str | None) -> _Item:
+    data = parse_json(line.text, what="the line")
+    if not isinstance(data, dict):
+        raise InputError("the line is no JSON object", hint='Write {"model": …, "id": …, "fields": {…}}.')
+    if model_name is None:
+        unknown = data.keys() - {"model", "id", "fields"}
+        if unknown or not isinstance(data.get("model"), str) or not isinstance(data.get("fields"), dict):
+            raise InputError(
+                "a line is an object with model, fields and, if it has one, id",
+                hint="Give --model where each line holds the fields themselves.",
+            )
+        model_name, given, own_id = data["model"], data["fields"], data.get("id")
+    else:
+        own_id = data.pop("id", None)
+        given = data
+    model = model_of(replica, model_name)
+    spec = spec_of(model)
+    values = {name: value_of_json(spec.field(name), value, model=spec.name) for name, value in given.items()}
+    name = record_id(line.record_id if own_id is None else own_id)
+    if spec.key:
+        natural = spec.natural_id(validate_creation(model, values))
+        if own_id is not None and name != natural:
+            raise InvalidValueError(f"{spec.name}: this id does not belong to this natural key", field="id")
+        name = natural
+    return _Item(model=model, spec=spec, record_id=name, values=values)
+
+
+def _apply(replica: Replica, item: _Item, *, update: bool) -> str:
+    """Create a record, or leave or update it where it exists; gives which."""
+    record = _existing(replica, item)
+    if record is None:
+        _create(replica, item)
+        return "created"
+    if not update or record is _DELETED:
+        return "existing"
+    _update(replica, item, record)
+    return "updated"
+
+
+_DELETED = object()
+
+
+def _existing(replica: Replica, item: _Item) -> Any:
+    """The record of this id; `_DELETED`, or None where there never was one."""
+    try:
+        return replica.get(item.model, item.record_id)
+    except RecordNotFoundError:
+        known = replica.history(record_at(replica, item.model, item.record_id))
+        return _DELETED if known else None
+
+
+def _create(replica: Replica, item: _Item) -> None:
+    token = _chosen_id.set(item.record_id)
+    try:
+        record = replica.create(item.model, **item.values)
+    finally:
+        _chosen_id.reset(token)
+    if record.id != item.record_id:
+        raise InputError("this replica was not opened by the command line, so imported records cannot keep their ids")
+
+
+def _update(replica: Replica, item: _Item, record: Any) -> None:
+    values = {name: value for name, value in item.values.items() if name not in item.spec.key}
+    for name in list(values):
+        if isinstance(item.spec.fields[name], CounterKind):
+            counter = getattr(record, name)
+            counter.increment(values.pop(name) - int(counter))
+    if values:
+        replica.update(record, **values)
+
+
+@contextmanager
+def _naming_line(number: int) -> Iterator[None]:
+    """Say in which line of the file an error lies."""
+    try:
+        yield
+    except CRDTSyncError as error:
+        error.message = f"line {number}: {error.message}"
+        error.args = (error.message,)
+        raise
+
+
+IMPORT_CHUNK = Action(name="import_chunk", params=ChunkParams, work=import_chunk, writes=True)
+IMPORT_MARK = Action(name="import_mark", params=MarkParams, work=import_mark, writes=False)
+EXPORT_PAGE = Action(name="export_page", params=PageParams, work=export_page, writes=False)

@@ -1,0 +1,100 @@
+"""Commands on a store as a whole: init, log, status, check."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crdt_sync.cli import render
+from crdt_sync.cli.actions.base import Json
+from crdt_sync.cli.actions.journal import HISTORY, LOG, STATUS, HistoryParams, LogParams, NoParams
+from crdt_sync.cli.commands.running import run
+from crdt_sync.cli.integrity import check_store
+from crdt_sync.cli.opening import Place, open_replica, reach
+from crdt_sync.cli.options import AsJson, Models, StorePath
+from crdt_sync.cli.output import emit, reporting
+from crdt_sync.core.model import spec_of
+from crdt_sync.errors import CorruptStoreError
+from crdt_sync.storage.sqlite import open_sqlite
+
+
+def init(*, path: StorePath, models: Models = None, as_json: AsJson = False) -> None:
+    """Make a store and declare its models; on a store that exists, declare its models anew.
+
+    A store remembers its models, so that the other commands need no --models. Without any it still syncs.
+    """
+    with reporting(as_json=as_json):
+        existed = path.exists() and path.stat().st_size > 0
+        with open_replica(Place(path=path, models=models), create=True) as replica:
+            result: Json = {
+                "path": str(path),
+                "created": not existed,
+                "replica_id": replica.replica_id,
+                "device_id": replica.device_id,
+                "models": [spec_of(model).name for model in replica.models],
+            }
+        emit(result, as_json=as_json, render=render.show_initialised)
+
+
+def log(
+    *,
+    path: StorePath,
+    status: Annotated[
+        str | None,
+        typer.Option("--status", metavar="STATUS", help="Only pending, completed or failed.", show_default=False),
+    ] = None,
+    record: Annotated[
+        str | None,
+        typer.Option(
+            "--record", metavar="ID", help="The history of this record, by all devices, instead.", show_default=False
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", help="The latest so many.")] = 50,
+    models: Models = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the changes made here and how far they came, oldest first; or the history of one record."""
+    if record is not None:
+        history = HistoryParams(record_id=record, limit=limit)
+        run(HISTORY, history, path=path, models=models, as_json=as_json, render=render.show_history)
+        return
+    params = LogParams(status=status, limit=limit)
+    run(LOG, params, path=path, models=models, as_json=as_json, render=render.show_log)
+
+
+def status(*, path: StorePath, models: Models = None, as_json: AsJson = False) -> None:
+    """Show how a store stands: device, models, what waits to be sent, conflicts, who serves it."""
+    with reporting(as_json=as_json):
+        with reach(Place(path=path, models=models), writes=False) as act:
+            served_by = getattr(act, "pid", None)
+            result = {"path": str(path), "served_by": served_by, **act(STATUS, NoParams())}
+        emit(result, as_json=as_json, render=render.show_status)
+
+
+def check(*, path: StorePath, as_json: AsJson = False) -> None:
+    """Check a store: row checksums, chains and signatures, the journal, and documents against the log.
+
+    Changes nothing, and works while the store is in use. Exit code 10 means damage.
+    """
+    with reporting(as_json=as_json):
+        result = _checked(path)
+        emit(result, as_json=as_json, render=render.show_check)
+        if not result["ok"]:
+            raise CorruptStoreError(
+                f"{path}: {result['total']} findings", hint="A peer or a backup holds what is damaged; sync or restore."
+            )
+
+
+def _checked(path: Path) -> Json:
+    with open_sqlite(path, create=False, read_only=True) as store:
+        found = check_store(store)
+    return {
+        "path": str(path),
+        "ok": found.total == 0,
+        "total": found.total,
+        "damage": [asdict(item) for item in found.listed],
+        "checked": found.checked,
+    }

@@ -1,0 +1,226 @@
+"""JSON Lines to and from a store, in bounded pieces, with a progress bar where somebody watches."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final, TextIO
+
+from blake3 import blake3
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from crdt_sync.cli.actions import Actor, Json
+from crdt_sync.cli.actions.journal import STATUS, NoParams
+from crdt_sync.cli.actions.transfer import (
+    CHUNK_LINES_MAX,
+    EXPORT_PAGE,
+    IMPORT_CHUNK,
+    IMPORT_MARK,
+    ChunkParams,
+    Line,
+    MarkParams,
+    PageParams,
+)
+from crdt_sync.cli.output import console
+from crdt_sync.core.ids import natural_record_id
+from crdt_sync.errors import CRDTSyncError, InputError, StoreFullError, UnknownModelError
+
+LINE_BYTES_MAX: Final = 4 * 1024 * 1024
+CHUNK_BYTES_MAX: Final = 1024 * 1024
+"""A chunk ends with the line that passes this, so that a transaction stays well within what an entry may hold."""
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads lines of a file with a running digest of all that was read."""
+
+    file: BinaryIO
+    number: int = 0
+    offset_bytes: int = 0
+    digest: blake3 = field(default_factory=blake3)
+    line_digest: bytes = b""
+    """of the file up to the end of the last line that was given"""
+
+    def lines(self) -> Iterator[Line]:
+        """The lines that are not blank; each gets the id that its record has if it brings none."""
+        while True:
+            data = self.file.readline(LINE_BYTES_MAX + 1)
+            if not data:
+                return
+            self.number += 1
+            self.offset_bytes += len(data)
+            if len(data) > LINE_BYTES_MAX:
+                raise InputError(f"line {self.number}: longer than {LINE_BYTES_MAX} bytes", hint="Is it JSON Lines?")
+            self.digest.update(data)
+            try:
+                text = data.decode("utf-8-sig" if self.number == 1 else "utf-8").strip()
+            except UnicodeDecodeError:
+                raise InputError(f"line {self.number}: not UTF-8", hint="Convert the file to UTF-8.") from None
+            if text:
+                self.line_digest = self.digest.digest()
+                yield Line(number=self.number, text=text, record_id=natural_record_id("import", self.line_digest))
+
+    def skip_to(self, number: int) -> str:
+        """Read up to a line; gives the digest there."""
+        while self.number < number:
+            data = self.file.readline(LINE_BYTES_MAX + 1)
+            if not data:
+                return ""
+            self.number += 1
+            self.offset_bytes += len(data)
+            self.digest.update(data)
+        return self.digest.hexdigest()
+
+
+def import_file(act: Actor, name: str, *, model: str | None, update: bool, again: bool, chunk_lines: int) -> Json:
+    """Import a file chunk by chunk.
+
+    Args:
+        act: does the actions.
+        name: the file; ``-`` is standard input.
+        model: of all lines; None where each names its own.
+        update: write the fields of records that exist.
+        again: begin at the first line.
+        chunk_lines: lines that are applied as one transaction.
+
+    Raises:
+        InputError: a line cannot be read. It and what else an action raises names the line, and says how far it got.
+    """
+    if not 0 < chunk_lines <= CHUNK_LINES_MAX:
+        raise InputError(f"--chunk is 1 to {CHUNK_LINES_MAX}")
+    done = {"created": 0, "updated": 0, "existing": 0}
+    with _reading(name) as (file, size_bytes), _progress("importing", bytes_total=size_bytes) as advance:
+        mark = "" if name == "-" else _mark_of(Path(name))
+        reader, resumed = _Reader(file), 0
+        if mark and not again:
+            held = act(IMPORT_MARK, MarkParams(mark=mark))
+            if held["lines"] and reader.skip_to(held["lines"]) == held["digest"]:
+                resumed = held["lines"]
+            else:
+                file.seek(0)
+                reader = _Reader(file)
+        applied = resumed
+        try:
+            for lines, digest in _chunks(reader, chunk_lines):
+                params = ChunkParams(lines=lines, model=model, update=update, mark=mark, digest=digest)
+                for what, number in act(IMPORT_CHUNK, params).items():
+                    done[what] += number
+                applied = lines[-1].number
+                advance(reader.offset_bytes)
+        except CRDTSyncError as error:
+            error.hint = f"{error.hint} Lines up to {applied} are imported; importing the file again goes on there."
+            raise
+    return {**done, "lines": reader.number, "resumed_after_line": resumed}
+
+
+def _mark_of(path: Path) -> str:
+    """What an import of a file is called in the store's local storage, whose names are short."""
+    return blake3(os.fsencode(path.resolve())).hexdigest(16)
+
+
+def export_records(act: Actor, models: Sequence[str], *, target: Path | None, force: bool) -> int:
+    """Write records as JSON Lines; gives how many. A file appears whole or not at all.
+
+    Args:
+        act: does the actions.
+        models: names; empty for all.
+        target: the file; None is standard output.
+        force: replace the file where it exists.
+
+    Raises:
+        UnknownModelError, InputError: nothing was written.
+    """
+    status = act(STATUS, NoParams())
+    counts = {item["name"]: item["records"] for item in status["models"]}
+    for name in models:
+        if name not in counts:
+            raise UnknownModelError(f"this store has no model {name!r}", hint=f"Its models: {', '.join(counts)}.")
+    chosen = dict.fromkeys(models or counts)
+    written = 0
+    with (
+        _writing(target, force=force) as file,
+        _progress("exporting", records_total=sum(counts[name] for name in chosen)) as advance,
+    ):
+        for name in chosen:
+            after = ""
+            while records := act(EXPORT_PAGE, PageParams(model=name, after=after))["records"]:
+                file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+                written += len(records)
+                after = records[-1]["id"]
+                advance(written)
+    return written
+
+
+def _chunks(reader: _Reader, lines_max: int) -> Iterator[tuple[list[Line], str]]:
+    chunk: list[Line] = []
+    size = 0
+    for line in reader.lines():
+        chunk.append(line)
+        size += len(line.text)
+        if len(chunk) == lines_max or size > CHUNK_BYTES_MAX:
+            yield chunk, reader.line_digest.hex()
+            chunk, size = [], 0
+    if chunk:
+        yield chunk, reader.line_digest.hex()
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[tuple[BinaryIO, int | None]]:
+    if name == "-":
+        yield sys.stdin.buffer, None
+        return
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(Path(name).open("rb"))
+        except OSError as error:
+            raise InputError(f"{name} cannot be read: {error.strerror}", hint="Check the path.") from None
+        yield file, Path(name).stat().st_size
+
+
+@contextmanager
+def _writing(target: Path | None, *, force: bool) -> Iterator[TextIO]:
+    if target is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    if target.exists() and not force:
+        raise InputError(f"{target} exists", hint="Choose another file, or add --force.")
+    draft = target.with_name(target.name + ".part")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+    except OSError as error:
+        kind = StoreFullError if error.errno == errno.ENOSPC else InputError
+        raise kind(f"{target} cannot be written: {error.strerror}", hint="Choose another place.") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+class _Advance:
+    """Moves a progress bar to a position."""
+
+    def __init__(self, progress: Progress, *, total: int | None) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=total)
+
+    def __call__(self, position: int, /) -> None:
+        self._progress.update(self._task, completed=position)
+
+
+@contextmanager
+def _progress(what: str, *, bytes_total: int | None = None, records_total: int | None = None) -> Iterator[_Advance]:
+    """A progress bar on standard error; nothing is drawn where that is no terminal."""
+    out = console(sys.stderr)
+    amount = MofNCompleteColumn() if records_total is not None else DownloadColumn()
+    columns = (TextColumn(what), BarColumn(), amount, TimeRemainingColumn())
+    with Progress(*columns, console=out, disable=not out.is_terminal, transient=True) as progress:
+        yield _Advance(progress, total=records_total if bytes_total is None else bytes_total)

@@ -1,0 +1,106 @@
+"""`crdt-sync`: the application, its commands, and what becomes of a command line that makes no sense."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from crdt_sync.cli.commands import conflicts, demo, network, records, store, transfer
+from crdt_sync.cli.output import INTERRUPTED_EXIT_CODE, emit_error
+from crdt_sync.errors import InputError
+
+# Newer typers carry their own copy of click, so its errors are reached through what typer publishes.
+_ClickError: type[Exception] = typer.BadParameter.__bases__[0].__bases__[0]
+
+EXIT_CODES = """Exit codes: 0 done, 1 failed, 2 wrong command line or file, 3 record, 4 model or value, 5 conflict,
+6 store, 7 store in use, 8 network, 9 refused by a peer, 10 damage, 130 interrupted."""
+
+app = typer.Typer(
+    name="crdt-sync",
+    help="Keep records on every device, edit them offline, and converge.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+_conflicts = typer.Typer(help="List, show and settle conflicts.", no_args_is_help=True, rich_markup_mode=None)
+
+app.command()(store.init)
+app.command()(network.serve)
+app.command()(network.sync)
+app.command()(records.create)
+app.command()(records.show)
+app.command("list")(records.list_records)
+app.command("set")(records.set_fields)
+app.command()(records.delete)
+app.command()(records.restore)
+_conflicts.command("list")(conflicts.list_conflicts)
+_conflicts.command()(conflicts.show)
+_conflicts.command()(conflicts.resolve)
+app.add_typer(_conflicts, name="conflicts")
+app.command()(store.log)
+app.command()(store.status)
+app.command()(store.check)
+app.command("import")(transfer.import_records)
+app.command()(transfer.export)
+app.command()(demo.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"crdt-sync {_version()}")
+        raise typer.Exit
+
+
+def _version() -> str:
+    try:
+        return version("crdt-sync")
+    except PackageNotFoundError:
+        return "unknown (run from a checkout that is not installed)"
+
+
+@app.callback()
+def _root(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    del show_version  # its callback has printed and left
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; gives the exit code.
+
+    Args:
+        arguments: without the program's name; None takes those of the process.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(args=given, prog_name="crdt-sync", standalone_mode=False)
+    except _ClickError as error:
+        return _refuse(error, as_json="--json" in given)
+    except (typer.Abort, KeyboardInterrupt):
+        return INTERRUPTED_EXIT_CODE
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(error: Exception, *, as_json: bool) -> int:
+    """Say what is wrong with a command line; where a command is missing, show those that there are."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+        print(context.get_help(), file=sys.stderr)
+        return InputError.exit_code
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    usage = "crdt-sync" if context is None else context.command_path
+    emit_error(InputError(message, hint=f"See `{usage} --help`."), as_json=as_json)
+    return InputError.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

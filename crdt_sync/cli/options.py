@@ -1,0 +1,33 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StorePath = Annotated[Path, typer.Argument(metavar="PATH", help="The store's file.", show_default=False)]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.", show_default=False)]
+RecordId = Annotated[str, typer.Argument(metavar="ID", help="The record's id (a UUID).", show_default=False)]
+ConflictName = Annotated[
+    str, typer.Argument(metavar="CONFLICT", help="The conflict's id, or the beginning of it.", show_default=False)
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FIELD=VALUE...",
+        help="field=value, field:=json, counter+=2, counter-=1, set+=x, set-=x, text+=more.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document; errors too, on standard error.")]
+Models = Annotated[
+    str | None,
+    typer.Option(
+        "--models",
+        metavar="FILE.py|MODULE",
+        help="Take the models from this Python file or module (its code is run), instead of from the store.",
+        show_default=False,
+    ),
+]

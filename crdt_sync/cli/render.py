@@ -1,0 +1,178 @@
+"""Results as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from crdt_sync.cli.actions import Json
+from crdt_sync.cli.output import short, visible
+
+
+def show_record(out: Console, result: Json) -> None:
+    """A record, a line for each field; concurrent values and conflicts below."""
+    out.print(Text(f"{result['model']} {result['id']}", style="bold"))
+    width = max(map(len, result["fields"]), default=0)
+    for name, value in result["fields"].items():
+        text = visible(value) if isinstance(value, str) else short(value)
+        out.print(Text(f"  {name:<{width}}  ").append(text.replace("\n", "\n" + " " * (width + 4))))
+    for name, candidates in result.get("concurrent", {}).items():
+        out.print(Text(f"  written at once: {name}"))
+        for candidate in candidates:
+            out.print(Text(f"    {short(candidate['value'])}  ({_who(candidate)})"))
+    for conflict in result.get("conflicts", ()):
+        out.print()
+        show_conflict(out, conflict)
+
+
+def show_records(out: Console, result: Json) -> None:
+    """A table of records."""
+    rows = [[item["id"], *(short(item["fields"][name]) for name in result["fields"])] for item in result["records"]]
+    _table(out, ("id", *result["fields"]), rows)
+    first, shown = result["offset"] + 1, len(rows)
+    if shown != result["total"]:
+        out.print(f"{first}-{first + shown - 1} of {result['total']}" if shown else f"none of {result['total']}")
+
+
+def show_deleted(out: Console, result: Json) -> None:
+    """What was deleted."""
+    out.print(Text(f"deleted {result['model']} {result['id']}"))
+
+
+def show_conflicts(out: Console, result: Json) -> None:
+    """Open conflicts, one after the other."""
+    if not result["total"]:
+        out.print("no open conflicts")
+    for number, conflict in enumerate(result["conflicts"]):
+        if number:
+            out.print()
+        show_conflict(out, conflict)
+    if result["total"] > len(result["conflicts"]):
+        out.print(f"… and {result['total'] - len(result['conflicts'])} more")
+
+
+def show_conflict(out: Console, conflict: Json) -> None:
+    """One conflict: what it is about, where the values come from, and what is shown meanwhile."""
+    title = short(conflict["title"]) or conflict["record_id"]
+    out.print(Text(f"{conflict['model']} “{title}” · {conflict['field']}", style="bold"))
+    out.print(Text(f"  conflict  {conflict['id']}"))
+    out.print(Text(f"  record    {conflict['record_id']}"))
+    out.print(Text(f"  base      {short(conflict['base']) if conflict['base_known'] else 'unknown'}"))
+    for candidate in conflict["candidates"]:
+        shown = "  ← shown until one is chosen" if candidate["number"] == 1 else ""
+        out.print(Text(f"  {candidate['number']:>4}      {short(candidate['value'])}  ({_who(candidate)}){shown}"))
+
+
+def show_resolved(out: Console, result: Json) -> None:
+    """A settled conflict."""
+    out.print(Text(f"{result['model']} {result['record_id']} {result['field']} = {short(result['value'])}"))
+    out.print(f"settled; {result['open_conflicts']} open")
+
+
+def show_log(out: Console, result: Json) -> None:
+    """Operations, oldest first."""
+    rows = []
+    for item in result["operations"]:
+        status = f"{item['status']}: {item['error']}" if item["error"] else item["status"]
+        data = ", ".join(f"{name}={short(value)}" for name, value in item["data"].items())
+        what = [item["type"], item["model"], item["record_id"]]
+        rows.append([item["id"], local_time(item["time"]), visible(status), *what, data])
+    _table(out, ("id", "time", "status", "type", "model", "record", "data"), rows)
+    if result["total"] > len(rows):
+        out.print(f"the latest {len(rows)} of {result['total']}")
+
+
+def show_history(out: Console, result: Json) -> None:
+    """What was done to a record, oldest first."""
+    out.print(Text(f"{result['model']} {result['id']}", style="bold"))
+    for item in result["history"]:
+        out.print(Text(f"  {local_time(item['time'])}  {item['device_id']}  {item['type']}"))
+        for change in item["changes"]:
+            out.print(Text(f"      {change['field']}: {short(change['old'])} → {short(change['new'])}"))
+    if result["total"] > len(result["history"]):
+        out.print(f"the latest {len(result['history'])} of {result['total']}")
+
+
+def show_status(out: Console, result: Json) -> None:
+    """How a store stands."""
+    served = result.get("served_by")
+    lines = {
+        "store": result["path"],
+        "served by": f"process {served}" if served else "nobody",
+        "device": result["device_id"] or "none yet",
+        "replica": f"{result['replica_id']} (epoch {result['epoch']})",
+        "devices": ", ".join(result["devices"]) or "none",
+        "entries": f"{result['entries']} by {result['authors']} authors",
+        "operations": f"{result['pending']} pending, {result['failed']} failed",
+        "conflicts": str(result["conflicts"]),
+    }
+    for name, value in lines.items():
+        out.print(Text(f"{name:<10}  {visible(value)}"))
+    for model in result["models"]:
+        fields = ", ".join(f"{name} ({kind})" for name, kind in model["fields"].items())
+        out.print(Text(f"{'model':<10}  {model['name']}: {model['records']} records; {fields}"))
+    if not result["models"]:
+        out.print(f"{'models':<10}  none declared: crdt-sync init PATH --models …")
+
+
+def show_initialised(out: Console, result: Json) -> None:
+    """A store that was made, or given other models."""
+    models = ", ".join(result["models"]) or "no models"
+    made = "made" if result["created"] else "declared anew in"
+    out.print(Text(f"{made} {visible(result['path'])}: device {result['device_id']}, {models}"))
+
+
+def show_report(out: Console, result: Json) -> None:
+    """One round of sync."""
+    out.print(Text(f"{visible(result['url'])}: both sides hold the same, proven in {result['seconds']:.2f} s"))
+    out.print(f"  sent      {result['bytes_out']:,} bytes; {result['completed_operations']} operations completed")
+    out.print(f"  received  {result['bytes_in']:,} bytes; {result['received_entries']} entries")
+    for partition, fingerprint in result["fingerprints"].items():
+        out.print(Text(f"  proof     {fingerprint}{f' ({visible(partition)})' if partition else ''}"))
+
+
+def show_imported(out: Console, result: Json) -> None:
+    """What an import did."""
+    if result["resumed_after_line"]:
+        out.print(f"lines 1 to {result['resumed_after_line']} were imported before")
+    out.print(f"{result['created']} created, {result['updated']} updated, {result['existing']} existed already")
+
+
+def show_exported(out: Console, result: Json) -> None:
+    """What an export did."""
+    out.print(Text(f"{result['records']} records to {visible(result['output'])}"))
+
+
+def show_check(out: Console, result: Json) -> None:
+    """What a check found."""
+    for damage in result["damage"]:
+        out.print(Text(f"{damage['what']}: {visible(damage['where'])}: {visible(damage['reason'])}", style="red"))
+    checked = result["checked"]
+    counts = ", ".join(f"{count} {name}" for name, count in checked.items())
+    out.print(f"{'sound' if result['ok'] else 'damaged'}: {counts}")
+
+
+def local_time(time: str) -> str:
+    """A time in ISO format as the clock on the wall shows it."""
+    if not time:
+        return "beyond time"
+    return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _who(candidate: Json) -> str:
+    return f"device {candidate['device_id']}, {local_time(candidate['time'])}"
+
+
+def _table(out: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, name in enumerate(columns):
+        table.add_column(name, no_wrap=number == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    out.print(table)

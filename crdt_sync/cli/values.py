@@ -1,0 +1,222 @@
+"""Field values on the command line and in JSON: `field=value` to Python values, and back without loss."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any, get_args, get_origin
+
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+
+from crdt_sync.core import codec
+from crdt_sync.core.kinds import CounterKind, FieldKind, SetKind, TextKind
+from crdt_sync.core.kinds.plain import PlainRegister
+from crdt_sync.errors import InputError, InvalidValueError, MalformedEntryError
+
+EXACT = "$value"
+"""Key of a JSON object that holds value bytes as hex digits: what JSON and the declared type cannot give back."""
+
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(:=|\+=|-=|=)(.*)", re.DOTALL)
+_CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
+_CONTAINERS = frozenset((list, dict, tuple, set, frozenset))
+_ADAPTERS_CACHED = 1024
+
+
+class Operator(StrEnum):
+    """What an assignment does to its field."""
+
+    TEXT = "="
+    JSON = ":="
+    ADD = "+="
+    REMOVE = "-="
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """One `field=value` of the command line, taken apart and not understood yet."""
+
+    field: str
+    operator: Operator
+    text: str
+
+
+def parse_assignment(text: str) -> Assignment:
+    """Take `field=value`, `field:=json`, `field+=value` or `field-=value` apart.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    match = _ASSIGNMENT.fullmatch(text)
+    if match is None:
+        raise InputError(
+            f"{text.partition('=')[0]!r} is no assignment",
+            hint="Write field=value, field:=json, field+=value or field-=value.",
+        )
+    return Assignment(field=match[1], operator=Operator(match[2]), text=match[3])
+
+
+def parse_json(text: str, *, what: str) -> Any:
+    """Read JSON as it stands in a standard: no NaN, no name twice in an object.
+
+    Raises:
+        InputError: it is no JSON.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twice)
+    except (ValueError, RecursionError) as error:
+        reason = f"{error.msg} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise InputError(
+            f"{what} is no JSON: {reason}", hint="Strings need double quotes: field:='\"text\"'."
+        ) from None
+
+
+def value_of_text(kind: FieldKind, text: str, *, model: str) -> Any:
+    """The value that somebody means who types ``text`` for a field, in pydantic's lax mode.
+
+    Lists, dicts and sets are written as JSON. Bytes are the text's UTF-8.
+
+    Raises:
+        InputError, InvalidValueError: it does not fit the field's type.
+    """
+    if text[:1] in ("[", "{") and takes_container(kind):
+        return value_of_json(kind, parse_json(text, what=f"the value of {kind.name!r}"), model=model)
+    return _validated(lambda: _text_adapter(kind).validate_python(text), kind=kind, model=model)
+
+
+def value_of_json(kind: FieldKind, data: Any, *, model: str) -> Any:
+    """The value of a field that JSON stands for; the inverse of `json_of_value`.
+
+    Raises:
+        InvalidValueError: it does not fit the field's type.
+    """
+    if isinstance(data, dict) and data.keys() == {EXACT}:
+        try:
+            return codec.decode(bytes.fromhex(data[EXACT]))
+        except (MalformedEntryError, ValueError, TypeError):
+            raise InvalidValueError(f"{model}.{kind.name}: {EXACT} holds no value bytes", field=kind.name) from None
+    text = json.dumps(data)
+    return _validated(lambda: _adapter(kind).validate_json(text), kind=kind, model=model)
+
+
+def element_of_text(kind: SetKind, text: str, *, model: str) -> Any:
+    """One element of a set, as typed."""
+    adapter: TypeAdapter[Any] = TypeAdapter(kind.element_type)
+    return _validated(lambda: adapter.validate_python(text), kind=kind, model=model)
+
+
+def json_of_value(kind: FieldKind, value: Any) -> Any:
+    """A field's value as JSON from which `value_of_json` makes an equal value of the same type."""
+    if isinstance(kind, SetKind):
+        elements = [_json_of(kind, element, _element_adapter(kind)) for element in value]
+        return sorted(elements, key=lambda item: json.dumps(item, sort_keys=True))
+    return _json_of(kind, value, _adapter(kind))
+
+
+def takes_container(kind: FieldKind) -> bool:
+    """Whether a field holds lists, dicts or sets, whose values are typed as JSON."""
+    if isinstance(kind, SetKind):
+        return True
+    return isinstance(kind, PlainRegister) and not _CONTAINERS.isdisjoint(_members(kind.info.annotation))
+
+
+def _json_of(kind: FieldKind, value: Any, adapter: TypeAdapter[Any]) -> Any:
+    if _is_json(value):
+        return value
+    try:
+        dumped = adapter.dump_python(value, mode="json", warnings=False)
+        back = adapter.validate_json(json.dumps(dumped, allow_nan=False))
+        is_exact = type(back) is type(value) and codec.encode(back) == codec.encode(value)
+        if is_exact and not (isinstance(dumped, dict) and dumped.keys() == {EXACT}):
+            return dumped
+    except (ValueError, TypeError):
+        pass  # what pydantic cannot dump, or not read back, is given as value bytes below
+    return {EXACT: codec.encode(value).hex()}
+
+
+def _is_json(value: Any) -> bool:
+    """Whether JSON itself gives the value back equal and of the same type."""
+    kind = type(value)
+    if value is None or kind in (bool, int, str):
+        return True
+    if kind is float:
+        return math.isfinite(value)
+    if kind is list:
+        return all(map(_is_json, value))
+    if kind is dict:
+        return value.keys() != {EXACT} and all(type(key) is str and _is_json(item) for key, item in value.items())
+    return False
+
+
+def _annotation(kind: FieldKind) -> Any:
+    match kind:
+        case TextKind():
+            return str
+        case CounterKind():
+            return int
+        case SetKind():
+            return set[kind.element_type]  # type: ignore[name-defined]  # a type made at run time
+        case PlainRegister():
+            return kind.info.annotation
+        case _:
+            return Any
+
+
+@lru_cache(maxsize=_ADAPTERS_CACHED)
+def _adapter(kind: FieldKind) -> TypeAdapter[Any]:
+    return _configured(_annotation(kind))
+
+
+@lru_cache(maxsize=_ADAPTERS_CACHED)
+def _text_adapter(kind: FieldKind) -> TypeAdapter[Any]:
+    """Without our configuration, which takes every text of bytes for base64."""
+    return TypeAdapter(_annotation(kind))
+
+
+@lru_cache(maxsize=_ADAPTERS_CACHED)
+def _element_adapter(kind: SetKind) -> TypeAdapter[Any]:
+    return _configured(kind.element_type)
+
+
+def _configured(annotation: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(annotation, config=_CONFIG)
+    except PydanticUserError:  # a type that brings a configuration of its own
+        return TypeAdapter(annotation)
+
+
+def _validated(validate: Callable[[], Any], *, kind: FieldKind, model: str) -> Any:
+    try:
+        return validate()
+    except ValidationError as error:
+        reason = error.errors(include_url=False, include_input=False, include_context=False)[0]["msg"]
+        raise InvalidValueError(f"{model}.{kind.name}: {reason}", field=kind.name) from None
+
+
+def _members(annotation: Any) -> frozenset[Any]:
+    """The types that an annotation may hold, without their arguments."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in _CONTAINERS or not arguments:
+        return frozenset((origin or annotation,))
+    return frozenset().union(*(_members(argument) for argument in arguments if _is_type(argument)))
+
+
+def _is_type(argument: Any) -> bool:
+    return isinstance(argument, type) or get_origin(argument) is not None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not in JSON")
+
+
+def _refuse_twice(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the name {name!r} stands twice in one object")
+        found[name] = value
+    return found

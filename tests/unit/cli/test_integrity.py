@@ -1,0 +1,168 @@
+"""check: what is planted is found, and what is sound is not accused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from crdt_sync import Replica
+from crdt_sync.cli.integrity import check_store
+from crdt_sync.replica.rows import (
+    key_number,
+    pack_chain_row,
+    unpack_chain_row,
+    unpack_document_row,
+    unpack_log_row,
+    unpack_operation_row,
+)
+from crdt_sync.storage.base import Store, Table
+from crdt_sync.storage.sqlite import open_sqlite
+from tests.unit.cli.conftest import Cli, clash, created, exchange
+
+Row = tuple[bytes, bytes]
+
+
+@pytest.fixture
+def lived(cli: Cli, store: Path, other: Path) -> Path:
+    """A store with some past of two devices."""
+    record = created(cli, store, "title=Milk", "notes=n", "votes=1")
+    clash(store, other, "title", ("Butter", "Bread"))
+    cli("delete", store, "Task", record)
+    created(cli, store, "code=7", model="City")
+    with Replica.open(store) as a, Replica.open(other) as b:
+        with a.transaction():
+            for number in range(3):
+                a.create(a.model("Task"), title=f"t{number}", notes="x" * 20_000 * number)
+        exchange(a, b)
+    return store
+
+
+def plant(path: Path, table: Table, change: Callable[[bytes, bytes], Row | None], *, last: bool = True) -> None:
+    """Change, with a checksum that holds, or remove, the last or first row of a table."""
+    with open_sqlite(path) as store:
+        key, value = next(iter(store.scan(table, reverse=last, limit=1)))
+        changed = change(key, value)
+        with store.transaction():
+            store.delete(table, key)
+            if changed is not None:
+                store.put(table, *changed)
+
+
+def found_in(path: Path) -> set[str]:
+    with open_sqlite(path, read_only=True) as store:
+        return {item.what for item in check_store(store).listed}
+
+
+def test_a_sound_store_is_not_accused(cli: Cli, lived: Path, other: Path) -> None:
+    for path in (lived, other):
+        found = cli("check", path, "--json")
+        assert found.code == 0, found.out
+        assert found.json["ok"] is True
+        checked = found.json["checked"]
+        assert (checked["documents"], checked["entries"], checked["space records"]) == (5, 6, 2)
+        assert checked["signatures"] == checked["log rows"] > 0
+    assert cli("check", lived).out.startswith("sound: ")
+
+
+def test_a_store_that_is_being_written_is_not_accused(lived: Path) -> None:
+    with Replica.open(lived) as replica:
+        model: Any = replica.model("Task")
+        record = replica.find(model, title="t2")[0]
+        record.notes.append("more")
+        assert found_in(lived) == set()
+
+
+def _log(**changes: Any) -> Callable[[bytes, bytes], Row | None]:
+    return lambda key, value: (key, replace(unpack_log_row(value), **changes).pack())
+
+
+def _operation(**changes: Any) -> Callable[[bytes, bytes], Row | None]:
+    return lambda key, value: (key, unpack_operation_row(value).changed(**changes).pack())
+
+
+def _gone(key: bytes, value: bytes) -> None:
+    """The row is removed."""
+
+
+def _other_chain(key: bytes, value: bytes) -> Row:
+    position, head = unpack_chain_row(value)
+    return key, pack_chain_row(position + 1, head)
+
+
+def _other_body(key: bytes, value: bytes) -> Row:
+    row = unpack_log_row(value)
+    return key, replace(row, body=row.body[:-1] + bytes((row.body[-1] ^ 1,))).pack()
+
+
+def _other_state(key: bytes, value: bytes) -> Row:
+    return key, replace(unpack_document_row(value), state=b"\0\0").pack()
+
+
+def _other_record(key: bytes, value: bytes) -> Row:
+    return key, value[:-1] + bytes((value[-1] ^ 1,))
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "expected"),
+    [
+        pytest.param(Table.LOG, _other_body, {"chain", "signature"}, id="an entry was changed"),
+        pytest.param(Table.LOG, _log(signature=bytes(64)), {"signature"}, id="a signature was changed"),
+        pytest.param(Table.LOG, _log(head=bytes(32)), {"chain", "index"}, id="a hash was changed"),
+        pytest.param(Table.LOG, _log(first=99, last=99), {"chain"}, id="an entry has another number"),
+        pytest.param(Table.LOG, lambda key, _: (key, b"junk"), {"log"}, id="a log row cannot be read"),
+        pytest.param(Table.LOG, _gone, {"journal", "document"}, id="a log row is gone"),
+        pytest.param(Table.CHAIN, _gone, {"index"}, id="a chain row is gone"),
+        pytest.param(Table.CHAIN, _other_chain, {"index"}, id="a chain row leads elsewhere"),
+        pytest.param(Table.TOUCH, _gone, {"index", "document"}, id="a touch is gone"),
+        pytest.param(Table.VERSION, lambda key, _: (key, bytes(16)), {"document"}, id="another version"),
+        pytest.param(Table.VERSION, _gone, {"index"}, id="a version is gone"),
+        pytest.param(Table.DOCUMENT, _other_state, {"document"}, id="another content"),
+        pytest.param(Table.DOCUMENT, _gone, {"document"}, id="a content is gone"),
+        pytest.param(Table.OPERATION, _gone, {"journal"}, id="an operation is gone"),
+        pytest.param(Table.OPERATION, _operation(sequence=99), {"journal"}, id="an operation of no entry"),
+        pytest.param(Table.OPERATION, _operation(index=9), {"journal"}, id="an operation beyond its entry"),
+        pytest.param(Table.PENDING, _gone, {"journal"}, id="a pending operation is not in the queue"),
+        pytest.param(Table.RECORD, _other_record, {"signature"}, id="a space record was changed"),
+        pytest.param(Table.RECORD, _gone, {"signature"}, id="a space record is gone"),
+    ],
+)
+def test_what_is_planted_is_found(
+    lived: Path, table: Table, change: Callable[[bytes, bytes], Row | None], expected: set[str]
+) -> None:
+    plant(lived, table, change)
+    assert expected <= found_in(lived)
+
+
+def test_a_broken_checksum_is_found_and_the_rest_is_checked(cli: Cli, lived: Path) -> None:
+    connection = apsw.Connection(str(lived))
+    connection.execute(
+        "UPDATE _crdt_operation SET sum = zeroblob(8) WHERE key = (SELECT max(key) FROM _crdt_operation)"
+    )
+    connection.close()
+    found = cli("check", lived, "--json")
+    assert found.code == 10
+    assert {item["what"] for item in found.json["damage"]} == {"row", "unreadable"}
+    assert found.json["checked"]["documents"] == 5
+    text = cli("check", lived)
+    assert "damaged" in text.out
+    assert "hint: " in text.err
+
+
+def test_what_is_listed_is_bounded(lived: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crdt_sync.cli.integrity.FINDINGS_MAX", 2)
+
+    def zero(store: Store) -> None:
+        with store.transaction():
+            store.put_many(Table.VERSION, [(key, bytes(16)) for key, _ in list(store.scan(Table.VERSION))])
+
+    with open_sqlite(lived) as store:
+        zero(store)
+        findings = check_store(store)
+    assert len(findings.listed) == 2
+    assert findings.total == 5
+    assert key_number(b"\1") == 1
