@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crdt_sync.core.conflict import Conflict
-from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix
+from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, split_document_key
 from crdt_sync.core.kinds import AskRegister
 from crdt_sync.core.model import validate_change
 from crdt_sync.errors import ConflictNotFoundError, InputError, NotACandidateError
@@ -23,6 +23,8 @@ CONFLICT_ID_BYTES = 16
 def find_conflicts(state: State, *, model: str | None, key: DocumentKey | None) -> Iterator[Conflict]:
     """The open conflicts of a record, a model, or all, in the order of addresses."""
     if key is not None:
+        if model not in (None, split_document_key(key)[1]):
+            return
         start = bytes(key)
     elif model is not None:
         start = model_prefix(DEFAULT_PARTITION, model)

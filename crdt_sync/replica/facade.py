@@ -52,7 +52,7 @@ class Replica:
         self._name = name
         self._thread = threading.get_ident()
         self._closed = False
-        self._journal = Journal(self._state.store, self._state.ledger)
+        self._journal = Journal(self._state.store, self._state.ledger, self._state.documents)
         self._observers = Observers()
         self._records = Records(self._state, self._journal, self._observers, check=self._check)
         self._texts_derived_ms = 0
@@ -268,7 +268,7 @@ class Replica:
         except ValueError:
             raise InputError(f"there is no status {status!r}", hint="Use pending, completed or failed.") from None
         device = str(self._state.device() or "")
-        return (self._journal.operation(key, row, device_id=device) for key, row in self._journal.rows(status=wanted))
+        return self._operations(wanted, device_id=device)
 
     def operation(self, operation_id: str, /) -> SyncOperation:
         """One local change by its id.
@@ -357,6 +357,12 @@ class Replica:
         resolve(self._state, self._records, conflict, choice)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _operations(self, status: OperationStatus | None, *, device_id: str) -> Iterator[SyncOperation]:
+        for key, row in self._journal.rows(status=status):
+            operation = self._journal.operation(key, row, device_id=device_id)
+            self._records.let_go()
+            yield operation
 
     def _derive(self, *, texts_too: bool) -> None:
         """Bring the tables up to date before they are read; texts at most once a second unless they are asked for."""

@@ -12,9 +12,11 @@ from crdt_sync.core.blocks import Bytes, String
 from crdt_sync.core.content import read_creation, read_register
 from crdt_sync.core.entry import EntryOperation, OperationType
 from crdt_sync.core.ids import Author, RecordId, split_document_key
-from crdt_sync.core.layout import MAP_ROOT, KeyClass, parse_map_key, parse_text_root
+from crdt_sync.core.index import DocumentIndex
+from crdt_sync.core.layout import KeyClass, parse_map_key, parse_text_root
 from crdt_sync.core.update import parse_update
 from crdt_sync.errors import InputError
+from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.rows import (
     OperationRow,
@@ -70,9 +72,10 @@ class SyncOperation:
 class Journal:
     """Reads and writes the operations of one store."""
 
-    def __init__(self, store: Store, ledger: Ledger) -> None:
+    def __init__(self, store: Store, ledger: Ledger, documents: DocumentCache) -> None:
         self._store = store
         self._ledger = ledger
+        self._documents = documents
 
     def append(self, rows: list[OperationRow]) -> None:
         """Journal the operations of one local entry, in its store transaction."""
@@ -181,21 +184,24 @@ class Journal:
         if data is None:
             return {}
         entry = self._ledger.entry(unpack_chain_row(data)[0], 0)
-        return written_data(entry.operations[row.index])
+        return written_data(entry.operations[row.index], index=self._documents.get(row.document).index)
 
     def _finish(self, done: list[tuple[bytes, OperationRow]]) -> None:
         self._store.put_many(Table.OPERATION, [(key, row.pack()) for key, row in done])
         self._store.delete_many(Table.PENDING, [key for key, _ in done])
 
 
-def written_data(operation: EntryOperation) -> dict[str, Any]:
+def written_data(operation: EntryOperation, *, index: DocumentIndex) -> dict[str, Any]:
     """What an operation wrote, read from its update: registers as values, counters as totals, the rest as pieces."""
     data: dict[str, Any] = {}
     for block in parse_update(operation.update).blocks:
-        if block.root == MAP_ROOT and block.key is not None and type(block.content) is Bytes:
-            _add_cell(data, block.key, block.content.value)
-        elif type(block.content) is String and block.root is not None:
-            data.setdefault(parse_text_root(block.root), []).append(block.content.text)
+        place = index.find(block.author, block.clock)  # a block that follows another one does not say where it belongs
+        if place is None:
+            continue
+        if type(block.content) is Bytes and not place.is_text:
+            _add_cell(data, place.name, block.content.value)
+        elif type(block.content) is String and place.is_text:
+            data.setdefault(parse_text_root(place.name), []).append(block.content.text)
     return data
 
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from types import UnionType
-from typing import Any, Literal, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 from uuid import UUID
 
 from pydantic import create_model
@@ -178,6 +178,7 @@ def _field_of(data: Mapping[str, Any]) -> Any:
 
 _NAMED: dict[str, Any] = {
     "none": None,
+    "...": ...,
     "any": Any,
     **{item.__name__: item for item in (bool, int, float, str, bytes, datetime, date, time, timedelta, Decimal, UUID)},
 }
@@ -194,7 +195,9 @@ def _type_data(annotation: Any) -> Any:
         return ["literal", *(codec.encode(value).hex() for value in arguments)]
     if origin in (Union, UnionType):
         return ["union", *(_type_data(argument) for argument in arguments)]
-    if origin in (list, dict):
+    if origin is Annotated:
+        return _type_data(arguments[0])
+    if origin in (list, dict, tuple):
         return [origin.__name__, *(_type_data(argument) for argument in arguments)]
     if annotation in (list, dict, tuple):
         return [annotation.__name__]

@@ -1,0 +1,215 @@
+"""Operations, history, observers and local storage."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crdt_sync import Change, Replica
+from crdt_sync.core.entry import OperationType
+from crdt_sync.protocol.source import EntryStatus, Position, StatusKind
+from crdt_sync.replica import OperationStatus
+from crdt_sync.testing.exchange import exchange
+from tests.unit.replica.devices import Mood, Person, Task, memory, on_disk, state_of
+
+# ── operations ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_change_is_an_operation(replica: Replica) -> None:
+    task = replica.create(Task, title="t", tags=["a"], notes="n", votes=2)
+    replica.update(task, title="u", due=date(2025, 1, 1))
+    task.notes.append("m")
+    replica.delete(task)
+    replica.restore(Task, task.id)
+    found = list(replica.operations())
+    assert [operation.type for operation in found] == ["create", "update", "update", "delete", "update"]
+    assert {operation.record_id for operation in found} == {task.id}
+    assert {operation.model for operation in found} == {"Task"}
+    assert {operation.device_id for operation in found} == {replica.device_id}
+    assert [operation.timestamp for operation in found] == sorted(operation.timestamp for operation in found)
+    first, second, third = (operation.data for operation in found[:3])
+    assert {"title": "t", "tags": ["a"], "votes": 2}.items() <= first.items()
+    assert "".join(first["notes"]) == "n"
+    assert second == {"title": "u", "due": date(2025, 1, 1)}
+    assert third == {"notes": ["m"]}
+    task.title = "v"
+    task.title = "w"
+    assert replica.last_operation().data == {"title": "w"}
+    replica.update(task, due=date(2025, 1, 2), tags=["b"], notes="nm!")
+    assert replica.last_operation().data == {"due": date(2025, 1, 2), "tags": ["b"], "notes": ["!"]}
+    assert replica.operation(found[1].id) == found[1]
+    assert replica.last_operation() == list(replica.operations())[-1]
+    assert replica.pending_count() == 8
+
+
+def test_one_transaction_is_one_operation_for_each_record(replica: Replica) -> None:
+    with replica.transaction():
+        one, two = replica.create(Task, title="1"), replica.create(Task, title="2")
+        one.title = "one"
+        two.votes.increment()
+    found = list(replica.operations())
+    assert [(operation.type, operation.record_id) for operation in found] == [
+        (OperationType.CREATE, one.id),
+        (OperationType.CREATE, two.id),
+    ]
+    assert len({operation.timestamp for operation in found}) == 1
+
+
+def test_operations_are_completed_when_a_peer_holds_them(pair: tuple[Replica, Replica]) -> None:
+    left, right = pair
+    task = left.create(Task)
+    assert [operation.status for operation in left.operations()] == [OperationStatus.PENDING]
+    assert exchange(left, right).proven_equal
+    (operation,) = left.operations(status="completed")
+    assert (operation.attempts, operation.error) == (1, "")
+    task.title = "x"
+    assert len(list(left.operations(status="pending"))) == 1
+    assert len(list(left.operations(status=OperationStatus.COMPLETED))) == 1
+    assert list(right.operations()) == []
+    exchange(right, left)
+    assert left.pending_count() == 0
+
+
+def test_refused_operations_fail_with_the_reason_and_all_behind_them(replica: Replica) -> None:
+    for number in range(3):
+        replica.create(Task, title=str(number))
+    identity = state_of(replica).identity
+    assert identity is not None
+    refused = EntryStatus(
+        partition="", author=identity.author, sequence=2, kind=StatusKind.REFUSED, code="screening", reason="no"
+    )
+    ours = replica.port.vector()[""][identity.author]
+    first = replica.port.hash_at("", identity.author, 1)
+    assert first is not None
+    device = memory(5).device_id
+    assert device is not None
+    replica.port.acknowledged(device, {"": {identity.author: Position(sequence=1, hash=first)}}, [refused])
+    found = [(operation.status.value, operation.error) for operation in replica.operations()]
+    assert found == [("completed", ""), ("failed", "screening: no"), ("failed", "screening: no")]
+    assert ours.sequence == 3
+
+
+def test_a_position_on_another_branch_completes_nothing(replica: Replica) -> None:
+    replica.create(Task)
+    identity = state_of(replica).identity
+    device = memory(5).device_id
+    assert identity is not None
+    assert device is not None
+    for position in (Position(1, bytes(32)), Position(7, bytes(16))):  # type: ignore[arg-type]
+        replica.port.acknowledged(device, {"": {identity.author: position}}, [])
+    assert replica.pending_count() == 1
+
+
+# ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_history_tells_who_changed_what(pair: tuple[Replica, Replica]) -> None:
+    left, right = pair
+    task = left.create(Task, title="a", price=Decimal(1))
+    task.title = "b"
+    exchange(left, right)
+    right.get(Task, task.id).notes.append("n")
+    exchange(left, right)
+    left.delete(task)
+    left.restore(Task, task.id)
+    items = left.history(task)
+    assert [item.type.value for item in items] == ["create", "update", "update", "delete", "update"]
+    assert [item.device_id for item in items] == [left.device_id] * 2 + [right.device_id] + [left.device_id] * 2
+    assert [item.live for item in items] == [True, True, True, False, True]
+    changes = [{change.field: (change.old, change.new) for change in item.changes} for item in items]
+    assert changes[0]["title"] == (None, "a")
+    assert changes[1:3] == [{"title": ("a", "b")}, {"notes": ("", "n")}]
+
+
+def test_history_of_a_deleted_record_is_readable(replica: Replica) -> None:
+    task = replica.create(Task, title="a", mood=Mood.WILD)
+    replica.delete(task)
+    items = replica.history(task)
+    assert [item.live for item in items] == [True, False]
+    assert {change.field: change.new for change in items[0].changes}["mood"] is Mood.WILD
+
+
+# ── observers ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_observers_are_told_after_the_commit(pair: tuple[Replica, Replica]) -> None:
+    left, right = pair
+    seen: list[tuple[str, Change]] = []
+    left.observe(lambda change: seen.append(("left", change)))
+    right.observe(lambda change: seen.append(("right", change)))
+    task = left.create(Task, title="a")
+    task.title = "b"
+    task.notes.append("n")
+    left.delete(task)
+    left.restore(Task, task.id)
+    kinds = [(change.type, change.origin) for side, change in seen if side == "left"]
+    assert kinds == [(kind, "local") for kind in ("create", "update", "update", "delete", "create")]
+    assert [change.fields for _, change in seen][1:3] == [{"title"}, {"notes"}]
+    exchange(left, right)
+    assert [(change.type, change.origin) for side, change in seen if side == "right"] == [("create", "remote")]
+    right.get(Task, task.id).title = "c"
+    exchange(left, right)
+    side, change = seen[-1]
+    assert (side, change.type, change.origin) == ("left", "update", "remote")
+    assert change.fields == {"title"}
+
+
+def test_observers_of_a_model_hear_of_it_alone(replica: Replica) -> None:
+    seen: list[str] = []
+    subscription = replica.observe(lambda change: seen.append(change.model), model=Person)
+    replica.create(Task)
+    replica.create(Person, email="a@b")
+    assert seen == ["Person"]
+    subscription.close()
+    subscription.close()
+    replica.create(Person, email="c@d")
+    assert seen == ["Person"]
+    with replica.observe(lambda change: seen.append("block")):
+        replica.create(Task)
+    replica.create(Task)
+    assert seen == ["Person", "block"]
+
+
+def test_an_observer_that_fails_stops_nobody(replica: Replica, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[Change] = []
+
+    def fail(change: Change) -> None:
+        raise ValueError(change.model)
+
+    replica.observe(fail)
+    replica.observe(seen.append)
+    with caplog.at_level(logging.ERROR):
+        task = replica.create(Task)
+    assert len(seen) == 1
+    assert "observer" in caplog.text
+    task.title = "goes on"
+
+
+# ── local storage ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+VALUES: list[Any] = [None, True, 2**80, 1.5, "é😀", b"\0", [1, [2]], (1, 2), {"a": {"b": 1}}, date(2025, 1, 1)]
+
+
+def test_local_storage_keeps_values_and_is_never_replicated(tmp_path: Path) -> None:
+    with on_disk(tmp_path) as replica, memory(5) as other:
+        for number, value in enumerate(VALUES):
+            replica.local.save(f"k{number}", value)
+        replica.local.save("k0", "replaced")
+        assert replica.local.delete("k1")
+        assert not replica.local.delete("k1")
+        assert replica.local.load("k1") is None
+        assert replica.local.load("never", 5) == 5
+        assert exchange(replica, other).proven_equal
+        assert other.local.keys() == []
+    with on_disk(tmp_path, seed=1) as replica:
+        assert replica.local.keys() == [f"k{number}" for number in range(len(VALUES)) if number != 1]
+        assert replica.local.load("k0") == "replaced"
+        for number, value in list(enumerate(VALUES))[2:]:
+            back = replica.local.load(f"k{number}")
+            assert back == value
+            assert type(back) is type(value)
