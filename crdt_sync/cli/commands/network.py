@@ -22,8 +22,10 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def serve(
     *,
     path: StorePath,
-    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 picks a free one.")] = 0,
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="The port; 0 picks a free one.")
+    ] = 0,
     open_space: Annotated[
         bool,
         typer.Option(
@@ -64,7 +66,9 @@ def sync(
     *,
     path: StorePath,
     urls: Annotated[list[str], typer.Argument(metavar="URL...", help="ws://host:port of each peer.")],
-    timeout_s: Annotated[float, typer.Option("--timeout-s", min=0.1, help="Seconds that each peer may take.")] = 60.0,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout-s", metavar="SECONDS", min=0.1, help="Seconds that each peer may take.")
+    ] = 60.0,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:

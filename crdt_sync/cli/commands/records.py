@@ -65,8 +65,8 @@ def list_records(
         list[str] | None,
         typer.Option("--order-by", metavar="FIELD", help="Sort by this field; -FIELD: descending.", show_default=False),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", help="Show at most so many.")] = 100,
-    offset: Annotated[int, typer.Option("--offset", help="Pass over so many first.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="Show at most so many.")] = 100,
+    offset: Annotated[int, typer.Option("--offset", metavar="N", help="Pass over so many first.")] = 0,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:

@@ -52,7 +52,7 @@ def log(
             "--record", metavar="ID", help="The history of this record, by all devices, instead.", show_default=False
         ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", help="The latest so many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="The latest so many.")] = 50,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:

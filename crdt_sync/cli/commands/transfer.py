@@ -38,7 +38,9 @@ def import_records(
     again: Annotated[
         bool, typer.Option("--again", help="Begin at the first line, also where an import of this file got further.")
     ] = False,
-    chunk: Annotated[int, typer.Option("--chunk", help="Lines that are applied as one transaction.")] = 500,
+    chunk: Annotated[
+        int, typer.Option("--chunk", metavar="LINES", help="Lines that are applied as one transaction.")
+    ] = 500,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
