@@ -147,7 +147,7 @@ class Pump:
         except ChannelClosed as closed:
             conversation.lost(closed.message)
         except Exception as error:  # noqa: BLE001  (the writer says goodbye, then `run` raises it)
-            self._failure = error
+            self._fail(error)
         self._nudge()
 
     async def _write(self, reader: asyncio.Task[None]) -> None:
@@ -157,7 +157,7 @@ class Pump:
             except ChannelClosed:
                 raise
             except Exception as error:  # noqa: BLE001  (`run` raises it, when the peer was told)
-                self._failure = error
+                self._fail(error)
                 for frame in self.conversation.data_to_send():
                     await self._channel.send(frame)
         except ChannelClosed:
@@ -202,6 +202,11 @@ class Pump:
         await self._bell.until(lambda: self.conversation.end is not None or not self._port.busy())
 
     # ── what both use ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        code = ErrorCode.SHUTDOWN if isinstance(error, StoreClosedError) else ErrorCode.INTERNAL
+        self.conversation.close(code, "the replica could not go on")
 
     def _nudge(self) -> None:
         self._work.set()
