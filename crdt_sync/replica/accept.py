@@ -67,6 +67,14 @@ class Batch:
 
 
 @dataclass(slots=True)
+class _Taken:
+    """What the runs of one batch did to documents so far: how each changed, and keys for the touch table."""
+
+    touched: dict[DocumentKey, Touched] = field(default_factory=dict)
+    touches: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class _Checked:
     """A run whose chain and signature hold: what of it is new."""
 
@@ -103,7 +111,7 @@ def accept_runs(state: State, runs: Sequence[bytes]) -> Batch:
     """
     batch = Batch()
     statuses: list[EntryStatus] = []
-    touched: dict[DocumentKey, Touched] = {}
+    taken = _Taken()
     with state.store.transaction():
         for data in runs:
             try:
@@ -112,11 +120,12 @@ def accept_runs(state: State, runs: Sequence[bytes]) -> Batch:
                 log.warning("a run was refused: %s", error.message)
                 state.counts.refused += 1
                 continue
-            status = _accept_run(state, run, batch=batch, touched=touched)
+            status = _accept_run(state, run, batch=batch, taken=taken)
             if status is not None:
                 statuses.append(status)
+        state.store.put_many(Table.TOUCH, [(key, b"") for key in taken.touches])
         derivation = Derivation(state, origin="remote")
-        for item in touched.values():
+        for item in taken.touched.values():
             derivation.touch(item)
         derivation.finish()
     state.documents.shrink()
@@ -126,7 +135,7 @@ def accept_runs(state: State, runs: Sequence[bytes]) -> Batch:
     return batch
 
 
-def _accept_run(state: State, run: Run, *, batch: Batch, touched: dict[DocumentKey, Touched]) -> EntryStatus | None:
+def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> EntryStatus | None:
     """Apply what is new in a run, up to its first refused entry; returns the status of what was not applied."""
     applied: list[bytes] = []
     checked: _Checked | None = None
@@ -139,13 +148,15 @@ def _accept_run(state: State, run: Run, *, batch: Batch, touched: dict[DocumentK
         if not new:
             return None
         position = state.ledger.end + 1
-        for data in new:
-            entry = decode_entry(data)
+        entries = _decoded(new)
+        state.documents.expect(operation.document for entry in entries for operation in entry.operations)
+        for at_entry, data in enumerate(new):
+            entry = entries[at_entry] if at_entry < len(entries) else decode_entry(data)
             _check_causes(state, run, entry)
             operations = _screen_entry(state, run, entry)
             for at, (operation, screened) in enumerate(operations):
-                _take(state, operation, screened, touched, touch=Touch(position, checked.known + len(applied), at))
-            _observe(state, run, entry, sequence, checked.hashes[checked.known + len(applied)])
+                _take(state, operation, screened, taken, touch=Touch(position, checked.known + at_entry, at))
+            _observe(state, run, entry, sequence, checked.hashes[checked.known + at_entry])
             applied.append(data)
             sequence += 1
     except _Parked as reason:
@@ -199,6 +210,17 @@ def _check_run(state: State, run: Run) -> _Checked:
     return _Checked(run, entries, known, hashes)
 
 
+def _decoded(entries: list[bytes]) -> list[Entry]:
+    """The entries up to the first malformed one, which is decoded again, and refused, when its turn comes."""
+    decoded: list[Entry] = []
+    for data in entries:
+        try:
+            decoded.append(decode_entry(data))
+        except EntryError:
+            break
+    return decoded
+
+
 def _check_causes(state: State, run: Run, entry: Entry) -> None:
     for name in entry.records:
         if name not in state.records:
@@ -228,18 +250,18 @@ def _take(
     state: State,
     key: DocumentKey,
     update: tuple[bytes, Screened],
-    touched: dict[DocumentKey, Touched],
+    taken: _Taken,
     *,
     touch: Touch,
 ) -> None:
     data, screened = update
     state.documents.get(key).add(data, screened)
-    state.store.put(Table.TOUCH, touch_key(key, touch), b"")
+    taken.touches.append(touch_key(key, touch))
     fields, text_only = fields_of(screened, state.schema.by_key(key))
-    before = touched.get(key)
+    before = taken.touched.get(key)
     if before is not None:
         fields, text_only = fields | before.fields, text_only and before.text_only
-    touched[key] = Touched(key=key, fields=fields, text_only=text_only)
+    taken.touched[key] = Touched(key=key, fields=fields, text_only=text_only)
 
 
 def _observe(state: State, run: Run, entry: Entry, sequence: int, chain_hash: ChainHash) -> None:

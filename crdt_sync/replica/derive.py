@@ -104,6 +104,8 @@ class Derivation:
         self._documents.append((loaded.key, loaded.row(position=self._state.ledger.end).pack()))
 
     def _put_conflicts(self, key: DocumentKey, had: tuple[bytes, ...], clashes: list[Conflict]) -> None:
+        if not had and not clashes:
+            return
         now = {bytes.fromhex(conflict.id): conflict for conflict in clashes}
         opened = [name for name in now if name not in had]
         settled = [name for name in had if name not in now]
@@ -217,6 +219,10 @@ def candidates_of(state: State, kind: FieldKind, content: Content) -> tuple[Cand
 
 def fields_of(screened: Screened, declared: Declared | None) -> tuple[frozenset[str], bool]:
     """Which fields an update writes, and whether it changes nothing but texts."""
+    if len(screened.written) == 1 and not screened.removed_keys and not screened.text_fields:
+        key = screened.written[0][0]
+        if key.key_class is KeyClass.CREATION:  # the bulk of a first sync
+            return frozenset() if declared is None else declared.all_fields, False
     fields: set[str] = set(screened.text_fields)
     others = False
     for key in (*(key for key, _ in screened.written), *screened.removed_keys):

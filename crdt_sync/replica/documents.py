@@ -27,6 +27,8 @@ from crdt_sync.storage.base import Store, Table
 
 CACHED_DOCUMENTS_MAX: Final = 1024
 CACHED_BYTES_MAX: Final = 64 * 1024 * 1024
+EXPECTED_MIN: Final = 4
+"""Fewer documents are looked up one by one."""
 LARGE_BYTES: Final = 16 * 1024
 """Documents above this are kept as snapshot and tail, and are not rewritten at every change."""
 TAIL_UPDATES_MAX: Final = 2_000
@@ -256,6 +258,23 @@ class DocumentCache:
         self._handed_out.add(key)
         loaded = self._held[key] = Loaded(key, author=self.author)
         return loaded
+
+    def expect(self, keys: Iterable[DocumentKey]) -> None:
+        """Find out, in few look-ups, which of some documents that are about to be asked for do not exist yet."""
+        self._note_new(sorted(key for key in keys if key not in self._held))
+
+    def _note_new(self, keys: list[DocumentKey]) -> None:
+        """Ids grow with time, so what one device wrote at one time mostly lies in a range that is empty here."""
+        if len(keys) < EXPECTED_MIN:
+            return
+        found = self._store.scan(Table.DOCUMENT, start=keys[0], end=keys[-1] + b"\0", limit=1)
+        if next(found, None) is None:
+            for key in keys:
+                self.new(key)
+            return
+        middle = len(keys) // 2
+        self._note_new(keys[:middle])
+        self._note_new(keys[middle:])
 
     def rebuild(self, key: DocumentKey) -> Loaded:
         """Load a document from the log alone, after its derived row was thrown away."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 from crdt_sync.core import codec
@@ -27,6 +28,9 @@ from crdt_sync.replica.rows import (
     unpack_operation_row,
 )
 from crdt_sync.storage.base import Store, Table
+
+PAGE_ROWS = 512
+"""Pending operations that are looked at in one go."""
 
 
 class OperationStatus(str, Enum):
@@ -89,9 +93,9 @@ class Journal:
     def rows(self, *, status: OperationStatus | None = None) -> Iterator[tuple[bytes, OperationRow]]:
         """Operations, oldest first, with their keys."""
         if status is OperationStatus.PENDING:
-            for key, _ in self._store.scan(Table.PENDING):
-                data = self._store.get(Table.OPERATION, key)
-                if data is not None:
+            keys = (key for key, _ in self._store.scan(Table.PENDING))
+            while page := list(islice(keys, PAGE_ROWS)):
+                for key, data in self._rows_at(page):
                     yield key, unpack_operation_row(data)
             return
         for key, data in self._store.scan(Table.OPERATION):
@@ -135,11 +139,16 @@ class Journal:
 
     def complete(self, held: Mapping[Author, int], *, now_ms: int) -> int:
         """Note what a home peer holds durably: author → last sequence. In the caller's store transaction."""
-        done = [
-            (key, row.changed(status=1, attempts=row.attempts + 1, finished_ms=now_ms, error=""))
-            for key, row in self.rows(status=OperationStatus.PENDING)
-            if row.sequence <= held.get(row.author, 0)
-        ]
+        last = next(self._store.scan(Table.PENDING, reverse=True, limit=1), None)
+        if last is None:
+            return 0
+        newest = self.row(str(key_number(last[0])))[1].author
+        done: list[tuple[bytes, OperationRow]] = []
+        for key, row in self.rows(status=OperationStatus.PENDING):
+            if row.sequence <= held.get(row.author, 0):
+                done.append((key, row.changed(status=1, attempts=row.attempts + 1, finished_ms=now_ms, error="")))
+            elif row.author == newest:
+                break  # what follows is this author's too, and later
         self._finish(done)
         return len(done)
 
@@ -185,6 +194,15 @@ class Journal:
             return {}
         entry = self._ledger.entry(unpack_chain_row(data)[0], 0)
         return written_data(entry.operations[row.index], index=self._documents.get(row.document).index)
+
+    def _rows_at(self, keys: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
+        """The rows under some keys, which are in order; with one look-up where they stand close together."""
+        if key_number(keys[-1]) - key_number(keys[0]) < 2 * len(keys):
+            wanted = set(keys)
+            rows = self._store.scan(Table.OPERATION, start=keys[0], end=keys[-1] + b"\0")
+            return [row for row in rows if row[0] in wanted]
+        found = ((key, self._store.get(Table.OPERATION, key)) for key in keys)
+        return [(key, data) for key, data in found if data is not None]
 
     def _finish(self, done: list[tuple[bytes, OperationRow]]) -> None:
         self._store.put_many(Table.OPERATION, [(key, row.pack()) for key, row in done])

@@ -201,7 +201,7 @@ class Ledger:
         returned where there is one, however large; at most `SCAN_ROWS_MAX` rows are looked at.
         """
         runs: list[SentRun] = []
-        size = looked = 0
+        size = looked = open_size = 0
         open_rows: list[LogRow] = []
         cursor = max(cursor, self._first_needed(known) - 1)
         for key, data in self._store.scan(Table.LOG, start=number_key(cursor + 1), limit=SCAN_ROWS_MAX):
@@ -211,10 +211,11 @@ class Ledger:
             if row.author != CONTENT_AUTHOR and (held is None or held.sequence < row.last):
                 if size and size + len(row.body) > bytes_max:
                     return RunPage((*runs, *_join(open_rows)), cursor, more=True)
-                if open_rows and not _joins(open_rows, row):
+                if open_rows and not _joins(open_rows, row, size_bytes=open_size):
                     runs.extend(_join(open_rows))
-                    open_rows = []
+                    open_rows, open_size = [], 0
                 open_rows.append(row)
+                open_size += len(row.body)
                 size += len(row.body)
             cursor = key_number(key)
         return RunPage((*runs, *_join(open_rows)), cursor, more=looked == SCAN_ROWS_MAX)
@@ -235,15 +236,15 @@ class Ledger:
         return first
 
 
-def _joins(rows: list[LogRow], row: LogRow) -> bool:
-    """Whether a row can go into one run with the rows before it."""
+def _joins(rows: list[LogRow], row: LogRow, *, size_bytes: int) -> bool:
+    """Whether a row can go into one run with the rows before it, which have this size."""
     last = rows[-1]
     return (
         row.own
         and last.own
         and (row.partition, row.author, row.first) == (last.partition, last.author, last.last + 1)
         and len(rows) < ENTRY_LIMITS.run_entries_max
-        and sum(len(item.body) for item in rows) + len(row.body) <= ENTRY_LIMITS.run_bytes_max
+        and size_bytes + len(row.body) <= ENTRY_LIMITS.run_bytes_max
     )
 
 

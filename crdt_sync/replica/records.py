@@ -97,8 +97,7 @@ class Records:
                 self._create_again(transaction, declared, loaded, given)
             else:
                 writes = _creation(spec, checked, transaction.context)
-                fields = frozenset(spec.fields)
-                transaction.write(key, writes, operation=OperationType.CREATE, fields=fields)
+                transaction.write(key, writes, operation=OperationType.CREATE, fields=declared.all_fields)
         return bind(model, self, key)
 
     def update(self, record: Model, values: Mapping[str, Any]) -> None:

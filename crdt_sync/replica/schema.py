@@ -33,12 +33,14 @@ class Declared:
         model: the class.
         spec: what it declares.
         text_fields: its Text fields.
+        all_fields: the names of all fields.
         view: its table.
     """
 
     model: type[Model]
     spec: ModelSpec
     text_fields: tuple[str, ...]
+    all_fields: frozenset[str]
     view: View
 
     def values(self, content: Content) -> dict[str, Any]:
@@ -63,7 +65,9 @@ class Schema:
             if other != spec.name or spec.name in self._declared:
                 raise SchemaError(f"two models are named {spec.name!r} (upper and lower case count as equal)")
             texts = tuple(name for name, kind in spec.fields.items() if isinstance(kind, TextKind))
-            self._declared[spec.name] = Declared(model=model, spec=spec, text_fields=texts, view=_view(spec))
+            self._declared[spec.name] = Declared(
+                model=model, spec=spec, text_fields=texts, all_fields=frozenset(spec.fields), view=_view(spec)
+            )
 
     def __iter__(self) -> Iterator[Declared]:
         return iter(self._declared.values())

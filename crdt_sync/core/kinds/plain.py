@@ -136,6 +136,9 @@ def latest_first(value: RegisterValue) -> tuple[int, int, int]:
 
 def column_value(value: Any) -> int | float | str | bytes | None:
     """A value as SQLite keeps it: dates as ISO text, aware datetimes in UTC so that text order is time order."""
+    kind = type(value)
+    if kind is str or kind is int or value is None:
+        return value  # type: ignore[no-any-return]  # the most frequent ones, narrowed by `kind`
     if isinstance(value, Enum):
         return column_value(value.value)
     if isinstance(value, bool):
