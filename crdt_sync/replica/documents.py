@@ -10,14 +10,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from crdt_sync.core.blocks import Bytes, String, Update
+from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Bytes, Deleted, String, Update
 from crdt_sync.core.content import Content, parse_content
 from crdt_sync.core.document import Document, merge_updates
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.kinds.base import Insert, Put, Write
-from crdt_sync.core.layout import MAP_ROOT, text_root
+from crdt_sync.core.layout import text_root
 from crdt_sync.core.screening import Screened, screen
 from crdt_sync.core.update import map_insert_update, parse_update
 from crdt_sync.core.version import parse_state_vector, version
@@ -53,6 +53,7 @@ class Loaded:
     __slots__ = (
         "_author",
         "_content",
+        "_encoded",
         "_engine",
         "_parsed",
         "conflicts",
@@ -90,6 +91,7 @@ class Loaded:
         """The part of ``size`` that the cache has counted."""
         self._engine: Document | None = None
         self._content: Content | None = None
+        self._encoded: bytes | None = None
         self._parsed: Update | None = None
 
     @property
@@ -152,7 +154,9 @@ class Loaded:
             return self.snapshot
         if not self.snapshot and len(self.tail) == 1:
             return self.tail[0]
-        return self.engine().encode()
+        if self._encoded is None:
+            self._encoded = self.engine().encode()
+        return self._encoded
 
     def delta(self, state_vector: bytes) -> bytes:
         """The update that a replica at ``state_vector`` (engine encoding) lacks."""
@@ -185,7 +189,7 @@ class Loaded:
     def _grow(self, update: bytes) -> None:
         self.tail.append(update)
         self.size += len(update)
-        self._content = None
+        self._content = self._encoded = None
 
     def _read(self, text_fields: tuple[str, ...]) -> Content:
         plain = self._plain(text_fields)
@@ -196,30 +200,37 @@ class Loaded:
         return parse_content(engine.cells(), texts, self.index.state_vector)
 
     def _plain(self, text_fields: tuple[str, ...]) -> tuple[dict[str, bytes], dict[str, str]] | None:
-        """Cells and texts of a document that one update of plain insertions made, else None."""
-        if self._engine is not None or not self.known:
+        """Cells and texts, read from the state without the engine; None where that cannot tell the order of a text."""
+        if not self.known or self.size > LARGE_BYTES:
             return None
         if self._parsed is None:
-            if (1 if self.snapshot else 0) + len(self.tail) != 1 or self.size > LARGE_BYTES:
-                return None
-            self._parsed = parse_update(self.snapshot or self.tail[0])
-        return plain_content(self._parsed, text_fields)
+            self._parsed = parse_update(self.encode(), bounds=DOCUMENT_BOUNDS)
+        return plain_content(self._parsed, self.index, text_fields)
 
 
-def plain_content(update: Update, text_fields: Iterable[str]) -> tuple[dict[str, bytes], dict[str, str]] | None:
-    """Read cells and texts straight from the update of a new document; None where that needs the engine."""
-    if update.deletes:
-        return None
+def plain_content(
+    state: Update, index: DocumentIndex, text_fields: Sequence[str]
+) -> tuple[dict[str, bytes], dict[str, str]] | None:
+    """Read cells and texts from a document's state; None where a text is more than one piece, as it was inserted.
+
+    Args:
+        state: the whole document as one update.
+        index: of the same document; it knows the keys of values that replaced others, which an update leaves out.
+        text_fields: the fields whose texts are wanted.
+    """
     cells: dict[str, bytes] = {}
     texts: dict[str, str] = {}
-    for block in update.blocks:
-        if block.origin is not None or block.right_origin is not None:
-            return None
-        content = block.content
-        if block.root == MAP_ROOT and type(content) is Bytes and block.key is not None and block.key not in cells:
-            cells[block.key] = content.value
-        elif type(content) is String and block.root is not None and block.root not in texts:
-            texts[block.root] = content.text
+    for author, clock, length, origin, right, root, _, content in state.blocks:
+        if type(content) is Bytes:
+            key = index.tips.get((author, clock))
+            if key is not None and not (state.deletes and index.is_deleted(author, clock)):
+                cells[key] = content.value
+        elif type(content) is Deleted or not text_fields:
+            continue
+        elif type(content) is String and root is not None and root not in texts and origin is None and right is None:
+            if state.deletes and any(index.is_deleted(author, clock + unit) for unit in range(length)):
+                return None
+            texts[root] = content.text
         else:
             return None
     return cells, {field: texts.get(text_root(field), "") for field in text_fields}
