@@ -28,7 +28,7 @@ class Sampler:
 
     def __enter__(self) -> Self:
         self._start = perf_counter()
-        signal.signal(signal.SIGALRM, self._sample)
+        self._handler = signal.signal(signal.SIGALRM, self._sample)
         signal.setitimer(signal.ITIMER_REAL, PERIOD_S, PERIOD_S)
         return self
 
@@ -36,6 +36,7 @@ class Sampler:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._handler)
         self._wall_s = perf_counter() - self._start
 
     def spent(self) -> Mapping[str, float]:
