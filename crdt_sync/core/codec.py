@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum, IntEnum
+from functools import partial
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -31,8 +32,11 @@ class _Ext(IntEnum):
     TUPLE = 8
 
 
+_CONTAINERS = frozenset((list, tuple, dict))
 _SCALARS = frozenset((str, bool, float, bytes, type(None)))
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+_INT_BYTES_MAX = 1750
+"""Larger integers have more digits than Python turns into text (sys.int_info.default_max_str_digits)."""
 
 
 def encode(value: Any) -> bytes:
@@ -62,11 +66,17 @@ def decode(data: bytes) -> Any:
     Raises:
         MalformedEntryError: bytes that `encode` would not make.
     """
+    return _decode(data, tuples=0)
+
+
+def _decode(data: bytes, *, tuples: int) -> Any:
+    """Decode, inside of so many tuples: each is decoded by a call of its own, and a stranger may nest them at will."""
     try:
-        return msgpack.unpackb(
+        value = msgpack.unpackb(
             data,
-            ext_hook=_decode_ext,
+            ext_hook=_HOOKS[tuples],
             strict_map_key=True,
+            timestamp=3,  # msgpack's own timestamps, which `encode` never makes, are datetimes like any other
             max_str_len=ENTRY_LIMITS.value_bytes_max,
             max_bin_len=ENTRY_LIMITS.value_bytes_max,
             max_array_len=ENTRY_LIMITS.value_items_max,
@@ -75,6 +85,9 @@ def decode(data: bytes) -> Any:
         )
     except (ValueError, TypeError, RecursionError, OverflowError, InvalidOperation, msgpack.exceptions.UnpackException):
         raise MalformedEntryError("bytes that are no value") from None
+    if type(value) in _CONTAINERS and _is_deeper(value, ENTRY_LIMITS.value_depth_max):
+        raise MalformedEntryError("a value nested deeper than the space allows")
+    return value
 
 
 def decode_map(data: bytes) -> dict[str, Any]:
@@ -97,6 +110,8 @@ def _prepare(value: Any, depth: int) -> Any:
         return value if _INT_MIN <= value <= _INT_MAX else _big_int(value)
     if depth <= 0:
         raise UnrepresentableValueError(f"a value nested deeper than {ENTRY_LIMITS.value_depth_max} levels")
+    if kind in _CONTAINERS and len(value) > ENTRY_LIMITS.value_items_max:
+        raise LimitError(f"a list, tuple or dict in a field has at most {ENTRY_LIMITS.value_items_max} items")
     if kind is list:
         return [_prepare(item, depth - 1) for item in value]
     if kind is dict:
@@ -115,7 +130,17 @@ def _map_key(key: Any) -> str:
     return key
 
 
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Whether containers are nested more than ``depth`` deep; one more is allowed, for the fields of a creation."""
+    if type(value) not in _CONTAINERS:
+        return False
+    items = value.values() if type(value) is dict else value
+    return depth < 0 or any(_is_deeper(item, depth - 1) for item in items if type(item) in _CONTAINERS)
+
+
 def _big_int(value: int) -> msgpack.ExtType:
+    if value.bit_length() > 8 * _INT_BYTES_MAX - 1:
+        raise LimitError(f"an integer has at most {8 * _INT_BYTES_MAX - 1} bits")
     return msgpack.ExtType(_Ext.BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
 
 
@@ -124,7 +149,7 @@ def _prepare_ext(value: Any, kind: type) -> msgpack.ExtType:
         return msgpack.ExtType(_Ext.DATETIME, _datetime_bytes(value))
     if kind is date:
         return msgpack.ExtType(_Ext.DATE, value.isoformat().encode())
-    if kind is Decimal:
+    if kind is Decimal and not value.is_snan():
         return msgpack.ExtType(_Ext.DECIMAL, str(value).encode())
     if isinstance(value, UUID):
         return msgpack.ExtType(_Ext.UUID, value.bytes)
@@ -153,17 +178,22 @@ def _decode_datetime(data: bytes) -> datetime:
     return value.replace(fold=1) if fold else value
 
 
-def _decode_ext(code: int, data: bytes) -> Any:
+def _decode_ext(code: int, data: bytes, *, tuples: int) -> Any:
     match code:
         case _Ext.DATETIME:
             return _decode_datetime(data)
         case _Ext.DATE:
             return date.fromisoformat(data.decode())
         case _Ext.DECIMAL:
-            return Decimal(data.decode())
+            number = Decimal(data.decode())
+            if number.is_snan():
+                raise MalformedEntryError("a signalling NaN, with which nothing can be compared")
+            return number
         case _Ext.UUID:
             return UUID(bytes=data)
         case _Ext.BIG_INT:
+            if len(data) > _INT_BYTES_MAX:
+                raise MalformedEntryError("an integer larger than a value may be")
             return int.from_bytes(data, "big", signed=True)
         case _Ext.TIME:
             value = time.fromisoformat(data.rstrip(b"\x01").decode())
@@ -172,6 +202,11 @@ def _decode_ext(code: int, data: bytes) -> Any:
             days, seconds, microseconds = msgpack.unpackb(data)
             return timedelta(days=days, seconds=seconds, microseconds=microseconds)
         case _Ext.TUPLE:
-            return tuple(decode(data))
+            if tuples == ENTRY_LIMITS.value_depth_max:
+                raise MalformedEntryError("tuples nested deeper than the space allows")
+            return tuple(_decode(data, tuples=tuples + 1))
         case _:
             raise MalformedEntryError("an extension type that no value has")
+
+
+_HOOKS = tuple(partial(_decode_ext, tuples=tuples) for tuples in range(ENTRY_LIMITS.value_depth_max + 1))

@@ -106,11 +106,11 @@ def _take_cell(content: Content, key: str, data: bytes) -> None:
         case KeyClass.CREATION:
             content.creations.append(read_creation(parsed.author, data))
         case KeyClass.PLAIN:
-            hlc, context, value = read_register(data)
+            hlc, context, value = _read_decodable(data)
             item = RegisterValue(Dot(parsed.author, 1), hlc, value, context, key)
             content.plain.setdefault(parsed.field, []).append(item)
         case KeyClass.CAUSAL:
-            hlc, context, value = read_register(data)
+            hlc, context, value = _read_decodable(data)
             item = RegisterValue(Dot(parsed.author, int(parsed.rest)), hlc, value, context, key)
             content.causal.setdefault(parsed.field, []).append(item)
         case KeyClass.COUNTER:
@@ -123,6 +123,13 @@ def _take_cell(content: Content, key: str, data: bytes) -> None:
             content.tombstones[key] = read_context(data, 0)[0]
         case KeyClass.TOUCH:
             pass
+
+
+def _read_decodable(data: bytes) -> tuple[int, dict[Author, int], bytes]:
+    """A register value whose value bytes are known to decode: no replica shows what none can read."""
+    register = read_register(data)
+    codec.decode(register[2])
+    return register
 
 
 def write_creation(hlc: int, values: Mapping[str, Any]) -> bytes:

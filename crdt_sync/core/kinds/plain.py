@@ -146,9 +146,7 @@ def column_value(value: Any) -> int | float | str | bytes | None:
     if value is None or isinstance(value, int | float | str | bytes):
         return value
     if isinstance(value, datetime):
-        if value.tzinfo is not None:
-            return value.astimezone(UTC).isoformat(sep=" ", timespec="microseconds")
-        return value.isoformat(sep=" ", timespec="microseconds")
+        return _in_utc(value).isoformat(sep=" ", timespec="microseconds")
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, timedelta):
@@ -156,6 +154,15 @@ def column_value(value: Any) -> int | float | str | bytes | None:
     if isinstance(value, Decimal | UUID):
         return str(value)
     return json.dumps(json_value(value), ensure_ascii=False, sort_keys=True)
+
+
+def _in_utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        return value
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        return value  # within a day of the first or last moment there is: it keeps its own offset
 
 
 def json_value(value: Any) -> Any:

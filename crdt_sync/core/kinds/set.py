@@ -16,7 +16,7 @@ from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldHost, FieldKind, Pu
 from crdt_sync.core.kinds.plain import json_value
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
-from crdt_sync.errors import InvalidValueError, UnrepresentableValueError
+from crdt_sync.errors import InvalidValueError, MalformedEntryError, UnrepresentableValueError
 
 T = TypeVar("T")
 
@@ -43,9 +43,9 @@ class Set(AbstractSet[T], Generic[T]):
         return set(it)
 
     def add(self, element: T) -> None:
-        """Add an element; nothing happens where it is there already."""
+        """Add an element. It stays also where somebody who had seen it removes it at the same time."""
         checked = self._kind.check_element(element)
-        self._host.edit(lambda content, context: self._kind.add(content, [checked], context=context))
+        self._host.edit(lambda _, context: self._kind.add([checked], context=context))
 
     def discard(self, element: T) -> None:
         """Remove an element; nothing happens where it is not there."""
@@ -84,7 +84,10 @@ class SetKind(FieldKind):
     def read(self, content: Content) -> set[Any]:
         found: set[Any] = set()
         for element, cells in content.sets.get(self.name, {}).items():
-            found.add(self._decode(element, cells))
+            try:
+                found.add(self._decode(element, cells))
+            except (MalformedEntryError, TypeError):
+                continue  # no element that a set could hold: kept in the document, out of sight
         return found
 
     def live(self, host: FieldHost) -> Set[Any]:
@@ -115,23 +118,21 @@ class SetKind(FieldKind):
         return checked
 
     def create(self, value: Any, *, context: WriteContext) -> list[Write]:
-        return self.add(Content(), value, context=context)
+        return self.add(value, context=context)
 
     def assign(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
         """Assigning a set adds what is missing and removes what is not in it."""
         wanted, present = self.validate(value), self.read(content)
         writes = self.remove(content, present - wanted)
-        return [*writes, *self.add(content, wanted - present, context=context)]
+        return [*writes, *self.add(wanted - present, context=context)]
 
-    def add(self, content: Content, elements: Iterable[Any], *, context: WriteContext) -> list[Write]:
-        """The writes that add elements."""
-        writes: list[Write] = []
-        held = content.sets.get(self.name, {})
-        for name, data in sorted(_element(element) for element in elements):
-            if name not in held:
-                key = map_key(KeyClass.SET, context.author, field=self.name, rest=name)
-                writes.append(Put(key, data))
-        return writes
+    def add(self, elements: Iterable[Any], *, context: WriteContext) -> list[Write]:
+        """The writes that add elements.
+
+        What is there already is written again: where somebody removes it at once, the adding wins.
+        """
+        cells = sorted(_element(element) for element in elements)
+        return [Put(map_key(KeyClass.SET, context.author, field=self.name, rest=name), data) for name, data in cells]
 
     def remove(self, content: Content, elements: Iterable[Any]) -> list[Write]:
         """The writes that remove elements: all keys of them that are seen."""
@@ -143,7 +144,7 @@ class SetKind(FieldKind):
         return ColumnKind.JSON
 
     def to_column(self, value: Any) -> list[Any]:
-        return sorted((json_value(element) for element in value), key=lambda item: (str(type(item)), item))
+        return sorted((json_value(element) for element in value), key=_json_order)
 
     def _decode(self, element: str, cells: list[tuple[str, bytes]]) -> Any:
         data = element[1:].encode("latin-1", "replace") if element[0] == _LITERAL else cells[0][1]
@@ -152,6 +153,11 @@ class SetKind(FieldKind):
             return self._adapter.validate_python(value)
         except ValidationError:
             return value
+
+
+def _json_order(item: Any) -> tuple[str, Any]:
+    """An order for what JSON can hold: by type, and lists by their text, since their items may not compare."""
+    return type(item).__name__, item if isinstance(item, str | int | float) else repr(item)
 
 
 def _element(element: Any) -> tuple[str, bytes]:
