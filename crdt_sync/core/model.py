@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from crdt_sync.core import codec
 from crdt_sync.core.ids import DocumentKey, RecordId, natural_record_id, split_document_key
-from crdt_sync.core.kinds import AskRegister, FieldKind, PlainRegister, kind_of
+from crdt_sync.core.kinds import AskRegister, FieldKind, PlainRegister, holds_live_kind, kind_of
 from crdt_sync.core.layout import check_field_name
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import InvalidValueError, MalformedEntryError, ModelError, SchemaError, UnknownFieldError
@@ -318,6 +318,11 @@ def _spec_of(
             f"model {name!r}: on_edit_after_delete={on_edit_after_delete!r} is not built yet",
             hint='This version knows "edit_wins".',
         )
+    if not model.__pydantic_complete__:
+        raise SchemaError(
+            f"model {name!r}: an annotation cannot be resolved",
+            hint="Import its fields' types for run time too, and define them before the model.",
+        )
     if not _names_fields(key, model):
         raise SchemaError(f"model {name!r}: key= takes a tuple of its own fields")
     fields = {field: _kind(name, field, info) for field, info in model.model_fields.items()}
@@ -351,6 +356,13 @@ def _kind(model: str, field: str, info: FieldInfo) -> FieldKind:
         raise SchemaError(f"model {model!r}, field {field!r}: {error.message}") from None
     if field in _RESERVED:
         raise SchemaError(f"model {model!r}: {field!r} is taken by every record; name the field otherwise")
+    if "__" in field:
+        raise SchemaError(f"model {model!r}: {field!r} has two underscores, which `find` takes for a comparison")
+    if holds_live_kind(info.annotation):
+        raise SchemaError(
+            f"model {model!r}, field {field!r}: Text, Counter and Set stand alone",
+            hint="Write `notes: Text`, without a union, an Optional or a container around it.",
+        )
     kind = kind_of(field, info)
     has_default = info.default is not PydanticUndefined or info.default_factory is not None
     if not kind.in_creation and has_default:

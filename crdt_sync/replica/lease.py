@@ -26,6 +26,8 @@ from crdt_sync.storage.base import Store, Table
 Entropy = Callable[[int], bytes]
 
 _REPLICA, _EPOCH, _AUTHOR, _AUTHORS = b"replica_id", b"epoch", b"author", b"authors"
+_INHERITED = b"inherited"
+"""Authors of the store that this one was copied from: not ours, but their operations stand in our journal too."""
 _FENCE, _CLEAN, _PID = b"fence", b"clean", b"pid"
 REPLICA_ID_BYTES = 16
 EPOCH_BYTES = 8
@@ -128,7 +130,9 @@ class Lease:
             epoch = self._entropy(EPOCH_BYTES)
         key = self._device_key(replica_id)
         held = self._store.get(Table.META, _AUTHOR)
-        authors = [] if reason == "copied" else self._own_authors()
+        authors, inherited = self._own_authors(), self._stored_authors(_INHERITED)
+        if reason == "copied":
+            authors, inherited = [], [*inherited, *authors]
         if held is None or reason:
             author = author_from_entropy(int.from_bytes(self._entropy(8), "big"))
             authors.append(author)
@@ -139,6 +143,7 @@ class Lease:
             self._store.put(Table.META, _REPLICA, replica_id)
             self._store.put(Table.META, _EPOCH, epoch)
             self._put_author(author, authors)
+            self._store.put(Table.META, _INHERITED, msgpack.packb(inherited))
             self._store.put(Table.META, _FENCE, token)
             self._store.put(Table.META, _CLEAN, b"\0")
         self._write_fence(replica_id, token)
@@ -164,6 +169,10 @@ class Lease:
     def own_authors(self) -> frozenset[Author]:
         """Every author that this replica has leased."""
         return frozenset(self._own_authors())
+
+    def journaled_authors(self) -> frozenset[Author]:
+        """Every author whose operations stand in the journal: our own, and those of a store that this is a copy of."""
+        return frozenset((*self._own_authors(), *self._stored_authors(_INHERITED)))
 
     def release(self, identity: Identity) -> None:
         """Note a clean end and raise a new fence."""
@@ -194,7 +203,10 @@ class Lease:
         self._store.put(Table.META, _AUTHORS, msgpack.packb(authors))
 
     def _own_authors(self) -> list[Author]:
-        data = self._store.get(Table.META, _AUTHORS)
+        return self._stored_authors(_AUTHORS)
+
+    def _stored_authors(self, name: bytes) -> list[Author]:
+        data = self._store.get(Table.META, name)
         return [] if data is None else [Author(item) for item in msgpack.unpackb(data)]
 
     def _doubt(self, replica_id: bytes | None) -> str:

@@ -213,7 +213,7 @@ class Port:
     def acknowledged(self, device: DeviceId, vector: Vector, statuses: Sequence[EntryStatus]) -> None:
         """Note what a peer holds durably, and what of ours it refused: operations become completed or failed."""
         self._check()
-        own = self.own_authors()
+        own = self._state.lease.journaled_authors()
         held = {
             author: position.sequence
             for partition, ends in vector.items()

@@ -14,7 +14,7 @@ from crdt_sync.core.kinds.base import (
     WriteContext,
 )
 from crdt_sync.core.kinds.counter import Counter, CounterKind
-from crdt_sync.core.kinds.declare import ask, kind_of
+from crdt_sync.core.kinds.declare import ask, holds_live_kind, kind_of
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.kinds.set import Set, SetKind
 from crdt_sync.core.kinds.text import Text, TextKind
@@ -37,5 +37,6 @@ __all__ = [
     "Write",
     "WriteContext",
     "ask",
+    "holds_live_kind",
     "kind_of",
 ]

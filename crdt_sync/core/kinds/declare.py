@@ -29,6 +29,15 @@ def ask(*args: Any, **kwargs: Any) -> Any:
     return info
 
 
+def holds_live_kind(annotation: Any) -> bool:
+    """Whether a Text, Counter or Set stands inside of another type, where it could not merge as such."""
+    return any(_is_live_kind(argument) or holds_live_kind(argument) for argument in get_args(annotation))
+
+
+def _is_live_kind(annotation: Any) -> bool:
+    return (get_origin(annotation) or annotation) in (Text, Counter, Set)
+
+
 def kind_of(name: str, info: FieldInfo) -> FieldKind:
     """The kind of a declared field."""
     annotation: Any = info.annotation
