@@ -5,9 +5,9 @@ It reads the file alone, changes nothing, and works beside a process that writes
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final
 
 from crdt_sync.core.entry import (
@@ -36,6 +36,7 @@ from crdt_sync.replica.rows import (
     after_prefix,
     chain_key,
     key_number,
+    number_key,
     split_touch_key,
     touch_key,
     unpack_chain_row,
@@ -50,7 +51,8 @@ FINDINGS_MAX: Final = 1_000
 """Damage that is listed; the rest is counted."""
 TRIES_MAX: Final = 3
 """How often a document is compared while another process goes on writing."""
-_ENTRIES_CACHED = 32
+CACHED_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Of log rows that are kept while documents are compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,14 +185,14 @@ class _LogCheck:
 
 def _check_journal(store: Store, findings: Findings) -> None:
     """Every operation stands in the log as the journal says, and every own operation in the journal."""
-    read = _entry_reader(store)
+    log = _LogReader(store)
     journaled = 0
     for key, data in store.scan(Table.OPERATION):
         findings.count("operations")
         journaled += 1
         try:
             row = unpack_operation_row(data)
-            reason = _misses(store, row, read)
+            reason = _misses(store, row, log)
             if row.status == 0 and store.get(Table.PENDING, key) is None:
                 reason = reason or "pending, but not in the queue"
         except CRDTSyncError as error:
@@ -206,7 +208,7 @@ def _check_journal(store: Store, findings: Findings) -> None:
         findings.add("journal", where="journal", reason=f"{own} own operations in the log, {journaled} in the journal")
 
 
-def _misses(store: Store, row: OperationRow, read: Callable[[int, int], Entry]) -> str:
+def _misses(store: Store, row: OperationRow, log: _LogReader) -> str:
     """Why an operation does not stand in the log as its row says, or an empty string."""
     partition = split_document_key(row.document)[0]
     start = chain_key(partition, row.author, row.sequence)
@@ -214,8 +216,7 @@ def _misses(store: Store, row: OperationRow, read: Callable[[int, int], Entry]) 
     if found is None:
         return "its entry is not in the log"
     position = unpack_chain_row(found[1])[0]
-    log_row = _log_row(store, position)
-    entry = read(position, row.sequence - log_row.first)
+    entry = log.entry(position, row.sequence - log.row(position).first)
     if row.index >= len(entry.operations):
         return "its entry has fewer operations"
     operation = entry.operations[row.index]
@@ -230,7 +231,7 @@ class _DocumentCheck:
     def __init__(self, store: Store, findings: Findings) -> None:
         self._store = store
         self._findings = findings
-        self._read = _entry_reader(store)
+        self._log = _LogReader(store)
 
     def run(self) -> None:
         """Check all documents."""
@@ -272,11 +273,11 @@ class _DocumentCheck:
     def _operations(self, key: DocumentKey) -> Iterator[tuple[int, Author, EntryOperation]]:
         for name, _ in self._store.scan(Table.TOUCH, start=key, end=after_prefix(key)):
             touch = split_touch_key(name)
-            row = _log_row(self._store, touch.position)
+            row = self._log.row(touch.position)
             if row.author == CONTENT_AUTHOR:
                 yield touch.position, row.author, _content_operation(key, row)
             else:
-                operation = self._read(touch.position, touch.entry).operations[touch.operation]
+                operation = self._log.entry(touch.position, touch.entry).operations[touch.operation]
                 yield touch.position, row.author, operation
 
 
@@ -284,24 +285,54 @@ def _content_operation(key: DocumentKey, row: LogRow) -> EntryOperation:
     return EntryOperation(type=OperationType.UPDATE, document=key, update=row.body)
 
 
-def _log_row(store: Store, position: int) -> LogRow:
-    data = store.get(Table.LOG, position.to_bytes(8, "big"))
-    if data is None:
-        raise CorruptStoreError(f"log row {position} is missing", table=Table.LOG)
-    return unpack_log_row(data)
+class _LogReader:
+    """Rows of the log and their entries, decoded; recent ones are kept, since one row may touch thousands of documents.
 
+    Args:
+        store: whose log.
+    """
 
-def _entry_reader(store: Store) -> Callable[[int, int], Entry]:
-    """Decoded entries by log position and number in the row; the last few are kept, as large ones come often."""
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._rows: OrderedDict[int, tuple[LogRow, list[bytes], dict[int, Entry]]] = OrderedDict()
+        self._bytes = 0
 
-    @lru_cache(maxsize=_ENTRIES_CACHED)
-    def read(position: int, number: int) -> Entry:
-        entries = split_entries(_log_row(store, position).body)
-        if not 0 <= number < len(entries):
-            raise CorruptStoreError(f"log row {position} has no entry {number}", table=Table.LOG)
-        return decode_entry(entries[number])
+    def row(self, position: int) -> LogRow:
+        """A row.
 
-    return read
+        Raises:
+            CorruptStoreError: it is missing.
+        """
+        return self._held(position)[0]
+
+    def entry(self, position: int, number: int) -> Entry:
+        """An entry by its number in the row.
+
+        Raises:
+            CorruptStoreError: the row has no such entry.
+        """
+        _, entries, decoded = self._held(position)
+        if number not in decoded:
+            if not 0 <= number < len(entries):
+                raise CorruptStoreError(f"log row {position} has no entry {number}", table=Table.LOG)
+            decoded[number] = decode_entry(entries[number])
+        return decoded[number]
+
+    def _held(self, position: int) -> tuple[LogRow, list[bytes], dict[int, Entry]]:
+        held = self._rows.get(position)
+        if held is not None:
+            self._rows.move_to_end(position)
+            return held
+        data = self._store.get(Table.LOG, number_key(position))
+        if data is None:
+            raise CorruptStoreError(f"log row {position} is missing", table=Table.LOG)
+        row = unpack_log_row(data)
+        held = (row, [] if row.author == CONTENT_AUTHOR else split_entries(row.body), {})
+        self._rows[position] = held
+        self._bytes += len(row.body)
+        while self._bytes > CACHED_BYTES_MAX and len(self._rows) > 1:
+            self._bytes -= len(self._rows.popitem(last=False)[1][0].body)
+        return held
 
 
 def _named(document: DocumentKey) -> str:

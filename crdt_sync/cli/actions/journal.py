@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -17,7 +17,7 @@ from crdt_sync.core.kinds import FieldKind
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.core.records import decode_record
 from crdt_sync.errors import InputError, RecordNotFoundError
-from crdt_sync.replica import HistoryItem, Replica, SyncOperation
+from crdt_sync.replica import HistoryItem, OperationStatus, Replica, SyncOperation
 
 LOG_LIMIT_MAX = 10_000
 """Operations that one `log` shows."""
@@ -47,11 +47,12 @@ class NoParams:
 def log(replica: Replica, params: LogParams) -> Json:
     """The latest local operations, oldest first."""
     _check_limit(params.limit)
-    total = 0
-    latest: deque[SyncOperation] = deque(maxlen=params.limit)
-    for operation in replica.operations(status=params.status):
-        total += 1
-        latest.append(operation)
+    if params.status in (None, OperationStatus.PENDING.value):
+        total = _last_number(replica) if params.status is None else replica.pending_count()
+        latest = list(islice(_backwards(replica, params.status), min(params.limit, total)))[::-1]
+    else:
+        found = list(replica.operations(status=params.status))
+        latest, total = found[-params.limit :], len(found)
     return {"total": total, "operations": [_operation_json(operation) for operation in latest]}
 
 
@@ -85,6 +86,21 @@ def status(replica: Replica, params: NoParams) -> Json:
         "failed": sum(1 for _ in replica.operations(status="failed")),
         "conflicts": len(replica.conflicts()),
     }
+
+
+def _backwards(replica: Replica, status: str | None) -> Iterator[SyncOperation]:
+    """Operations, latest first: ids count up, and reading what each one wrote takes time."""
+    for number in range(_last_number(replica), 0, -1):
+        operation = replica.operation(str(number))
+        if status in (None, operation.status.value):
+            yield operation
+
+
+def _last_number(replica: Replica) -> int:
+    try:
+        return int(replica.last_operation().id)
+    except InputError:
+        return 0  # there is none yet
 
 
 def _check_limit(limit: int) -> None:
