@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from crdt_sync.core.entry import (
     SHORT_HASH_BYTES,
@@ -29,13 +30,19 @@ from crdt_sync.core.records import decode_record
 from crdt_sync.core.screening import Screened, screen
 from crdt_sync.errors import ChainError, EntryError, ForkError, MissingCauseError, SignatureError
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, StatusKind
+from crdt_sync.replica.collector import collector_paused
 from crdt_sync.replica.derive import Derivation, fields_of
+from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.rows import LogRow, Touch, touch_key
 from crdt_sync.replica.state import Change, State, Touched
 from crdt_sync.security.identity import verify
 from crdt_sync.storage.base import Table
 
 log = logging.getLogger("crdt_sync.replica")
+
+
+DOCUMENT_BYTES: Final = 200
+"""What a small document takes in a run, about: tells bulk from little."""
 
 
 class _Parked(Exception):  # noqa: N818  not an error: the entry waits for something
@@ -112,7 +119,7 @@ def accept_runs(state: State, runs: Sequence[bytes]) -> Batch:
     batch = Batch()
     statuses: list[EntryStatus] = []
     taken = _Taken()
-    with state.store.transaction():
+    with collector_paused(documents=sum(map(len, runs)) // DOCUMENT_BYTES), state.store.transaction():
         for data in runs:
             try:
                 run = decode_run(data)
@@ -154,8 +161,8 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
             entry = entries[at_entry] if at_entry < len(entries) else decode_entry(data)
             _check_causes(state, run, entry)
             operations = _screen_entry(state, run, entry)
-            for at, (operation, screened) in enumerate(operations):
-                _take(state, operation, screened, taken, touch=Touch(position, checked.known + at_entry, at))
+            for at, operation in enumerate(operations):
+                _take(state, operation, taken, touch=Touch(position, checked.known + at_entry, at))
             _observe(state, run, entry, sequence, checked.hashes[checked.known + at_entry])
             applied.append(data)
             sequence += 1
@@ -233,29 +240,29 @@ def _check_causes(state: State, run: Run, entry: Entry) -> None:
             raise _Parked("forked", "an entry that it saw is held differently here")
 
 
-def _screen_entry(state: State, run: Run, entry: Entry) -> list[tuple[DocumentKey, tuple[bytes, Screened]]]:
+def _screen_entry(state: State, run: Run, entry: Entry) -> list[tuple[Loaded, bytes, Screened]]:
     """Screen all operations of an entry before any of them is taken in."""
-    screened: list[tuple[DocumentKey, tuple[bytes, Screened]]] = []
+    screened: list[tuple[Loaded, bytes, Screened]] = []
     for operation in entry.operations:
         partition, _, _ = split_document_key(operation.document)
         if partition != run.partition:
             raise ChainError("an operation outside of its entry's partition")
         loaded = state.documents.get(operation.document)
         verdict = screen(operation.update, author=run.author, index=loaded.index, operation=operation.type)
-        screened.append((operation.document, (operation.update, verdict)))
+        screened.append((loaded, operation.update, verdict))
     return screened
 
 
 def _take(
     state: State,
-    key: DocumentKey,
-    update: tuple[bytes, Screened],
+    update: tuple[Loaded, bytes, Screened],
     taken: _Taken,
     *,
     touch: Touch,
 ) -> None:
-    data, screened = update
-    state.documents.get(key).add(data, screened)
+    loaded, data, screened = update
+    key = loaded.key
+    loaded.add(data, screened)
     taken.touches.append(touch_key(key, touch))
     fields, text_only = fields_of(screened, state.schema.by_key(key))
     before = taken.touched.get(key)

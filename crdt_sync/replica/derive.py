@@ -51,7 +51,7 @@ class Derivation:
             if text_only:
                 self._tell(touched.key, "update", touched.fields)
                 return
-        self.derive(touched.key, fields=touched.fields)
+        self._derive(loaded, fields=touched.fields, fold=False)
 
     def derive(self, key: DocumentKey, *, fields: frozenset[str] = frozenset(), fold: bool = False) -> None:
         """Bring one document up to date.
@@ -61,7 +61,10 @@ class Derivation:
             fields: what was written, for observers; nothing is told where it is empty.
             fold: write the snapshot, however short the tail is.
         """
-        loaded = self._state.documents.get(key)
+        self._derive(self._state.documents.get(key), fields=fields, fold=fold)
+
+    def _derive(self, loaded: Loaded, *, fields: frozenset[str], fold: bool) -> None:
+        key = loaded.key
         declared = self._state.schema.by_key(key)
         content = loaded.content(() if declared is None else declared.text_fields)
         was_live, had = loaded.live, loaded.conflicts

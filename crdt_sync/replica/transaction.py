@@ -19,6 +19,7 @@ from crdt_sync.core.kinds import Cut, Drop, Put, Write, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key, parse_map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import StoreReadOnlyError, TransactionError
+from crdt_sync.replica.collector import collector_paused
 from crdt_sync.replica.derive import Derivation
 from crdt_sync.replica.documents import Loaded, join_updates
 from crdt_sync.replica.journal import Journal
@@ -106,8 +107,10 @@ class LocalTransaction:
 
     def commit(self) -> list[Change]:
         """Make the entry, journal it, derive what it changed; returns what observers are to be told afterwards."""
-        if not self._pending:
-            return []
+        with collector_paused(documents=len(self._pending)):
+            return self._commit() if self._pending else []
+
+    def _commit(self) -> list[Change]:
         state, author, partition = self._state, self._identity.author, self._partition or ""
         operations = tuple(
             EntryOperation(type=pending.type, document=key, update=join_updates(pending.updates))
