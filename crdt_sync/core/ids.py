@@ -38,6 +38,7 @@ def author_from_entropy(entropy: int) -> Author:
     return Author(entropy % AUTHOR_MAX + 1)
 
 
+@lru_cache(maxsize=1024)
 def author_text(author: Author) -> str:
     """Write an author as the six characters used in map keys (36 bits, big-endian, URL-safe base64 digits)."""
     return bytes(_ALPHABET[(author >> shift) & 63] for shift in (30, 24, 18, 12, 6, 0)).decode("ascii")
@@ -106,17 +107,15 @@ def document_key(partition: str, model: str, record: RecordId) -> DocumentKey:
     Raises:
         MalformedEntryError: a name is empty (model) or longer than the space allows.
     """
-    partition_bytes, model_bytes = partition.encode(), model.encode()
+    return DocumentKey(_checked_prefix(partition, model) + uuid.UUID(record).bytes)
+
+
+@lru_cache(maxsize=256)
+def _checked_prefix(partition: str, model: str) -> bytes:
     limit = ENTRY_LIMITS.name_bytes_max
-    if not model_bytes or len(model_bytes) > limit or len(partition_bytes) > limit:
+    if not model or len(model.encode()) > limit or len(partition.encode()) > limit:
         raise MalformedEntryError(f"names of partitions and models have at most {limit} bytes")
-    return DocumentKey(
-        bytes((len(partition_bytes),))
-        + partition_bytes
-        + bytes((len(model_bytes),))
-        + model_bytes
-        + uuid.UUID(record).bytes
-    )
+    return model_prefix(partition, model)
 
 
 @lru_cache(maxsize=4096)
