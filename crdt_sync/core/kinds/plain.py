@@ -25,6 +25,7 @@ _SELF_DESCRIBING = frozenset(
 
 _JSON_ORIGINS = (list, dict, tuple)
 _NUMBERS = (int, float, Decimal)
+_NUMERIC = frozenset((*_NUMBERS, bool, type(None), None))
 
 
 class PlainRegister(FieldKind):
@@ -126,7 +127,13 @@ class PlainRegister(FieldKind):
         return self._column
 
     def to_column(self, value: Any) -> Any:
-        return json_value(value) if self._column is ColumnKind.JSON else column_value(value)
+        match self._column:
+            case ColumnKind.JSON:
+                return json_value(value)
+            case ColumnKind.DECIMAL:  # anything else was written by another version of the model: it has no number
+                return value if isinstance(value, _NUMBERS) else None
+            case ColumnKind.VALUE:
+                return column_value(value)
 
 
 def latest_first(value: RegisterValue) -> tuple[int, int, int]:
@@ -188,7 +195,7 @@ def _members(annotation: Any) -> frozenset[Any]:
 
 
 def _column_kind(members: frozenset[Any]) -> ColumnKind:
-    if Decimal in members:
+    if Decimal in members and members <= _NUMERIC:
         return ColumnKind.DECIMAL
     if any((get_origin(member) or member) in _JSON_ORIGINS for member in members):
         return ColumnKind.JSON

@@ -82,13 +82,7 @@ class SetKind(FieldKind):
         self._adapter: TypeAdapter[Any] = TypeAdapter(element_type)
 
     def read(self, content: Content) -> set[Any]:
-        found: set[Any] = set()
-        for element, cells in content.sets.get(self.name, {}).items():
-            try:
-                found.add(self._decode(element, cells))
-            except (MalformedEntryError, TypeError):
-                continue  # no element that a set could hold: kept in the document, out of sight
-        return found
+        return {element for element, _ in self._shown(content)}
 
     def live(self, host: FieldHost) -> Set[Any]:
         return Set(self, host)
@@ -136,15 +130,27 @@ class SetKind(FieldKind):
 
     def remove(self, content: Content, elements: Iterable[Any]) -> list[Write]:
         """The writes that remove elements: all keys of them that are seen."""
-        held = content.sets.get(self.name, {})
-        names = sorted(_element(element)[0] for element in elements)
-        return [Drop(key) for name in names for key, _ in held.get(name, [])]
+        held, wanted = content.sets.get(self.name, {}), set(elements)
+        names = {_element(element)[0] for element in wanted} & held.keys()
+        if len(names) < len(wanted):  # not there, or under a name that our own encoding would not give it
+            names.update(name for element, name in self._shown(content) if element in wanted)
+        return [Drop(key) for name in sorted(names) for key, _ in held[name]]
 
     def column_kind(self) -> ColumnKind:
         return ColumnKind.JSON
 
     def to_column(self, value: Any) -> list[Any]:
         return sorted((json_value(element) for element in value), key=_json_order)
+
+    def _shown(self, content: Content) -> Iterator[tuple[Any, str]]:
+        """The elements with their names in keys."""
+        for name, cells in content.sets.get(self.name, {}).items():
+            try:
+                element = self._decode(name, cells)
+                hash(element)
+            except (MalformedEntryError, TypeError):
+                continue  # no element that a set could hold: kept in the document, out of sight
+            yield element, name
 
     def _decode(self, element: str, cells: list[tuple[str, bytes]]) -> Any:
         data = element[1:].encode("latin-1", "replace") if element[0] == _LITERAL else cells[0][1]
