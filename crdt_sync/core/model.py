@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from crdt_sync.core import codec
 from crdt_sync.core.ids import DocumentKey, RecordId, natural_record_id, split_document_key
-from crdt_sync.core.kinds import AskRegister, FieldKind, PlainRegister, holds_live_kind, kind_of
+from crdt_sync.core.kinds import AskRegister, FieldKind, PlainRegister, SetKind, holds_live_kind, kind_of
 from crdt_sync.core.layout import check_field_name
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import InvalidValueError, MalformedEntryError, ModelError, SchemaError, UnknownFieldError
@@ -368,6 +368,8 @@ def _kind(model: str, field: str, info: FieldInfo) -> FieldKind:
     has_default = info.default is not PydanticUndefined or info.default_factory is not None
     if not kind.in_creation and has_default:
         raise SchemaError(f"model {model!r}, field {field!r}: this kind starts empty and takes no default")
+    if isinstance(kind, SetKind) and (get_origin(kind.element_type) or kind.element_type) in (list, dict, set):
+        raise SchemaError(f"model {model!r}, field {field!r}: a set holds hashable values; use tuples")
     if isinstance(kind, AskRegister) and get_origin(info.annotation) is None and info.annotation is None:
         raise SchemaError(f"model {model!r}, field {field!r}: ask() needs a type")
     return kind

@@ -1,0 +1,238 @@
+"""Each field kind by itself: what is shown, what is written, what several writers at once come to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic.fields import FieldInfo
+
+from crdt_sync.core import codec
+from crdt_sync.core.conflict import UNKNOWN
+from crdt_sync.core.content import Content, Dot
+from crdt_sync.core.kinds import AskRegister, CounterKind, Cut, Drop, Insert, PlainRegister, Put, SetKind, TextKind
+from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.errors import InvalidValueError
+from tests.unit.core.kinds.sites import Site, meet
+from tests.unit.core.values import alike, texts, values
+
+PLAIN = PlainRegister("f", FieldInfo(annotation=Any, default=None))
+ASK = AskRegister("f", FieldInfo(annotation=Any, default="nothing"))
+COUNTER, TEXT, TAGS = CounterKind("f"), TextKind("f"), SetKind("f", Any)
+
+
+def trio(**values: object) -> tuple[Site, Site, Site]:
+    """Three writers with one record."""
+    sites = Site(1, texts=("f",)), Site(2, texts=("f",)), Site(3, texts=("f",))
+    sites[0].create(1, **values)
+    meet(*sites)
+    return sites
+
+
+def shown(kind: Any, *sites: Site) -> Any:
+    """What all of them show, which is one thing."""
+    meet(*sites)
+    first = kind.read(sites[0].content())
+    assert all(alike(kind.read(site.content()), first) for site in sites)
+    return first
+
+
+@pytest.mark.parametrize("kind", [PLAIN, ASK], ids=["plain", "ask"])
+@given(first=values, second=values)
+def test_registers_show_what_was_written(kind: PlainRegister, first: Any, second: Any) -> None:
+    site = Site(1)
+    site.create(1, f=kind.validate(first))
+    assert alike(kind.read(site.content()), first)
+    site.write(kind.assign(site.content(), second, context=site.at(2)))
+    assert alike(kind.read(site.content()), second)
+    assert kind.assign(site.content(), second, context=site.at(3)) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9), st.integers(2, 50)), min_size=1, max_size=6))
+def test_of_plain_values_written_at_once_the_latest_shows(writes: list[tuple[int, int, int]]) -> None:
+    sites = trio(f="start")
+    last: dict[int, tuple[int, int, int]] = {}
+    for writer, value, hlc in writes:
+        site = sites[writer]
+        made = PLAIN.assign(site.content(), value, context=site.at(hlc))
+        site.write(made)
+        if made:
+            last[writer] = (hlc, site.author, value)
+    assert shown(PLAIN, *sites) == max(last.values())[2]
+    candidates = PLAIN.candidates(sites[0].content())
+    assert len(candidates) == len(last)
+    assert PLAIN.clash(sites[0].content()) == []
+
+
+def test_a_plain_write_supersedes_all_that_it_saw() -> None:
+    sites = trio(f=0)
+    for site in sites:
+        site.write(PLAIN.assign(site.content(), site.author, context=site.at(9)))
+    meet(*sites)
+    sites[0].write(PLAIN.assign(sites[0].content(), "end", context=sites[0].at(2)))
+    assert shown(PLAIN, *sites) == "end", "whatever its clock says"
+    assert len(PLAIN.candidates(sites[1].content())) == 1
+
+
+def test_ask_registers_clash_where_values_differ_and_name_the_base() -> None:
+    one, two, three = sites = trio(f="base")
+    one.write(ASK.assign(one.content(), "one", context=one.at(5)))
+    two.write(ASK.assign(two.content(), "two", context=two.at(4)))
+    assert shown(ASK, *sites) == "one"
+    content = three.content()
+    clash = ASK.clash(content)
+    assert [codec.decode(item.data) for item in clash] == ["one", "two"]
+    assert ASK.base(content, clash) == "base"
+    one.write(ASK.supersede(one.content(), "both", dots={item.dot for item in clash}, context=one.at(6)))
+    assert shown(ASK, *sites) == "both"
+    assert ASK.clash(three.content()) == []
+    assert ASK.base(three.content(), ASK.candidates(three.content())) in ("base", UNKNOWN, "both", "one", "two")
+
+
+def test_superseding_leaves_other_candidates() -> None:
+    one, two, _ = sites = trio(f="base")
+    for site in sites:
+        site.write(ASK.assign(site.content(), f"by {site.author}", context=site.at(5)))
+    meet(*sites)
+    clash = ASK.clash(one.content())
+    dots = {item.dot for item in clash if item.dot.author != 3}
+    one.write(ASK.supersede(one.content(), "settled", dots=dots, context=one.at(9)))
+    meet(*sites)
+    left = {codec.decode(item.data) for item in ASK.clash(two.content())}
+    assert left == {"settled", "by 3"}
+    assert Dot(one.author, 1) not in {item.dot for item in ASK.candidates(two.content())}
+
+
+def test_kept_values_are_bounded() -> None:
+    site = Site(1)
+    site.create(1, f=0)
+    for number in range(3 * ENTRY_LIMITS.hidden_values_max):
+        site.write(ASK.assign(site.content(), number + 1, context=site.at(2 + number)))
+    assert len(ASK.kept(site.content())) <= ENTRY_LIMITS.hidden_values_max + 2
+    assert ASK.read(site.content()) == 3 * ENTRY_LIMITS.hidden_values_max
+
+
+def test_registers_that_nobody_wrote_show_their_default() -> None:
+    site = Site(1)
+    site.create(1)
+    assert PLAIN.read(site.content()) is None
+    assert ASK.read(site.content()) == "nothing"
+    assert ASK.candidates(site.content()) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(-(2**70), 2**70), st.booleans()), max_size=8))
+def test_counters_add_up(steps: list[tuple[int, int, bool]]) -> None:
+    sites = trio()
+    for writer, step, meets in steps:
+        sites[writer].write(COUNTER.add(sites[writer].content(), step, context=sites[writer].at(2)))
+        if meets:
+            meet(*sites)
+    assert shown(COUNTER, *sites) == sum(step for _, step, _ in steps)
+
+
+def test_counters_are_not_set() -> None:
+    site = Site(1)
+    site.write(COUNTER.create(5, context=site.at(1)))
+    assert COUNTER.assign(site.content(), 5, context=site.at(2)) == []
+    with pytest.raises(InvalidValueError):
+        COUNTER.assign(site.content(), 6, context=site.at(2))
+    site.write(COUNTER.recreate(site.content(), 2, context=site.at(3)))
+    assert COUNTER.read(site.content()) == 2
+
+
+elements = values.filter(lambda value: not isinstance(value, list | dict) and _hashable(value))
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+@given(st.lists(elements, max_size=6), st.lists(elements, max_size=6))
+def test_sets_hold_what_was_added_and_not_removed(first: list[Any], second: list[Any]) -> None:
+    site = Site(1)
+    site.create(1)
+    site.write(TAGS.create(set(first), context=site.at(1)))
+    assert TAGS.read(site.content()) == set(first)
+    site.write(TAGS.assign(site.content(), set(second), context=site.at(2)))
+    assert TAGS.read(site.content()) == set(second)
+    site.write(TAGS.remove(site.content(), second))
+    assert TAGS.read(site.content()) == set()
+
+
+@pytest.mark.parametrize("element", ["x", "long " * 100, (1, ("a", None))], ids=["short", "hashed", "tuple"])
+def test_adding_wins_over_removing_at_once(element: Any) -> None:
+    one, two, three = sites = trio()
+    one.write(TAGS.add([element], context=one.at(2)))
+    meet(*sites)
+    one.write(TAGS.remove(one.content(), [element]))
+    two.write(TAGS.add([element], context=two.at(2)))
+    assert shown(TAGS, *sites) == {element}
+    three.write(TAGS.remove(three.content(), [element]))
+    assert shown(TAGS, *sites) == set()
+
+
+@given(texts, texts)
+def test_texts_become_what_they_are_assigned(old: str, new: str) -> None:
+    site = Site(1, texts=("f",))
+    site.create(1)
+    site.write(TEXT.create(old, context=site.at(1)))
+    site.write(TEXT.assign(site.content(), new, context=site.at(2)))
+    assert TEXT.read(site.content()) == new
+
+
+@given(texts, st.data())
+def test_texts_are_edited_by_code_points(start: str, data: st.DataObject) -> None:
+    site, wanted = Site(1, texts=("f",)), start
+    site.create(1)
+    site.write(TEXT.create(start, context=site.at(1)))
+    for _ in range(4):
+        index = data.draw(st.integers(0, len(wanted)))
+        if data.draw(st.booleans()):
+            piece = data.draw(texts)
+            site.write(TEXT.insertion(site.content(), index, piece))
+            wanted = wanted[:index] + piece + wanted[index:]
+        else:
+            count = data.draw(st.integers(0, len(wanted) - index))
+            site.write(TEXT.deletion(site.content(), index, count))
+            wanted = wanted[:index] + wanted[index + count :]
+        assert TEXT.read(site.content()) == wanted
+
+
+def test_texts_written_at_once_are_merged() -> None:
+    one, two, _ = sites = trio()
+    one.write(TEXT.create("né 😀 end", context=one.at(1)))
+    meet(*sites)
+    one.write(TEXT.assign(one.content(), "né 😀👍 end", context=one.at(2)))
+    two.write(TEXT.assign(two.content(), "un né 😀 fin", context=two.at(2)))
+    assert shown(TEXT, *sites) == "un né 😀👍 fin"
+
+
+def test_an_assignment_writes_what_differs_only() -> None:
+    content = Content(texts={"f": "a" * 10_000 + "old" + "b" * 10_000})
+    writes = TEXT.assign(content, "a" * 10_000 + "new" + "b" * 10_000, context=Site(1).at(1))
+    assert sum(len(item.text) for item in writes if isinstance(item, Insert)) <= 3
+    assert sum(item.length for item in writes if isinstance(item, Cut)) <= 3
+
+
+def test_a_large_rewrite_is_one_piece() -> None:
+    content = Content(texts={"f": "ab" * 50_000})
+    writes = TEXT.assign(content, "ba" * 40_000, context=Site(1).at(1))
+    assert len(writes) <= 2
+
+
+def test_writes_touch_own_keys_apart_from_those_they_drop() -> None:
+    _, _, three = sites = trio(f=0)
+    for kind in (PLAIN, ASK):
+        for site in sites:
+            site.write(kind.assign(site.content(), f"{kind}{site.author}", context=site.at(3)))
+    meet(*sites)
+    for kind in (PLAIN, ASK):
+        for write in kind.assign(three.content(), "new", context=three.at(9)):
+            assert isinstance(write, Put | Drop)
+            assert not isinstance(write, Put) or "AAAAAD" in write.key
