@@ -76,6 +76,7 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rows: OrderedDict[int, tuple[LogRow, list[bytes]]] = OrderedDict()
+        self._decoded: tuple[tuple[int, int], Entry] | None = None
         self.heads: dict[str, dict[Author, ChainEnd]] = {}
         self.end = 0
         self._given_away = 0
@@ -85,6 +86,7 @@ class Ledger:
     def reload(self) -> None:
         """Take `heads` and `end` from the store again, after a rollback."""
         self._rows.clear()
+        self._decoded = None
         self.heads = {}
         end: bytes | None = None
         while True:  # one reverse look-up for each author: the keys stand in order
@@ -143,9 +145,11 @@ class Ledger:
         return held
 
     def entry(self, position: int, index: int) -> Entry:
-        """One entry of a row, decoded."""
-        _, entries = self.row(position)
-        return decode_entry(entries[index])
+        """One entry of a row, decoded; the last one is kept, as its operations are mostly asked for one by one."""
+        if self._decoded is None or self._decoded[0] != (position, index):
+            _, entries = self.row(position)
+            self._decoded = (position, index), decode_entry(entries[index])
+        return self._decoded[1]
 
     def hash_at(self, partition: str, author: Author, sequence: int) -> ChainHash | None:
         """The chain hash after entry ``sequence``, or None where this replica does not hold it."""

@@ -98,7 +98,7 @@ def open_store(
     if read_only:
         store = open_sqlite(place, create=False, read_only=True, durability=durability)
         return _guarded(store, None, lambda: _assemble_reader(store, given, sources=sources))
-    if not create and not place.exists():
+    if (not create and not place.exists()) or not place.parent.is_dir():
         open_sqlite(place, create=False, durability=durability).close()  # raises: there is none
     lock = StoreLock(place.resolve())
     lock.acquire()

@@ -190,6 +190,8 @@ class SqliteStore(Store):
             row = self._connection.execute(STATEMENTS[table].get, (key,)).get
         except apsw.Error as error:
             raise translated(error, path=self._path) from error
+        except UnicodeDecodeError as error:  # damage made text out of the bytes
+            raise self._damaged(table, key) from error
         if row is None:
             return None
         value: bytes
@@ -267,8 +269,8 @@ class SqliteStore(Store):
                     return page, False
         except apsw.Error as error:
             raise translated(error, path=self._path) from error
-        except TypeError as error:  # damage made a value of another type out of the bytes
-            raise self._damaged(table, page[-1][0]) from error
+        except (TypeError, UnicodeDecodeError) as error:  # damage made a value of another type out of the bytes
+            raise self._damaged(table, page[-1][0] if page else start) from error
         finally:
             if cursor is not None:
                 cursor.close()

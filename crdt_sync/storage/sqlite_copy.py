@@ -97,7 +97,9 @@ def _structure(connection: apsw.Connection) -> Iterator[Damage]:
 
 def _rows(connection: apsw.Connection, *, table: str, name: str) -> Iterator[tuple[int, list[Damage]]]:
     """Read a table in pages; give the number of rows in each and what is damaged."""
-    sql = f"SELECT key, value, sum FROM {name} WHERE key >= ? ORDER BY key LIMIT {STORE_LIMITS.page_rows_max}"
+    blob = "CASE typeof({0}) WHEN 'blob' THEN {0} END"  # bytes that damage made a text may not even be Unicode
+    columns = f"key, {blob.format('value')}, {blob.format('sum')}"
+    sql = f"SELECT {columns} FROM {name} WHERE key >= ? ORDER BY key LIMIT {STORE_LIMITS.page_rows_max}"
     start: bytes | None = b""
     while start is not None:
         damage, number, last = [], 0, start

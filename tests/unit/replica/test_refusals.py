@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from crdt_sync.errors import (
     RecordNotFoundError,
     SchemaError,
     StoreClosedError,
+    StoreNotFoundError,
     TransactionError,
     UnknownFieldError,
     UnknownModelError,
@@ -341,3 +343,9 @@ def test_ids_are_taken_in_any_spelling(replica: Replica) -> None:
     task = replica.create(Task)
     assert replica.get(Task, task.id.upper()) == task
     assert replica.get(Task, UUID(task.id)) == task  # type: ignore[arg-type]
+
+
+def test_a_missing_folder_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFoundError):
+        Replica.open(tmp_path / "missing" / "store.db", state_dir=tmp_path / "state")
+    assert list(tmp_path.iterdir()) == []

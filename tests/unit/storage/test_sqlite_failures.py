@@ -85,6 +85,20 @@ def test_a_damaged_row_can_be_replaced(tmp_path: Path) -> None:
         assert list(store.check()) == []
 
 
+def test_bytes_that_damage_made_a_text_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    fill(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE \"_crdt_log\" SET value = CAST(x'ff00fe' AS TEXT) WHERE key = ?", (ROWS[0][0],))
+    connection.close()
+    with open_sqlite(path) as store:
+        with pytest.raises(CorruptStoreError):
+            store.get(Table.LOG, ROWS[0][0])
+        with pytest.raises(CorruptStoreError):
+            list(store.scan(Table.LOG))
+        assert [damage.table for damage in store.check()][:1] == ["log"]
+
+
 @pytest.mark.parametrize("value", ["text", 5, 1.5])
 def test_a_value_of_another_type_is_damage(tmp_path: Path, value: object) -> None:
     path = tmp_path / "store"
