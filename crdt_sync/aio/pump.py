@@ -120,7 +120,7 @@ class Pump:
         """Wait until both sides are proven equal at or after now; False where the conversation ended before."""
         if not self.connected:
             return False
-        self._tell_commits()
+        self._tell_commits(at_once=True)
         token = self.conversation.request_proof()
         self._nudge()
         await self._bell.until(lambda: self.conversation.proven(token) or self.finished)
@@ -212,14 +212,17 @@ class Pump:
         self._work.set()
         self._bell.ring()
 
-    def _tell_commits(self) -> None:
+    def _tell_commits(self, *, at_once: bool = False) -> None:
         if not self._commits:
             return
+        now_s = asyncio.get_running_loop().time()
+        if self._timer is not None and now_s < self._timer.when() and not at_once:
+            return  # more may come until then, and goes with it
         self._commits = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._commits_told_s = asyncio.get_running_loop().time()
+        self._commits_told_s = now_s
         self.conversation.wake()
 
     def _publish(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crdt_sync import Change, Replica
-from crdt_sync.aio.pump import HANDSHAKE_TIMEOUT_S
+from crdt_sync.aio.pump import HANDSHAKE_TIMEOUT_S, LIVE_PAUSE_S
 from crdt_sync.errors import StoreFullError
 from crdt_sync.protocol.codes import ErrorCode
 from crdt_sync.transport.memory import Fate, Frame, memory_pair
@@ -90,26 +90,20 @@ async def test_a_transaction_held_across_an_await_delays_and_loses_nothing(
 async def test_a_session_that_ends_amid_a_transaction_tells_observers_after_it(one: Replica, two: Replica) -> None:
     left, right = memory_pair()
     seen: list[str] = []
-    two.observe(lambda change: seen.append("in" if two._records.in_transaction else "after"))
-    holding = asyncio.Event()
+    two.observe(lambda change: seen.append("amid" if two._records.in_transaction else "after"))
+    answering = asyncio.Event()
     async with pumping((one, left), (two, right)) as (pump, other):
         assert await pump.proven()
+        send = other._channel.send
 
-        def open_transaction(data: bytes) -> Any:
-            # The reply is on its way out, and the app takes the replica at this very moment.
-            holding.set()
-            return data
-
-        monitored = other._channel.send
-
-        async def send(data: bytes) -> None:
-            open_transaction(data)
+        async def send_amid_a_transaction(data: bytes) -> None:
+            answering.set()
             await until(lambda: two._records.in_transaction)
-            await monitored(data)
+            await send(data)
 
-        other._channel.send = send  # type: ignore[method-assign]
+        other._channel.send = send_amid_a_transaction  # type: ignore[method-assign]
         one.create(Task, title="news")
-        await holding.wait()
+        await answering.wait()
         with two.transaction():
             right.line.cut()
             await other.over()
@@ -151,27 +145,27 @@ async def test_an_observer_that_writes_is_synced(one: Replica, two: Replica) -> 
 
 
 async def test_rapid_edits_are_sent_together(one: Replica, two: Replica) -> None:
+    loop = asyncio.get_running_loop()
     left, right = memory_pair()
     async with pumping((one, left), (two, right)) as (pump, _):
         assert await pump.proven()
-        before = pump.conversation.traffic.messages_out
+        before, began_s = pump.conversation.traffic.messages_out, loop.time()
         for number in range(300):
             one.create(Task, title=str(number))
             await asyncio.sleep(0)
         await until(lambda: two.count(Task) == 300)
-        assert pump.conversation.traffic.messages_out - before < 150
+        pauses = (loop.time() - began_s) / LIVE_PAUSE_S  # a slow machine has time for more
+        assert pump.conversation.traffic.messages_out - before <= pauses + 5
 
 
 async def test_an_edit_on_an_idle_line_is_sent_at_once(one: Replica, two: Replica) -> None:
+    loop = asyncio.get_running_loop()
     left, right = memory_pair()
     async with pumping((one, left), (two, right)) as (pump, _):
         assert await pump.proven()
-        await until(lambda: pump._commits_told_s + 0.02 < asyncio.get_running_loop().time())
-        timers: list[float] = []
+        await until(lambda: pump._commits_told_s + 2 * LIVE_PAUSE_S < loop.time())
         one.create(Task, title="now")
-        if pump._timer is not None:
-            timers.append(pump._timer.when())
-        assert timers == []
+        assert pump._timer is None
         await until(lambda: two.count(Task) == 1)
 
 
@@ -182,7 +176,6 @@ async def test_a_full_disk_ends_the_session_and_acknowledges_nothing(
     pumps = pump_of(one, left), pump_of(two, right, initiator=False)
     tasks = [asyncio.create_task(pump.run()) for pump in pumps]
     async with asyncio.timeout(PATIENCE_S):
-        assert await pumps[0].proven() or True
         await until(lambda: pumps[0].conversation.peer is not None)
         assert await pumps[0].proven()
 
