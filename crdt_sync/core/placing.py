@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # the index builds itself with a placer
 
 NOWHERE: Final = "an update that refers to content which is not there"
 
+
 class Item(NamedTuple):
     """Units of one key of the map root: several only where all are deleted."""
 
