@@ -163,7 +163,7 @@ async def test_an_edit_on_an_idle_line_is_sent_at_once(one: Replica, two: Replic
     left, right = memory_pair()
     async with pumping((one, left), (two, right)) as (pump, _):
         assert await pump.proven()
-        await until(lambda: pump._commits_told_s + 2 * LIVE_PAUSE_S < loop.time())
+        await until(lambda: pump._timer is None and pump._commits_told_s + 2 * LIVE_PAUSE_S < loop.time())
         one.create(Task, title="now")
         assert pump._timer is None
         await until(lambda: two.count(Task) == 1)
