@@ -71,7 +71,7 @@ def share_table(title: str, spent: Mapping[str, float], *, records: int) -> list
     rows = [(name, seconds) for name, seconds in [*ordered, ("everything else", rest), ("sum", total)] if seconds]
     body = [[name, f"{seconds / records * 1e6:.1f}", f"{100 * seconds / total:.0f}"] for name, seconds in rows]
     waited = f" (and waiting {spent[WAITING] / records * 1e6:.1f})" if WAITING in spent else ""
-    return [f"### {title}{waited}", "", *grid(["module", "µs a record", "%"], body), ""]
+    return [f"### {title}{waited}", "", *grid(["module", "CPU µs a record", "%"], body), ""]
 
 
 PROFILES: Mapping[str, Callable[[Settings], str]] = {"first-sync": profile_first_sync, "write": profile_write}

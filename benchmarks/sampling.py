@@ -10,7 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePath
-from time import perf_counter
+from time import perf_counter, process_time
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -24,10 +24,10 @@ class Sampler:
 
     def __init__(self) -> None:
         self._seen: Counter[str] = Counter()
-        self._wall_s = 0.0
+        self._wall_s = self._cpu_s = 0.0
 
     def __enter__(self) -> Self:
-        self._start = perf_counter()
+        self._start, self._cpu_start = perf_counter(), process_time()
         self._handler = signal.signal(signal.SIGALRM, self._sample)
         signal.setitimer(signal.ITIMER_REAL, PERIOD_S, PERIOD_S)
         return self
@@ -37,12 +37,17 @@ class Sampler:
     ) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, self._handler)
-        self._wall_s = perf_counter() - self._start
+        self._wall_s, self._cpu_s = perf_counter() - self._start, process_time() - self._cpu_start
 
     def spent(self) -> Mapping[str, float]:
-        """Module → seconds; all of the block's wall time is shared out."""
-        total = sum(self._seen.values()) or 1
-        return {name: self._wall_s * number / total for name, number in self._seen.items()}
+        """Module → CPU seconds of the block, shared out by samples; waiting has wall seconds."""
+        total = sum(self._seen.values())
+        busy = total - self._seen[WAITING]
+        return {
+            name: self._wall_s * number / total if name == WAITING else self._cpu_s * number / busy
+            for name, number in self._seen.items()
+            if number
+        }
 
     def _sample(self, number: int, frame: FrameType | None) -> None:
         innermost = frame

@@ -57,7 +57,7 @@ def test_a_profile_shares_out_the_time_by_module(workload: str) -> None:
         (sys.executable, "-m", "benchmarks", *options), cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "µs a record" in done.stdout
+    assert "CPU µs a record" in done.stdout
     assert "| replica." in done.stdout
 
 
