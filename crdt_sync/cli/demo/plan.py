@@ -8,6 +8,8 @@ from typing import Any
 PICKED = 60
 """Of the largest cities, that the plan plays with."""
 _OWN_EDITS = 20
+MERGED_NOTES = "Go in spring. A large city. Best seen from the river."
+"""What one text must be, after each device wrote at another end of it."""
 
 Edits = list[dict[str, Any]]
 
@@ -17,10 +19,12 @@ class Plan:
     """Edits of each device, and the records in which they meet.
 
     Args:
+        before: edits that both have seen before they part.
         laptop, phone: edits in the order in which they are made; the phone's come later.
         same_text, same_counter, same_register, deleted, kept, clash: ids of the records that show something.
     """
 
+    before: Edits
     laptop: Edits
     phone: Edits
     same_text: str
@@ -38,7 +42,7 @@ def make_plan(cities: list[dict[str, str]]) -> Plan:
     mine, yours = ids[6 : 6 + _OWN_EDITS], ids[6 + _OWN_EDITS : 6 + 2 * _OWN_EDITS]
     laptop: Edits = [
         *({"op": "set", "id": city, "values": {"population": 1_000_000 + at}} for at, city in enumerate(mine)),
-        {"op": "append", "id": text, "text": "Best seen from the river. "},
+        {"op": "append", "id": text, "text": "Best seen from the river."},
         {"op": "visit", "id": counter, "n": 3},
         {"op": "tag", "id": counter, "tag": "seen"},
         {"op": "set", "id": register, "values": {"population": 11_111_111}},
@@ -58,6 +62,7 @@ def make_plan(cities: list[dict[str, str]]) -> Plan:
         *({"op": "create", "values": _village("Phone", at)} for at in range(2)),
     ]
     return Plan(
+        before=[{"op": "append", "id": text, "text": "A large city. "}],
         laptop=laptop,
         phone=phone,
         same_text=text,
