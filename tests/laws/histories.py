@@ -1,0 +1,290 @@
+"""Random histories: what users do on two to five replicas, sessions that lose, repeat and break off, and re-openings.
+
+A law is a `Law`: what must hold after each step and at the end. `machine_of` makes the state machine that looks for a
+history in which a law does not hold.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from hypothesis import settings as Settings  # noqa: N812  it is a class
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from crdt_sync.testing.exchange import ExchangeReport
+from crdt_sync.transport.memory import Fate
+from tests.laws.models import ASKING, ELEMENTS, REGISTERS, SLUGS, VALUES, Page, Task
+from tests.laws.world import EPOCH_MS, Device, Rollback, World
+
+INDEX = st.integers(0, 11)
+"""Stands for one of whatever there is, modulo how many there are."""
+
+SKEW_MAX_MS = 200_000
+"""Clocks differ by less than what replicas follow; law 4 is about those that differ by more."""
+
+RECORD = st.sampled_from((0, 0, 0, 1, 1, 2, 3))
+"""Stands for a record; most is done to the first, which everybody knows."""
+
+RECORDS_MAX = 3
+STEPS = 30
+
+WRITES = st.one_of(*(st.tuples(st.just(name), st.sampled_from(values)) for name, values in VALUES.items()))
+
+FAULTS: st.SearchStrategy[dict[int, Fate]] = st.one_of(
+    st.just({}),
+    st.dictionaries(st.integers(1, 24), st.sampled_from((Fate.CUT, Fate.CUT_AND_LOSE)), min_size=1, max_size=1),
+    st.dictionaries(st.integers(1, 24), st.sampled_from((Fate.DROP, Fate.DUPLICATE, Fate.CUT)), max_size=3),
+)
+
+CREATIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        **{name: st.sampled_from(values) for name, values in VALUES.items()},
+        "votes": st.integers(-2, 2),
+        "tags": st.sets(st.sampled_from(ELEMENTS)),
+        "notes": st.integers(0, 3),
+    },
+)
+
+CHANGES = st.one_of(
+    st.tuples(st.just("write"), WRITES),
+    st.tuples(st.just("count"), st.integers(-2, 3)),
+    st.tuples(st.just("tag"), st.tuples(st.sampled_from(ELEMENTS), st.booleans())),
+    st.tuples(st.just("retag"), st.sets(st.sampled_from(ELEMENTS))),
+    st.tuples(st.just("splice"), st.tuples(INDEX, st.integers(0, 3), st.integers(0, 3))),
+    st.tuples(st.just("retype"), st.tuples(st.integers(1, 3), st.integers(0, 3))),
+    st.tuples(st.just("delete"), st.none()),
+    st.tuples(st.just("restore"), st.none()),
+)
+
+
+class Law:
+    """What must hold in every history; a law overrides the moments at which it looks."""
+
+    def after_change(self, world: World, device: Device, record: str) -> None:
+        """A user of one replica did something to one record."""
+
+    def after_session(self, left: Device, right: Device, report: ExchangeReport) -> None:
+        """A session between two replicas met no faults."""
+
+    def after_meeting(self, world: World, left: Device, right: Device) -> None:
+        """A session between two replicas ended, one way or another."""
+
+    def after_opening(self, world: World, device: Device, before: Any) -> None:
+        """A replica was closed or killed, and opened again; ``before`` is what `before_opening` gave."""
+
+    def before_opening(self, world: World, device: Device) -> Any:
+        """A replica is about to be closed or killed."""
+
+    def while_apart(self, world: World) -> None:
+        """The history is over; replicas still hold different parts of it."""
+
+    def at_end(self, world: World) -> None:
+        """All replicas hold everything."""
+
+
+class Histories(RuleBasedStateMachine):
+    """All that can happen; subclasses name the laws that are held against it."""
+
+    laws: tuple[Law, ...] = ()
+    world: World
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="laws-"))
+
+    @initialize(
+        kinds=st.lists(st.sampled_from((False, False, True)), min_size=2, max_size=5),
+        skews=st.lists(INDEX, max_size=5),
+        seed=st.integers(0, 2**16),
+        values=CREATIONS,
+    )
+    def begin(self, kinds: list[bool], skews: list[int], seed: int, values: dict[str, Any]) -> None:
+        self.world = World(self.folder, tuple(kinds), random=Random(seed), after_session=self._after_session)
+        for device, skew in zip(self.world.devices, skews, strict=False):
+            device.now_ms += skew * 50
+        self.create(0, None, values)
+        self.meet_all()
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "world"):
+                for law in self.laws:
+                    law.while_apart(self.world)
+                self.world.converge()
+                for law in self.laws:
+                    law.at_end(self.world)
+        finally:
+            if hasattr(self, "world"):
+                self.world.abandon()
+            shutil.rmtree(self.folder)
+
+    @rule(at=INDEX, slug=st.sampled_from((*SLUGS, None)), values=CREATIONS)
+    def create(self, at: int, slug: str | None, values: dict[str, Any]) -> None:
+        device, values = self._device(at), self._with_text(values)
+        if slug is not None:
+            self._changed(device, self.world.create(device, Page, slug=slug, **values))
+        elif len(self.world.reference.records()) < RECORDS_MAX:
+            self._changed(device, self.world.create(device, Task, **values))
+
+    @rule(at=INDEX, of=RECORD, change=CHANGES)
+    def change(self, at: int, of: int, change: tuple[str, Any]) -> None:
+        device, record = self._device(at), self._record(of)
+        self._change(device, record, change)
+        self._changed(device, record)
+
+    @rule(of=RECORD, changes=st.lists(st.tuples(INDEX, CHANGES), min_size=2, max_size=4), meet=st.booleans())
+    def race(self, of: int, changes: list[tuple[int, tuple[str, Any]]], meet: bool) -> None:
+        """Several change one record, each knowing of the record but not of the others' changes."""
+        for at, change in changes:
+            self.change(at, of, change)
+        if meet:
+            self.meet_all()
+
+    @rule(of=RECORD, field=st.sampled_from(REGISTERS), at=INDEX, picks=st.lists(INDEX, min_size=2, max_size=4))
+    def disagree(self, of: int, field: str, at: int, picks: list[int]) -> None:
+        """Several write one register, and hear of each other."""
+        values = VALUES[field]
+        self.race(of, [(at + n, ("write", (field, values[pick % len(values)]))) for n, pick in enumerate(picks)], True)
+
+    @rule(of=RECORD, at=INDEX, others=st.lists(CHANGES, max_size=1))
+    def delete_at_once(self, of: int, at: int, others: list[tuple[str, Any]]) -> None:
+        """Two delete a record, and perhaps a third goes on with it."""
+        deletions = [(at, ("delete", None)), (at + 1, ("delete", None))]
+        self.race(of, [*deletions, *((at + 2, change) for change in others)], True)
+
+    @rule(of=RECORD, field=st.sampled_from(ASKING), at=INDEX, choice=st.one_of(st.none(), INDEX))
+    def resolve_late(self, of: int, field: str, at: int, choice: int | None) -> None:
+        """A third value arrives between looking at a conflict and settling it."""
+        first, second, third = (self._device(at + offset) for offset in range(3))
+        if first is third:
+            return
+        for n, device in enumerate((first, second, third)):
+            self._change(device, self._record(of), ("write", (field, VALUES[field][n])))
+        self.world.meet(first, second)
+        self.world.look(first)
+        self.world.meet(first, third)
+        for conflict in first.stale[-1:]:
+            self.world.resolve(first, conflict, choice)
+            self._changed(first, f"{conflict.model} {conflict.record_id}")
+
+    @rule(
+        at=INDEX, of=RECORD, changes=st.lists(st.tuples(st.integers(0, 1), CHANGES), min_size=2, max_size=4), fail=INDEX
+    )
+    def together(self, at: int, of: int, changes: list[tuple[int, tuple[str, Any]]], fail: int) -> None:
+        """Several changes as one transaction, which now and then fails at its end."""
+        device = self._device(at)
+        try:
+            with self.world.transaction(device):
+                for offset, change in changes:
+                    self._change(device, self._record(of + offset), change)
+                if fail > 8:
+                    raise Rollback
+        except Rollback:
+            pass
+        for record in self.world.reference.records():
+            self._changed(device, record)
+
+    @rule(at=INDEX, of=INDEX, choice=st.one_of(st.none(), INDEX))
+    def resolve(self, at: int, of: int, choice: int | None) -> None:
+        """Settle a conflict that somebody has on the screen, perhaps for long."""
+        device = self._device(at)
+        if not device.stale:
+            self.world.look(device)
+        if device.stale:
+            conflict = device.stale[of % len(device.stale)]
+            self.world.resolve(device, conflict, choice)
+            self._changed(device, f"{conflict.model} {conflict.record_id}")
+
+    @rule(at=INDEX, offset=INDEX, faults=FAULTS)
+    def meet(self, at: int, offset: int, faults: dict[int, Fate]) -> None:
+        devices = self.world.devices
+        left = self._device(at)
+        right = devices[(left.index + 1 + offset % (len(devices) - 1)) % len(devices)]
+        self.world.meet(left, right, faults)
+        for law in self.laws:
+            law.after_meeting(self.world, left, right)
+
+    @rule()
+    def meet_all(self) -> None:
+        self.world.converge()
+        for device in self.world.devices:
+            for law in self.laws:
+                law.after_meeting(self.world, self.world.devices[0], device)
+
+    @rule(at=INDEX, kill=st.booleans())
+    def reopen(self, at: int, kill: bool) -> None:
+        on_disk = [device for device in self.world.devices if device.path is not None]
+        if not on_disk:
+            return
+        device = on_disk[at % len(on_disk)]
+        before = [law.before_opening(self.world, device) for law in self.laws]
+        if kill:
+            device.kill()
+        else:
+            device.close()
+        for law, held in zip(self.laws, before, strict=True):
+            law.after_opening(self.world, device, held)
+
+    @rule(at=INDEX, ms=st.sampled_from((-5_000, -1, 1, 700, 100_000)))
+    def pass_time(self, at: int, ms: int) -> None:
+        """A clock goes on, or is set; somebody looks at the conflicts."""
+        device = self._device(at)
+        device.now_ms = min(max(device.now_ms + ms, EPOCH_MS), EPOCH_MS + SKEW_MAX_MS)
+        self.world.look(device)
+
+    def _after_session(self, left: Device, right: Device, report: ExchangeReport) -> None:
+        for law in self.laws:
+            law.after_session(left, right, report)
+
+    def _device(self, at: int) -> Device:
+        return self.world.devices[at % len(self.world.devices)]
+
+    def _record(self, of: int) -> str:
+        records = self.world.reference.records()
+        return records[of % len(records)]
+
+    def _with_text(self, values: dict[str, Any]) -> dict[str, Any]:
+        return {**values, "notes": self.world.new_text(values["notes"])} if "notes" in values else values
+
+    def _change(self, device: Device, record: str, change: tuple[str, Any]) -> None:
+        world = self.world
+        match change:
+            case ("write", (name, value)):
+                world.write(device, record, **{name: value})
+            case ("count", step):
+                world.count(device, record, step)
+            case ("tag", (element, add)):
+                world.tag(device, record, element, add=add)
+            case ("retag", elements):
+                world.retag(device, record, elements)
+            case ("splice", (place, removed, inserted)):
+                world.splice(device, record, at=place, removed=removed, inserted=inserted)
+            case ("retype", (keep, inserted)):
+                world.retype(device, record, keep=keep, inserted=inserted)
+            case ("delete", _):
+                world.delete(device, record)
+            case ("restore", _):
+                world.restore(device, record)
+            case unknown:
+                raise ValueError(unknown)
+
+    def _changed(self, device: Device, record: str | None) -> None:
+        if record is not None:
+            for law in self.laws:
+                law.after_change(self.world, device, record)
+
+
+def hold(law: Law, *, settings: Settings | None = None) -> None:
+    """Hold a law against random histories; how many is up to the profile (tests/conftest.py).
+
+    A history costs as much as a dozen other examples, so there are fewer of them.
+    """
+    machine = type("Histories", (Histories,), {"laws": (law,)})
+    chosen = settings or Settings(max_examples=max(5, Settings().max_examples // 6), stateful_step_count=STEPS)
+    run_state_machine_as_test(machine, settings=chosen)

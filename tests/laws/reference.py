@@ -1,0 +1,318 @@
+"""A causal reference model: what users must see, computed from what was done and what each doer had seen.
+
+It knows nothing of documents, keys, contexts or engines. A history is a set of operations, each with the set of those
+that its author had applied before; everything else follows from set arithmetic, slowly. The package is held against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+OpId = tuple[int, int, int]
+"""Author, sequence of the entry, place in the entry. Sorted, an author's operations stand in the order of doing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """A new record: what it gives to its registers."""
+
+    values: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A value for a register, in place of everything seen."""
+
+    field: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """A value for a register, in place of the chosen writes and of what these replaced, and of nothing else."""
+
+    field: str
+    value: Any
+    targets: frozenset[OpId]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """An increment."""
+
+    field: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """An element into a set."""
+
+    field: str
+    element: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """An element out of a set: every adding of it that was seen."""
+
+    field: str
+    element: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A text edit; no character is ever used twice. ``result`` is the text that its author saw afterwards."""
+
+    field: str
+    inserted: frozenset[str]
+    removed: frozenset[str]
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """The record goes, with all that was seen of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """The deletions that were seen are taken back."""
+
+
+Action = Create | Write | Settle | Count | Add | Remove | Type | Delete | Restore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One thing done to one record, and what its author had applied of this record before."""
+
+    id: OpId
+    hlc: int
+    record: str
+    seen: frozenset[OpId]
+    action: Action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A value that stands in a register."""
+
+    value: Any
+    hlc: int
+    author: int
+    id: OpId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clash:
+    """A conflict: latest candidate first."""
+
+    base: Any
+    candidates: tuple[Choice, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Reference:
+    """All operations of a history.
+
+    Args:
+        defaults: what registers show that nobody wrote, by field.
+        asking: the fields whose concurrent values are a conflict where they differ.
+    """
+
+    defaults: dict[str, Any]
+    asking: frozenset[str]
+    operations: dict[str, dict[OpId, Operation]] = field(default_factory=dict)
+
+    def add(self, operation: Operation) -> None:
+        """Note what was done."""
+        self.operations.setdefault(operation.record, {})[operation.id] = operation
+
+    def date(self, operations: Iterable[Operation], hlc: int) -> list[Operation]:
+        """Give operations the timestamp of the entry that they became."""
+        dated = [replace(item, hlc=hlc) for item in operations]
+        for item in dated:
+            self.add(item)
+        return dated
+
+    def forget(self, operations: Iterable[Operation]) -> None:
+        """Take back what was rolled back."""
+        for operation in operations:
+            del self.operations[operation.record][operation.id]
+
+    def records(self) -> list[str]:
+        """Every record that anything was ever done to."""
+        return [record for record, operations in self.operations.items() if operations]
+
+    def view(self, record: str, known: AbstractSet[OpId]) -> RecordView:
+        """What somebody sees of a record who knows these operations."""
+        operations = {name: item for name, item in self.operations.get(record, {}).items() if name in known}
+        return RecordView(self, operations)
+
+
+class RecordView:
+    """One record, as seen by who knows ``operations``: a downward closed part of its history."""
+
+    def __init__(self, reference: Reference, operations: dict[OpId, Operation]) -> None:
+        self._reference = reference
+        self._operations = operations
+        self._replaced: dict[tuple[OpId, str], frozenset[OpId]] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether the record was ever heard of."""
+        return bool(self._operations)
+
+    @property
+    def ids(self) -> frozenset[OpId]:
+        """The operations known."""
+        return frozenset(self._operations)
+
+    def tombstones(self) -> list[Operation]:
+        """The deletions that no later deletion or restoring saw."""
+        deletes = [item for item in self._operations.values() if isinstance(item.action, Delete)]
+        removed = {
+            seen
+            for item in self._operations.values()
+            if isinstance(item.action, Delete | Restore)
+            for seen in item.seen
+        }
+        return [item for item in deletes if item.id not in removed]
+
+    def live(self) -> bool:
+        """Edit wins: a record is dead where every operation on it was seen by, or is, one of its deletions."""
+        tombstones = self.tombstones()
+        if not tombstones:
+            return self.known
+        covered = {item.id for item in tombstones}.union(*(item.seen for item in tombstones))
+        return not covered.issuperset(self._operations)
+
+    def choices(self, name: str) -> tuple[Choice, ...]:
+        """The writes of a register that none replaced, latest first."""
+        writes = self._writes(name)
+        replaced: set[OpId] = set().union(*(self._replaces(item, name) for item in writes))
+        found = [item for item in writes if item.id not in replaced]
+        found.sort(key=_age, reverse=True)
+        return tuple(Choice(value=value_of(item, name), hlc=item.hlc, author=item.id[0], id=item.id) for item in found)
+
+    def value(self, name: str) -> Any:
+        """What a register shows."""
+        found = self.choices(name)
+        return found[0].value if found else self._reference.defaults[name]
+
+    def clash(self, name: str) -> Clash | None:
+        """The conflict of a register, if it has one."""
+        found = self.choices(name)
+        if name not in self._reference.asking or len({(type(item.value), item.value) for item in found}) < 2:
+            return None
+        return Clash(base=self._base(name, found), candidates=found)
+
+    def conflicts(self) -> dict[str, Clash]:
+        """All conflicts, by field; a dead record has none."""
+        if not self.live():
+            return {}
+        found = {name: self.clash(name) for name in sorted(self._reference.asking)}
+        return {name: clash for name, clash in found.items() if clash is not None}
+
+    def count(self, name: str) -> int:
+        """The sum of all increments."""
+        actions = (item.action for item in self._operations.values())
+        return sum(action.step for action in actions if isinstance(action, Count) and action.field == name)
+
+    def elements(self, name: str) -> set[Any]:
+        """Add wins: what has an adding that no removal saw."""
+        removals = [
+            item for item in self._operations.values() if isinstance(item.action, Remove) and item.action.field == name
+        ]
+        return {
+            item.action.element
+            for item in self._operations.values()
+            if isinstance(item.action, Add)
+            and item.action.field == name
+            and not any(
+                isinstance(removal.action, Remove)
+                and removal.action.element == item.action.element
+                and item.id in removal.seen
+                for removal in removals
+            )
+        }
+
+    def characters(self, name: str) -> set[str]:
+        """The characters of a text: all that were typed and that nobody deleted."""
+        edits = self._edits(name)
+        typed: set[str] = set().union(*(edit.inserted for edit in edits))
+        return typed.difference(*(edit.removed for edit in edits))
+
+    def misplaced(self, name: str, text: str) -> list[str]:
+        """The texts that somebody saw in which characters of ``text`` stood in another order."""
+        place = {character: at for at, character in enumerate(text)}
+        found: list[str] = []
+        for edit in self._edits(name):
+            places = [place[character] for character in edit.result if character in place]
+            if places != sorted(places):
+                found.append(edit.result)
+        return found
+
+    def writes_of(self, name: str) -> list[Operation]:
+        """The writes of a register, each author's in order."""
+        return sorted(self._writes(name), key=lambda item: item.id)
+
+    def _edits(self, name: str) -> list[Type]:
+        actions = (item.action for item in self._operations.values())
+        return [action for action in actions if isinstance(action, Type) and action.field == name]
+
+    def _writes(self, name: str) -> list[Operation]:
+        return [item for item in self._operations.values() if _is_write(item, name)]
+
+    def _replaces(self, item: Operation, name: str) -> frozenset[OpId]:
+        """The writes of a register that a write takes the place of."""
+        held = self._replaced.get((item.id, name))
+        if held is None:
+            held = self._replaced[item.id, name] = self._find_replaced(item, name)
+        return held
+
+    def _find_replaced(self, item: Operation, name: str) -> frozenset[OpId]:
+        if not isinstance(item.action, Settle):
+            return frozenset(write.id for write in self._writes(name) if write.id in item.seen)
+        targets = [self._operations[target] for target in item.action.targets]
+        return item.action.targets.union(*(self._replaces(target, name) for target in targets))
+
+    def _base(self, name: str, among: tuple[Choice, ...]) -> Any:
+        """The latest of the greatest writes in the past of all; the default where nobody had written before."""
+        pasts = [self._replaces(self._operations[choice.id], name) for choice in among]
+        common = pasts[0].intersection(*pasts[1:])
+        shared = [self._operations[name_] for name_ in common]
+        below: set[OpId] = set().union(*(self._replaces(item, name) for item in shared))
+        greatest = [item for item in shared if item.id not in below]
+        if greatest:
+            return value_of(max(greatest, key=_age), name)
+        return self._reference.defaults[name]
+
+
+def value_of(operation: Operation, name: str) -> Any:
+    """What an operation writes into a register."""
+    match operation.action:
+        case Create(values):
+            return dict(values)[name]
+        case Write(_, value) | Settle(_, value):
+            return value
+        case _:
+            raise TypeError(f"{operation.action} writes no register")
+
+
+def _is_write(operation: Operation, name: str) -> bool:
+    match operation.action:
+        case Create(values):
+            return name in dict(values)
+        case Write(written, _) | Settle(written, _):
+            return written == name
+        case _:
+            return False
+
+
+def _age(operation: Operation) -> tuple[int, OpId]:
+    return operation.hlc, operation.id

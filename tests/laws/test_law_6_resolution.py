@@ -1,0 +1,61 @@
+"""Law 6: resolving removes a conflict everywhere, and never brings back a settled one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crdt_sync.core.conflict import UNKNOWN, ConflictKind
+from tests.laws.histories import Law, hold
+from tests.laws.world import Device, World
+
+KEPT = 16
+"""So many replaced values are kept; with more, a base may be unknown."""
+
+
+class Resolution(Law):
+    """A record has exactly the conflicts of the reference, with their bases, and none that somebody settled."""
+
+    def after_change(self, world: World, device: Device, record: str) -> None:
+        view = world.view(device, record)
+        found = device.replica.conflicts(record=world.handle(device, record))
+        expected = view.conflicts()
+        assert [conflict.field for conflict in found] == sorted(expected)
+        for conflict in found:
+            clash = expected[conflict.field]
+            assert conflict.kind is ConflictKind.CONCURRENT_EDIT
+            assert f"{conflict.model} {conflict.record_id}" == record
+            assert [(item.value, item.timestamp, item.dot.author) for item in conflict.candidates] == [
+                (item.value, item.hlc, item.author) for item in clash.candidates
+            ]
+            assert conflict.value == clash.candidates[0].value
+            if conflict.base is UNKNOWN:
+                assert len(view.writes_of(conflict.field)) > KEPT, "a base is unknown though all writes are kept"
+            else:
+                assert (type(conflict.base), conflict.base) == (type(clash.base), clash.base)
+        settled = {name for operation, name in world.settled if operation in device.known}
+        assert settled.isdisjoint(conflict.id for conflict in found), "a settled conflict is back"
+
+    def after_meeting(self, world: World, left: Device, right: Device) -> None:
+        for device in (left, right):
+            for record in world.reference.records():
+                self.after_change(world, device, record)
+            fields = sum(len(world.view(device, record).conflicts()) for record in world.reference.records())
+            assert len(device.replica.conflicts()) == fields, "the index of conflicts differs"
+
+    def after_opening(self, world: World, device: Device, before: Any) -> None:
+        self.after_meeting(world, device, device)
+
+    def at_end(self, world: World) -> None:
+        for device in world.devices:
+            self.after_meeting(world, device, device)
+
+
+class TestResolution:
+    def test_conflicts_are_those_of_the_reference_and_settled_ones_stay_settled(self) -> None:
+        """States: conflicts, candidates, provisional values and bases follow from causality alone; a resolution
+        supersedes exactly the candidates that its user saw, on every replica that hears of it.
+
+        It fails where a resolution leaves its conflict open, closes one that it did not see, or where two resolutions
+        made at once bring an old one back; also where the base is the last value carried along, not the ancestor.
+        """
+        hold(Resolution())

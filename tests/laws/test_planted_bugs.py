@@ -1,0 +1,316 @@
+"""Bugs that such systems have had, planted one at a time: the law that forbids each must find it.
+
+Without these the laws could be true of anything. A law that no longer finds its bug is itself broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as Settings  # noqa: N812  it is a class
+
+from crdt_sync.core import clock, content, document, version
+from crdt_sync.core.kinds import AskRegister, counter, plain
+from crdt_sync.core.kinds import set as sets
+from crdt_sync.core.kinds.base import Drop, Put, Write
+from crdt_sync.protocol.source import RunPage, Vector
+from crdt_sync.replica import derive, ledger
+from crdt_sync.replica.documents import DocumentCache, Loaded
+from crdt_sync.replica.port import Port
+from tests.laws.histories import STEPS, Law, hold
+from tests.laws.test_law_1_convergence import Convergence
+from tests.laws.test_law_2_merging import EDITS, Edit, compare_versions
+from tests.laws.test_law_3_nothing_lost import NothingLost
+from tests.laws.test_law_4_sequential import TURNS, play
+from tests.laws.test_law_5_concurrent_edits import ClocksFollowCauses, ConcurrentEdits
+from tests.laws.test_law_6_resolution import Resolution
+from tests.laws.test_law_7_views import Views
+from tests.laws.world import Device
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+EXAMPLES = Settings(
+    max_examples=100,
+    stateful_step_count=STEPS,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    report_multiple_bugs=False,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def the_engine_picks_the_winner(patch: pytest.MonkeyPatch) -> None:
+    """The higher client id shows, whenever it wrote."""
+    patch.setattr(plain, "latest_first", lambda value: -value.dot.author)
+
+
+def the_last_arrival_wins(patch: pytest.MonkeyPatch) -> None:
+    """Candidates stand in the order in which the document happens to hold them."""
+    patch.setattr(plain, "latest_first", lambda value: 0)
+
+
+def a_write_forgets_its_rivals(patch: pytest.MonkeyPatch) -> None:
+    """Only the latest value is kept as a candidate."""
+    real = plain.PlainRegister.candidates
+    patch.setattr(plain.PlainRegister, "candidates", lambda self, held: real(self, held)[:1])
+
+
+def a_sequential_write_leaves_the_old_value(patch: pytest.MonkeyPatch) -> None:
+    """A write does not remove the values that it saw, and time picks among them."""
+    real = plain.PlainRegister.assign
+
+    def assign(self: plain.PlainRegister, *args: Any, **kwargs: Any) -> list[Write]:
+        return [write for write in real(self, *args, **kwargs) if isinstance(write, Put)]
+
+    patch.setattr(plain.PlainRegister, "assign", assign)
+
+
+def equal_state_vectors_are_equal_content(patch: pytest.MonkeyPatch) -> None:
+    """A version leaves deletions out."""
+    real = version.version
+    patch.setattr(version, "version", lambda vector, deletes: real(vector, {}))
+
+
+def a_second_tombstone_is_lost(patch: pytest.MonkeyPatch) -> None:
+    """Of two deletions made at once only one counts."""
+    real = content.Content.is_live
+
+    def is_live(self: content.Content) -> bool:
+        held = self.tombstones
+        self.tombstones = dict(sorted(held.items())[:1])
+        live = real(self)
+        self.tombstones = held
+        return live
+
+    patch.setattr(content.Content, "is_live", is_live)
+
+
+def deleting_wins(patch: pytest.MonkeyPatch) -> None:
+    """An edit made at once with a deletion is lost."""
+    patch.setattr(content.Content, "is_live", lambda self: not self.tombstones)
+
+
+def a_tombstone_covers_what_it_did_not_see(patch: pytest.MonkeyPatch) -> None:
+    """A deletion is taken to have seen everything of the authors that it names."""
+    real = content.read_context
+
+    def read(data: bytes, position: int) -> tuple[dict[Any, int], int]:
+        seen, end = real(data, position)
+        return (dict.fromkeys(seen, 1 << 40), end) if position == 0 else (seen, end)
+
+    patch.setattr(content, "read_context", read)
+
+
+def adding_again_is_nothing(patch: pytest.MonkeyPatch) -> None:
+    """An element that is there is not added again, so that a removal made at once takes it away."""
+
+    def add(self: sets.Set[Any], element: Any) -> None:
+        if element not in self:
+            self._host.edit(lambda _, context: self._kind.add([element], context=context))
+
+    patch.setattr(sets.Set, "add", add)
+
+
+def a_set_is_a_map_of_elements(patch: pytest.MonkeyPatch) -> None:
+    """Elements have one key for all authors' adding: the newest author's, so that removing misses the others."""
+    patch.setattr(
+        sets.SetKind,
+        "remove",
+        lambda self, held, elements: [
+            write
+            for element in elements
+            for name, _ in [sets._element(element)]
+            for key, _ in held.sets.get(self.name, {}).get(name, [])[-1:]
+            for write in [Drop(key)]
+        ],
+    )
+
+
+def counters_are_registers(patch: pytest.MonkeyPatch) -> None:
+    """The greatest total shows instead of the sum."""
+    patch.setattr(
+        counter.CounterKind,
+        "read",
+        lambda self, held: max(held.counters.get(self.name, {}).values(), default=0),
+    )
+
+
+def text_counts_in_bytes(patch: pytest.MonkeyPatch) -> None:
+    """The engine's positions are taken for code points."""
+    patch.setattr(document, "_byte_offset", lambda text, index: index)
+
+
+def resolving_replaces_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A resolution is one more candidate."""
+    real = AskRegister.supersede
+    patch.setattr(
+        AskRegister,
+        "supersede",
+        lambda self, held, value, *, dots, context: real(self, held, value, dots=set(), context=context),
+    )
+
+
+def resolving_replaces_everything(patch: pytest.MonkeyPatch) -> None:
+    """A resolution also takes away what its user never saw."""
+    patch.setattr(
+        AskRegister,
+        "supersede",
+        lambda self, held, value, *, dots, context: self.assign(held, value, context=context),
+    )
+
+
+def the_base_is_the_last_value_carried_along(patch: pytest.MonkeyPatch) -> None:
+    """The latest replaced value is taken for the common ancestor."""
+
+    def base(kept: list[Any], among: list[Any]) -> Any:
+        past = [item for item in kept if item not in among]
+        return min(past, key=plain.latest_first, default=None)
+
+    patch.setattr(import_module(AskRegister.__module__), "_base", base)
+
+
+def conflicts_are_named_by_whoever_finds_them(patch: pytest.MonkeyPatch) -> None:
+    """Replicas give one conflict different ids."""
+    numbers = count(1)
+    patch.setattr(derive, "conflict_id", lambda *args: f"{next(numbers):032x}")
+
+
+def clocks_hear_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A replica's clock does not take in the timestamps that it receives."""
+    patch.setattr(clock.HybridClock, "observe", lambda self, remote, now_ms: True)
+
+
+def clocks_forget(patch: pytest.MonkeyPatch) -> None:
+    """The clock starts anew when a store is opened."""
+    patch.setattr(ledger.Ledger, "clock", lambda self: 0)
+
+
+def content_is_read_once(patch: pytest.MonkeyPatch) -> None:
+    """A loaded document goes on showing what it showed first."""
+
+    def grow(self: Loaded, update: bytes) -> None:
+        self.tail.append(update)
+        self.size += len(update)
+
+    patch.setattr(Loaded, "_grow", grow)
+
+
+def the_last_run_stays_behind(patch: pytest.MonkeyPatch) -> None:
+    """A page of runs leaves out its last one, and the cursor passes over it."""
+    real = ledger.Ledger.runs_after
+
+    def runs_after(self: ledger.Ledger, cursor: int, known: Vector, *, bytes_max: int) -> RunPage:
+        page = real(self, cursor, known, bytes_max=bytes_max)
+        return page._replace(runs=page.runs[:-1]) if len(page.runs) > 1 else page
+
+    patch.setattr(ledger.Ledger, "runs_after", runs_after)
+
+
+def deriving_misses_the_newest(patch: pytest.MonkeyPatch) -> None:
+    """What is derived anew from the log lacks the last update."""
+    real = DocumentCache.tail_of
+
+    def tail_of(self: DocumentCache, key: Any, *, after: int) -> Iterable[Any]:
+        held = list(real(self, key, after=after))
+        return held[:-1] if len(held) > 1 else held
+
+    patch.setattr(DocumentCache, "tail_of", tail_of)
+
+
+def acknowledged_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
+    """What a peer sends is acknowledged first and committed later; a process killed in between never had it."""
+    real_accept, real_kill = Port.accept_runs, Device.kill
+
+    def accept(self: Port, runs: Any) -> Any:
+        path = self._state.store.path
+        if path is not None:
+            durable = path.with_suffix(".durable")
+            durable.unlink(missing_ok=True)
+            self._state.store.backup(durable)
+        return real_accept(self, runs)
+
+    def kill(self: Device) -> None:
+        real_kill(self)
+        assert self.path is not None
+        durable = self.path.with_suffix(".durable")
+        if durable.exists():
+            for name in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + name).unlink(missing_ok=True)
+            durable.replace(self.path)
+
+    patch.setattr(Port, "accept_runs", accept)
+    patch.setattr(Device, "kill", kill)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A bug and the laws that forbid it, each of which must find it by itself."""
+
+    plant: Plant
+    laws: tuple[type[Law], ...]
+
+
+CASES = (
+    Case(the_engine_picks_the_winner, (ConcurrentEdits,)),
+    Case(the_last_arrival_wins, (ConcurrentEdits, Convergence)),
+    Case(a_write_forgets_its_rivals, (ConcurrentEdits,)),
+    Case(a_second_tombstone_is_lost, (NothingLost,)),
+    Case(deleting_wins, (NothingLost,)),
+    Case(a_tombstone_covers_what_it_did_not_see, (NothingLost,)),
+    Case(adding_again_is_nothing, (NothingLost,)),
+    Case(a_set_is_a_map_of_elements, (NothingLost,)),
+    Case(counters_are_registers, (NothingLost,)),
+    Case(text_counts_in_bytes, (NothingLost,)),
+    Case(acknowledged_before_it_is_durable, (NothingLost,)),
+    Case(resolving_replaces_nothing, (Resolution,)),
+    Case(resolving_replaces_everything, (Resolution,)),
+    Case(the_base_is_the_last_value_carried_along, (Resolution,)),
+    Case(conflicts_are_named_by_whoever_finds_them, (Convergence, Views)),
+    Case(clocks_hear_nothing, (ClocksFollowCauses,)),
+    Case(clocks_forget, (ClocksFollowCauses,)),
+    Case(content_is_read_once, (NothingLost, ConcurrentEdits)),
+    Case(the_last_run_stays_behind, (Convergence,)),
+    Case(deriving_misses_the_newest, (Views,)),
+)
+
+
+@pytest.mark.parametrize(
+    ("plant", "law"),
+    [pytest.param(case.plant, law, id=f"{case.plant.__name__}-{law.__name__}") for case in CASES for law in case.laws],
+)
+def test_a_law_finds_the_bug_that_it_forbids(plant: Plant, law: type[Law], monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    with pytest.raises(Exception):  # noqa: B017, PT011  what fails depends on the history that was found first
+        hold(law(), settings=EXAMPLES)
+
+
+def test_equal_state_vectors_taken_for_equal_content_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    equal_state_vectors_are_equal_content(monkeypatch)
+
+    @EXAMPLES
+    @given(edits=EDITS)
+    def law(edits: list[Edit]) -> None:
+        compare_versions(edits)
+
+    with pytest.raises(AssertionError, match="equal versions, other content"):
+        law()
+
+
+def test_a_sequential_write_that_leaves_the_old_value_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_sequential_write_leaves_the_old_value(monkeypatch)
+
+    @EXAMPLES
+    @given(turns=TURNS)
+    def law(turns: list[tuple[int, int, tuple[str, Any]]]) -> None:
+        play(turns, count=2, natural=False)
+
+    with pytest.raises(AssertionError):
+        law()

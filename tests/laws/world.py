@@ -1,0 +1,509 @@
+"""Replicas of one space, what is done on them, and a causal record of it.
+
+Every action is done on a real replica and noted in the reference model in the same breath; which operations a replica
+has applied is read from its vector, never assumed. Clocks, ids and entropy are the world's own, so a run repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from blake3 import blake3
+
+from crdt_sync.core.conflict import Conflict
+from crdt_sync.core.ids import DEFAULT_PARTITION, RecordId, document_key
+from crdt_sync.core.model import Model, bind
+from crdt_sync.errors import (
+    ConflictNotFoundError,
+    RecordDeletedError,
+    RecordExistsError,
+    RecordNotFoundError,
+)
+from crdt_sync.protocol.limits import WireLimits
+from crdt_sync.replica import Replica, Sources
+from crdt_sync.testing.exchange import ExchangeReport, exchange
+from crdt_sync.transport.memory import Fate, Frame
+from tests.laws.models import ASKING, DEFAULTS, MODELS, REGISTERS, Page, Task
+from tests.laws.reference import (
+    Action,
+    Add,
+    Count,
+    Create,
+    Delete,
+    Operation,
+    OpId,
+    RecordView,
+    Reference,
+    Remove,
+    Restore,
+    Settle,
+    Type,
+    Write,
+)
+
+EPOCH_MS = 1_900_000_000_000
+OTHER = {"due": 9, "owner": "dora"}
+"""Values that are in no conflict, to settle one with."""
+
+SMALL_LIMITS = WireLimits(batch_bytes_max=600)
+"""A batch holds a few entries, so that a cut falls between them."""
+
+NOT_YET = 2**64
+"""Stands for the timestamp of what is done in an open transaction: it is later than all others."""
+
+NAMES = {model.__name__: model for model in MODELS}
+
+
+class Rollback(Exception):  # noqa: N818  no error: it is thrown to leave a transaction
+    """Thrown inside of a transaction that is to fail."""
+
+
+@dataclass(slots=True)
+class Device:
+    """One replica that lives through closings, killings and openings.
+
+    Args:
+        index: which of the world's.
+        path: of its store, or None for one in memory.
+        state_dir: its fences and keys.
+    """
+
+    index: int
+    path: Path | None
+    state_dir: Path | None
+    now_ms: int = EPOCH_MS
+    drawn: int = 0
+    ids: int = 0
+    known: set[OpId] = field(default_factory=set)
+    authors: set[int] = field(default_factory=set)
+    stale: list[Conflict] = field(default_factory=list)
+    """Conflicts that a user of this replica has on the screen."""
+    _replica: Replica | None = None
+
+    @property
+    def replica(self) -> Replica:
+        """Open, always."""
+        if self._replica is None:
+            self._replica = Replica.open(
+                ":memory:" if self.path is None else self.path,
+                list(MODELS),
+                durability="normal",
+                state_dir=self.state_dir,
+                sources=Sources(now_ms=lambda: self.now_ms, entropy=self._entropy, new_record_id=self._new_id),
+            )
+            self.authors.add(self.author)
+        return self._replica
+
+    @property
+    def author(self) -> int:
+        """Under which it writes now."""
+        identity = self.replica._state.identity
+        assert identity is not None
+        return identity.author
+
+    @property
+    def device_id(self) -> str:
+        return str(self.replica.device_id)
+
+    def vector(self) -> dict[int, int]:
+        """Author → last entry applied."""
+        ends = self.replica.port.vector().get(DEFAULT_PARTITION, {})
+        return {int(author): position.sequence for author, position in ends.items()}
+
+    def dated(self) -> int:
+        """The timestamp of the last entry in the log."""
+        ledger = self.replica._state.ledger
+        return ledger.entry(ledger.end, 0).hlc
+
+    def close(self) -> None:
+        if self._replica is not None:
+            self._replica.close()
+            self._replica = None
+
+    def kill(self) -> None:
+        """End the process, as far as the store can tell: nothing is brought up to date, no clean end is noted."""
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of the store; nobody will open it again."""
+        if self._replica is not None:
+            opened = self._replica._opened
+            opened.state.store.close()
+            if opened.lock is not None:
+                opened.lock.release()
+            self._replica = None
+
+    def _entropy(self, count: int) -> bytes:
+        self.drawn += 1
+        return blake3(f"{self.index}/{self.drawn}".encode()).digest(count)
+
+    def _new_id(self) -> str:
+        self.ids += 1
+        return f"01970000-0000-7000-8000-{self.index:04x}{self.ids:08x}"
+
+
+@dataclass(slots=True)
+class World:
+    """Some replicas, and everything that was ever done on them.
+
+    Args:
+        folder: for the stores of those that are not in memory.
+        kinds: for each replica whether its store is a file.
+        random: shuffles what a law wants shuffled.
+    """
+
+    folder: Path
+    kinds: tuple[bool, ...]
+    random: Random = field(default_factory=lambda: Random(0))
+    devices: list[Device] = field(default_factory=list)
+    reference: Reference = field(default_factory=lambda: Reference(defaults=DEFAULTS, asking=frozenset(ASKING)))
+    characters: int = 0
+    entries: dict[tuple[int, int], list[Operation]] = field(default_factory=dict)
+    settled: list[tuple[OpId, str]] = field(default_factory=list)
+    """A resolution, and the id of the conflict that it settled."""
+    after_session: Callable[[Device, Device, ExchangeReport], None] | None = None
+    """Told of every session that met no faults."""
+    _open: list[Operation] | None = None
+    _entry: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        for index, on_disk in enumerate(self.kinds):
+            path = self.folder / f"{index}.db" if on_disk else None
+            self.devices.append(Device(index, path, self.folder / "state" / str(index) if on_disk else None))
+
+    def abandon(self) -> None:
+        """Let go of everything, whatever state it is in."""
+        for device in self.devices:
+            device.abandon()
+
+    # ── what a user does ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def transaction(self, device: Device) -> Iterator[None]:
+        """Everything in the block as one entry, on the replica and in the reference."""
+        if self._open is not None:
+            yield
+            return
+        before = device.vector().get(device.author, 0)
+        self._open, self._entry = [], (device.author, before + 1)
+        try:
+            with device.replica.transaction():
+                yield
+        except BaseException:
+            device.known.difference_update(item.id for item in self._open)
+            self.reference.forget(self._open)
+            self.settled = [item for item in self.settled if item[0] in device.known]
+            assert device.vector().get(device.author, 0) == before, "a failed transaction left an entry"
+            raise
+        else:
+            grown = device.vector().get(device.author, 0) - before
+            assert grown == bool(self._open), f"{grown} entries for {self._open}"
+            if self._open:
+                self.entries[self._entry] = self.reference.date(self._open, device.dated())
+        finally:
+            self._open = None
+
+    def create(self, device: Device, model: type[Task | Page], **values: Any) -> str | None:
+        """Create a record; None where one with its natural key is live."""
+        if model is Page:
+            record = self.page_name(values["slug"])
+            view = self.view(device, record)
+            if view.live():
+                self._refused(device, RecordExistsError, lambda: device.replica.create(model, **values))
+                return None
+            if view.known:
+                with self.transaction(device):
+                    device.replica.create(model, **values)
+                    self._note_again(device, record, view, values)
+                return record
+        with self.transaction(device):
+            made = device.replica.create(model, **values)
+            record = f"{model.__name__} {made.id}"
+            self._note_new(device, record, values)
+        return record
+
+    def write(self, device: Device, record: str, **values: Any) -> None:
+        """Assign registers."""
+        view = self.view(device, record)
+        if not self._allowed(device, view, lambda: device.replica.update(self.handle(device, record), **values)):
+            return
+        with self.transaction(device):
+            device.replica.update(self.handle(device, record), **values)
+            for name, value in values.items():
+                self._note_write(device, record, view, name, value)
+
+    def count(self, device: Device, record: str, step: int) -> None:
+        """Increment the counter."""
+        if not self._allowed(
+            device, self.view(device, record), lambda: self.handle(device, record).votes.increment(step)
+        ):
+            return
+        with self.transaction(device):
+            self.handle(device, record).votes.increment(step)
+            self._note_count(device, record, step)
+
+    def tag(self, device: Device, record: str, element: str, *, add: bool) -> None:
+        """Put an element into the set, or take it out."""
+        view = self.view(device, record)
+        tags = self.handle(device, record).tags
+        change = tags.add if add else tags.discard
+        if not self._allowed(device, view, lambda: change(element)):
+            return
+        with self.transaction(device):
+            change(element)
+            if add:
+                self._note(device, record, Add("tags", element))
+            elif element in view.elements("tags"):
+                self._note(device, record, Remove("tags", element))
+
+    def retag(self, device: Device, record: str, elements: set[str]) -> None:
+        """Assign the set: what is missing comes in, what is not wanted goes out, the rest is left alone."""
+        view = self.view(device, record)
+        if not self._allowed(device, view, lambda: device.replica.update(self.handle(device, record), tags=elements)):
+            return
+        with self.transaction(device):
+            device.replica.update(self.handle(device, record), tags=elements)
+            self._note_elements(device, record, view, elements)
+
+    def splice(self, device: Device, record: str, *, at: int, removed: int, inserted: int) -> None:
+        """Delete some characters of the text and insert others there; the place is taken modulo its length."""
+        text = self.new_text(inserted)
+        notes = self.handle(device, record).notes
+        if not self._allowed(device, self.view(device, record), lambda: notes.insert(0, text)):
+            return
+        with self.transaction(device):
+            before = str(notes)
+            at %= len(before) + 1
+            removed = min(removed, len(before) - at)
+            notes.delete(at, removed)
+            middle = before[:at] + before[at + removed :]
+            self._note_text(device, record, before=before, after=middle)
+            notes.insert(at, text)
+            self._note_text(device, record, before=middle, after=middle[:at] + text + middle[at:])
+
+    def retype(self, device: Device, record: str, *, keep: int, inserted: int) -> None:
+        """Assign the text anew: every ``keep``-th character stays, and some come at both ends."""
+        new = self.new_text(inserted)
+        notes = self.handle(device, record).notes
+        if not self._allowed(device, self.view(device, record), lambda: notes.replace(new)):
+            return
+        with self.transaction(device):
+            before = str(notes)
+            after = new[: inserted // 2] + before[::keep] + new[inserted // 2 :]
+            notes.replace(after)
+            self._note_text(device, record, before=before, after=after)
+
+    def delete(self, device: Device, record: str) -> None:
+        """Delete a record."""
+        view = self.view(device, record)
+        if not self._allowed(device, view, lambda: device.replica.delete(self.handle(device, record))):
+            return
+        with self.transaction(device):
+            device.replica.delete(self.handle(device, record))
+            self._note(device, record, Delete())
+
+    def restore(self, device: Device, record: str) -> None:
+        """Restore a record; nothing happens to one that was never deleted."""
+        view = self.view(device, record)
+        model, name = self.split(record)
+        if not view.known:
+            self._refused(device, RecordNotFoundError, lambda: device.replica.restore(model, name))
+            return
+        with self.transaction(device):
+            device.replica.restore(model, name)
+            if view.tombstones():
+                self._note(device, record, Restore())
+
+    def look(self, device: Device) -> None:
+        """A user of this replica has its conflicts on the screen from now on."""
+        device.stale.extend(device.replica.conflicts())
+        del device.stale[:-8]
+
+    def resolve(self, device: Device, conflict: Conflict, choice: int | None) -> None:
+        """Settle a conflict, perhaps one that was seen long ago: by a candidate, or by another value."""
+        record = f"{conflict.model} {conflict.record_id}"
+        view = self.view(device, record)
+        value = OTHER[conflict.field]
+        if choice is not None:
+            candidate = conflict.candidates[choice % len(conflict.candidates)]
+            value = candidate.value
+
+        def settle() -> None:
+            if choice is None:
+                device.replica.resolve(conflict, value=value)
+            else:
+                device.replica.resolve(conflict, take=candidate)
+
+        if not self._allowed(device, view, settle):
+            return
+        targets = self.targets(view, conflict)
+        now = view.clash(conflict.field)
+        if now is None or not targets & {item.id for item in now.candidates}:
+            self._refused(device, ConflictNotFoundError, settle)
+            return
+        with self.transaction(device):
+            settle()
+            name = self._note(device, record, Settle(conflict.field, value, targets))
+            self.settled.append((name, conflict.id))
+
+    def targets(self, view: RecordView, conflict: Conflict) -> frozenset[OpId]:
+        """The writes that a conflict object names, by who wrote them when."""
+        named = {
+            (candidate.dot.author, candidate.timestamp, candidate.dot.counter) for candidate in conflict.candidates
+        }
+        found: set[OpId] = set()
+        writes = view.writes_of(conflict.field)
+        for author, hlc, counter in named:
+            own = [item for item in writes if item.id[0] == author and not isinstance(item.action, Create)]
+            created = [item for item in writes if item.id[0] == author and isinstance(item.action, Create)]
+            item = created[0] if counter == 0 else own[counter - 1]
+            assert item.hlc == hlc, "a candidate's dot and timestamp name two writes"
+            found.add(item.id)
+        return frozenset(found)
+
+    # ── what happens to replicas ─────────────────────────────────────────────────────────────────────────────────────
+
+    def meet(self, left: Device, right: Device, faults: dict[int, Fate] | None = None) -> ExchangeReport:
+        """A session between two replicas, and what they have learnt by it."""
+        report = self.talk(left, right, faults)
+        for device in (left, right):
+            self.learn(device)
+        if self.after_session is not None and not faults:
+            self.after_session(left, right, report)
+        return report
+
+    def talk(self, left: Device, right: Device, faults: dict[int, Fate] | None = None) -> ExchangeReport:
+        """A session between two replicas; ``faults`` are the fates of frames, by their place among all frames."""
+        asked = 0
+        chosen = faults or {}
+
+        def fates(frame: Frame) -> Fate:
+            nonlocal asked
+            asked += 1
+            return chosen.get(asked, Fate.DELIVER)
+
+        return exchange(left.replica, right.replica, fates=fates, limits=SMALL_LIMITS)
+
+    def learn(self, device: Device) -> None:
+        """Take from the replica's vector which operations it has applied."""
+        device.known = {
+            item.id
+            for author, last in device.vector().items()
+            for sequence in range(1, last + 1)
+            for item in self.entries[author, sequence]
+        }
+
+    def converge(self) -> None:
+        """Sessions without faults, until everybody has everything."""
+        first, *others = self.devices
+        for _ in range(2):
+            for device in others:
+                if device.known != first.known:
+                    self.meet(first, device)
+
+    # ── what the reference says ──────────────────────────────────────────────────────────────────────────────────────
+
+    def view(self, device: Device, record: str) -> RecordView:
+        """What a user of this replica must see of a record."""
+        return self.reference.view(record, device.known)
+
+    def handle(self, device: Device, record: str) -> Any:
+        """A live record, also of what is dead or unknown: a user may hold one for long."""
+        model, name = self.split(record)
+        key = document_key(DEFAULT_PARTITION, model.__name__, RecordId(name))
+        return bind(model, device.replica._records, key)
+
+    def split(self, record: str) -> tuple[type[Model], str]:
+        """Model and id."""
+        model, name = record.split()
+        return NAMES[model], name
+
+    def page_name(self, slug: str) -> str:
+        """The record that a slug names."""
+        return f"Page {Page.__crdt_spec__.natural_id({'slug': slug})}"
+
+    def new_text(self, length: int) -> str:
+        """Characters that were never used before, every third of them outside of the basic plane."""
+        start = self.characters
+        self.characters += length
+        return "".join(chr((0x20000 if at % 3 == 0 else 0x4E00) + at) for at in range(start, start + length))
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _note(self, device: Device, record: str, action: Action) -> OpId:
+        """Note one operation of the open transaction; it saw what this replica knows, and what it did before."""
+        assert self._open is not None
+        name = (*self._entry, len(self._open))
+        seen = self.view(device, record).ids
+        operation = Operation(id=name, hlc=NOT_YET, record=record, seen=seen, action=action)
+        self.reference.add(operation)
+        self._open.append(operation)
+        device.known.add(name)
+        return name
+
+    def _note_write(self, device: Device, record: str, view: RecordView, name: str, value: Any) -> None:
+        """A write, unless it is the only value there already."""
+        found = view.choices(name)
+        if len(found) != 1 or (type(found[0].value), found[0].value) != (type(value), value):
+            self._note(device, record, Write(name, value))
+
+    def _note_count(self, device: Device, record: str, step: int) -> None:
+        if step:
+            self._note(device, record, Count("votes", step))
+
+    def _note_text(self, device: Device, record: str, *, before: str, after: str) -> None:
+        if before != after:
+            inserted, removed = frozenset(after) - frozenset(before), frozenset(before) - frozenset(after)
+            self._note(device, record, Type("notes", inserted, removed, after))
+
+    def _note_elements(self, device: Device, record: str, view: RecordView, elements: set[str]) -> None:
+        present = view.elements("tags")
+        for element in sorted(present - elements):
+            self._note(device, record, Remove("tags", element))
+        for element in sorted(elements - present):
+            self._note(device, record, Add("tags", element))
+
+    def _note_new(self, device: Device, record: str, values: dict[str, Any]) -> None:
+        """Creating writes every register at once; a None that nobody asked for is left out."""
+        given = {**{name: DEFAULTS[name] for name in REGISTERS if DEFAULTS[name] is not None}, **values}
+        registers = {name: value for name, value in given.items() if name in DEFAULTS}
+        self._note(device, record, Create(tuple(sorted(registers.items()))))
+        self._note_count(device, record, values.get("votes", 0))
+        for element in sorted(values.get("tags", ())):
+            self._note(device, record, Add("tags", element))
+        self._note_text(device, record, before="", after=values.get("notes", ""))
+
+    def _note_again(self, device: Device, record: str, view: RecordView, values: dict[str, Any]) -> None:
+        """Creating over a deleted record restores it, and writes what was given."""
+        self._note(device, record, Restore())
+        for name, value in values.items():
+            match name:
+                case "votes":
+                    self._note_count(device, record, value - view.count("votes"))
+                case "tags":
+                    self._note_elements(device, record, view, set(value))
+                case "notes":
+                    self._note_text(device, record, before="".join(view.characters("notes")), after=value)
+                case _:
+                    self._note_write(device, record, view, name, value)
+
+    def _allowed(self, device: Device, view: RecordView, action: Callable[[], object]) -> bool:
+        """Whether something may be done to a record; where not, because it is dead or unknown, see it refused."""
+        if not view.live():
+            self._refused(device, RecordDeletedError if view.known else RecordNotFoundError, action)
+        return view.live()
+
+    def _refused(self, device: Device, kind: type[Exception], action: Callable[[], object]) -> None:
+        """An action that must be refused, and change nothing. Inside of a transaction it would roll that back."""
+        if self._open is not None:
+            return
+        before = device.vector()
+        with pytest.raises(kind):
+            action()
+        assert device.vector() == before, "what was refused left an entry"
