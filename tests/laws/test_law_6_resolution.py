@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from crdt_sync.core.conflict import UNKNOWN, ConflictKind
 from tests.laws.histories import Law, hold
+from tests.laws.models import Task
 from tests.laws.world import Device, World
 
 KEPT = 16
@@ -59,3 +61,26 @@ class TestResolution:
         made at once bring an old one back; also where the base is the last value carried along, not the ancestor.
         """
         hold(Resolution())
+
+    def test_two_settlements_by_one_device_are_no_ancestors_of_each_other(self, tmp_path: Path) -> None:
+        """One device settles what it saw early, then what it saw late: both stand, and neither is the base."""
+        world = World(tmp_path, (False,) * 4)
+        law = Resolution()
+        first, *others = world.devices
+        record = world.create(first, Task, owner="ann")
+        assert record is not None
+        world.converge()
+        for device, name in zip(others, ("bob", "cem", "eve"), strict=True):
+            world.write(device, record, owner=name)
+        for device in others[:2]:
+            world.meet(first, device)
+        early = first.replica.conflicts()[0]
+        world.meet(first, others[2])
+        late = first.replica.conflicts()[0]
+        world.resolve(first, early, None)
+        world.resolve(first, late, 0)
+        assert len(first.replica.conflicts()[0].candidates) == 2
+        law.after_change(world, first, record)
+        world.converge()
+        law.at_end(world)
+        world.abandon()

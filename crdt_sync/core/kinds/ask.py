@@ -87,13 +87,6 @@ def _join(values: list[RegisterValue]) -> dict[Author, int]:
     return joined
 
 
-def _past(item: RegisterValue) -> dict[Author, int]:
-    """The causal context of a value with the value itself in it."""
-    past = dict(item.context)
-    past[item.dot.author] = max(past.get(item.dot.author, -1), item.dot.counter)
-    return past
-
-
 def _base(kept: list[RegisterValue], among: list[RegisterValue]) -> RegisterValue | Unknown | None:
     """The greatest kept value in the past of all candidates; of several maximal ones, their own merge (the latest).
 
@@ -101,7 +94,7 @@ def _base(kept: list[RegisterValue], among: list[RegisterValue]) -> RegisterValu
     author that are the last one in everybody's past can be maximal, so it is enough to look at one dot for each author.
     """
     by_dot = {item.dot: item for item in kept}
-    pasts = [_past(item) for item in among]
+    pasts = [item.context for item in among]  # not with the item's own dot: an author's sibling would be in it
     shared = {author: min(past[author] for past in pasts) for author in set[Author](pasts[0]).intersection(*pasts[1:])}
     present = [by_dot[dot] for dot in map(Dot._make, shared.items()) if dot in by_dot]
     for author, counter in shared.items():
