@@ -366,7 +366,10 @@ class Replica:
 
     def _derive(self, *, texts_too: bool) -> None:
         """Bring the tables up to date before they are read; texts at most once a second unless they are asked for."""
-        if self._state.identity is None or self._records.in_transaction:
+        if self._state.identity is None:
+            return
+        if self._records.in_transaction:
+            self._records.show()
             return
         now = self._state.now_ms()
         if not 0 <= now - self._texts_derived_ms < TEXT_DERIVE_INTERVAL_MS:

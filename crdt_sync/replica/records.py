@@ -65,6 +65,11 @@ class Records:
         """Whether a local transaction is open."""
         return self._transaction is not None
 
+    def show(self) -> None:
+        """Let an open transaction find its own writes."""
+        if self._transaction is not None:
+            self._transaction.show()
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything in the block is one entry and one commit; a transaction within another joins it.

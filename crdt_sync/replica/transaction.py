@@ -25,6 +25,7 @@ from crdt_sync.replica.documents import Loaded, join_updates
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.lease import Identity
 from crdt_sync.replica.rows import LogRow, OperationRow, Touch, touch_key
+from crdt_sync.replica.schema import Row
 from crdt_sync.replica.state import Change, State, Touched
 from crdt_sync.storage.base import Table
 
@@ -55,6 +56,8 @@ class LocalTransaction:
         self._identity: Identity = state.identity
         self._pending: dict[DocumentKey, _Pending] = {}
         self._partition: str | None = None
+        self._unshown: set[DocumentKey] = set()
+        self._shown: set[DocumentKey] = set()
         self.torn = False
         """Whether a write failed half way, so that nothing of the transaction may be committed."""
         self.hlc = state.clock.tick(state.now_ms())
@@ -82,6 +85,7 @@ class LocalTransaction:
         self.torn = True
         pending.updates.append(loaded.create(writes) if begins else loaded.edit(writes, operation=operation))
         self.torn = False
+        self._unshown.add(key)
         pending.fields |= fields
         pending.text_only &= operation is OperationType.UPDATE and all(not _is_cell(item) for item in writes)
 
@@ -94,6 +98,29 @@ class LocalTransaction:
         drops: list[Write] = [Drop(key) for key in content.tombstones if key != own]
         data = write_context(vector)
         self.write(loaded.key, [*drops, Put(own, data)], operation=OperationType.DELETE, fields=frozenset())
+
+    def show(self) -> None:
+        """Bring the tables up to date with what was written so far, so that the transaction finds its own writes.
+
+        They are in the same store transaction, so a rollback takes them back.
+        """
+        rows: dict[str, list[Row]] = {}
+        for key in self._unshown:
+            declared = self._state.schema.by_key(key)
+            if declared is not None:
+                content = self._state.documents.get(key).content(declared.text_fields)
+                if content.is_live():
+                    rows.setdefault(declared.spec.name, []).append(declared.row(key, content))
+                else:
+                    self._hide(key)
+        for name, found in rows.items():
+            self._state.store.put_rows(name, found)
+        self._shown |= self._unshown
+        self._unshown.clear()
+
+    def _hide(self, key: DocumentKey) -> None:
+        _, model, record = split_document_key(key)
+        self._state.store.delete_rows(model, (record,))
 
     @property
     def wrote(self) -> bool:
@@ -140,6 +167,8 @@ class LocalTransaction:
                 for at, operation in enumerate(operations)
             ]
         )
+        for key in self._shown & self._unshown:
+            self._hide(key)  # whoever is still live gets its row again
         derivation = Derivation(state, origin="local")
         for key, pending in self._pending.items():
             touched = Touched(key=key, fields=frozenset(pending.fields), text_only=pending.text_only)

@@ -184,13 +184,45 @@ def test_what_was_just_written_is_found() -> None:
         assert replica.find(Thing) == []
 
 
-def test_a_transaction_finds_what_was_there_before_it() -> None:
+def test_a_transaction_finds_its_own_writes() -> None:
     with memory(3, Thing) as replica:
-        thing = replica.create(Thing, name="x")
+        kept = replica.create(Thing, name="kept")
         with replica.transaction():
-            thing.name = "y"
-            assert replica.find(Thing, name="x") == [thing]
-        assert replica.find(Thing, name="y") == [thing]
+            made = replica.create(Thing, name="made")
+            assert replica.find(Thing, name="made") == [made]
+            made.name = "changed"
+            assert replica.find(Thing, name="made") == []
+            assert replica.count(Thing) == 2
+            replica.delete(made)
+            replica.delete(kept)
+            assert replica.find(Thing) == []
+        assert replica.find(Thing) == []
+
+
+def test_what_a_transaction_found_and_deleted_later_is_not_left_behind() -> None:
+    with memory(3, Thing) as replica:
+        with replica.transaction():
+            made = replica.create(Thing, name="made")
+            assert replica.count(Thing) == 1
+            replica.delete(made)
+        assert replica.count(Thing) == 0
+
+
+def test_a_rollback_takes_back_what_a_transaction_found() -> None:
+    with memory(3, Thing) as replica:
+        replica.create(Thing, name="kept")
+        seen: list[int] = []
+
+        def fail() -> None:
+            with replica.transaction():
+                replica.create(Thing, name="made")
+                seen.append(replica.count(Thing))
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            fail()
+        assert seen == [2]
+        assert [thing.name for thing in replica.find(Thing)] == ["kept"]
 
 
 def test_any_sqlite_tool_reads_the_tables(tmp_path: Path) -> None:
