@@ -59,7 +59,7 @@ class Standing:
         return VectorMessage(vector=_copy(self._source.vector()))
 
     def restate(self) -> None:
-        """State the vector again, as it is when it is sent; it stands for what would have been told of our own forks."""
+        """State the vector again, as it is when it is sent, in place of what would have been told of our forks."""
         self._restate_due = True
         own = self._source.own_authors()
         self._forks_to_tell = [fork for fork in self._forks_to_tell if fork.author not in own]

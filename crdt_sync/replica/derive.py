@@ -7,7 +7,9 @@ document).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind, conflict_id
 from crdt_sync.core.content import Content
@@ -17,12 +19,15 @@ from crdt_sync.core.layout import KeyClass
 from crdt_sync.core.screening import Screened
 from crdt_sync.errors import SchemaError
 from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.schema import Declared, Row
+from crdt_sync.replica.schema import OPEN, Declared, Row
 from crdt_sync.replica.state import Change, State, Touched
-from crdt_sync.storage.base import Table
+from crdt_sync.storage.base import Store, Table
 
 ALL, TEXT_ONLY = b"a", b"t"
 """What a mark says: whether anything but texts changed since the last derivation."""
+
+MODELS = b"models"
+"""Key of the declarations in the meta table."""
 
 DERIVE_BATCH = 256
 
@@ -162,9 +167,14 @@ def derive_marked(state: State, *, texts_too: bool, fold: bool = False) -> int:
         done += len(batch)
 
 
-def rebuild_views(state: State, *, described: bytes) -> None:
-    """Give every declared model its table, and derive anew the records whose tables changed shape."""
-    stale: list[Declared] = []
+def rebuild_views(state: State) -> None:
+    """Give every declared model its table, and derive anew the records that were derived by another declaration.
+
+    That is so where the table changed shape, where a field changed its kind, type or default, and where the model was
+    not open last time, so that changes of its records were kept but not shown.
+    """
+    held = described_models(state.store)
+    described = state.schema.describe()
     with state.store.transaction():
         names = {declared.spec.name.lower(): declared.spec.name for declared in state.schema}
         for view in state.store.views():
@@ -172,13 +182,28 @@ def rebuild_views(state: State, *, described: bytes) -> None:
                 raise SchemaError(
                     f"model {names[view.name.lower()]!r} differs from the store's {view.name!r} only in case"
                 )
-        stale.extend(declared for declared in state.schema if state.store.define_view(declared.view))
-        state.store.put(Table.META, b"models", described)
-        models = {declared.spec.name for declared in stale}
+        models: set[str] = set()
+        for declared in state.schema:
+            name = declared.spec.name
+            if name in held and held[name] != described[name]:
+                state.store.drop_view(name)  # it may hold rows of records that are gone meanwhile
+            if state.store.define_view(declared.view):
+                models.add(name)
+        closed = {name: {**data, OPEN: False} for name, data in held.items() if name not in described}
+        merged = {**described, **closed}
+        if merged != held:
+            state.store.put(Table.META, MODELS, json.dumps(merged).encode())
         marks = ((key, ALL) for key, _ in state.store.scan(Table.VERSION) if split_document_key(key)[1] in models)
         if models:
             state.store.put_many(Table.DIRTY, list(marks))
     derive_marked(state, texts_too=True)
+
+
+def described_models(store: Store) -> dict[str, Any]:
+    """The declarations of all models that the store was ever opened with, as `Schema.describe` gave them."""
+    data = store.get(Table.META, MODELS)
+    described: dict[str, Any] = {} if data is None else json.loads(data)
+    return described
 
 
 def conflicts_of(state: State, declared: Declared, key: DocumentKey, content: Content) -> list[Conflict]:

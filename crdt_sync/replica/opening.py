@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 import uuid6
@@ -19,13 +17,13 @@ from crdt_sync.core.ids import Author
 from crdt_sync.core.model import Model
 from crdt_sync.core.records import OPEN_SPACE, RecordKind, SpaceRecord
 from crdt_sync.errors import InputError, StoreReadOnlyError
-from crdt_sync.replica.derive import derive_marked, rebuild_views
+from crdt_sync.replica.derive import derive_marked, described_models, rebuild_views
 from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.lease import Identity, Lease, StoreLock
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.schema import Schema, models_of
 from crdt_sync.replica.state import State, load_records
-from crdt_sync.storage.base import Durability, Store, Table
+from crdt_sync.storage.base import Durability, Store
 from crdt_sync.storage.memory import MemoryStore
 from crdt_sync.storage.sqlite import open_sqlite
 
@@ -171,7 +169,7 @@ def _assemble(
         with store.transaction():
             bind_author(state, identity)
     state.name_everything()
-    rebuild_views(state, described=json.dumps(schema.describe()).encode())
+    rebuild_views(state)
     derive_marked(state, texts_too=True)
     return Opened(state=state, lock=lock)
 
@@ -214,5 +212,4 @@ def _state(
 
 
 def _described(store: Store) -> Schema:
-    data: Any = store.get(Table.META, b"models")
-    return Schema(models_of(json.loads(data))) if data is not None else Schema(())
+    return Schema(models_of(described_models(store)))

@@ -22,6 +22,9 @@ from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.errors import SchemaError, UnknownModelError
 from crdt_sync.storage.base import Column, View
 
+OPEN = "open"
+"""In a description: whether the model was open last time, so that its table was kept current."""
+
 Row = tuple[Any, ...]
 
 
@@ -120,6 +123,7 @@ def _view(spec: ModelSpec) -> View:
 
 def _describe(spec: ModelSpec) -> dict[str, Any]:
     return {
+        OPEN: True,
         "key": list(spec.key),
         "on_edit_after_delete": spec.on_edit_after_delete,
         "version": spec.version,

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from uuid import UUID
 
 import pytest
@@ -185,3 +185,50 @@ def test_a_store_opens_without_its_models(tmp_path: Path) -> None:
 def test_a_description_that_cannot_be_read_is_a_schema_error(damage: Any) -> None:
     with pytest.raises(SchemaError):
         models_of(damage)
+
+
+class Left(Model):
+    name: str = ""
+
+
+class Beside(Model):
+    n: int = 0
+
+
+def test_a_model_left_out_for_one_session_is_current_afterwards(tmp_path: Path) -> None:
+    store, state = tmp_path / "a.db", tmp_path / "state"
+    with Replica.open(tmp_path / "b.db", [Left], state_dir=state) as peer:
+        with Replica.open(store, [Left, Beside], state_dir=state) as replica:
+            name = replica.create(Left, name="a").id
+            gone = replica.create(Left, name="gone").id
+            exchange(replica, peer)
+        with Replica.open(store, [Beside], state_dir=state) as replica:
+            peer.get(Left, name).name = "b"
+            peer.create(Left, name="c")
+            peer.delete(peer.get(Left, gone))
+            exchange(replica, peer)
+    with Replica.open(store, [Left, Beside], state_dir=state) as replica:
+        assert sorted(record.name for record in replica.find(Left)) == ["b", "c"]
+        assert [record.id for record in replica.find(Left, name="b")] == [name]
+        assert replica.count(Left) == 2
+    with Replica.open(store, [Beside], state_dir=state):
+        pass
+    with Replica.open(store, state_dir=state) as replica:
+        assert {model.__name__ for model in replica.models} == {"Left", "Beside"}
+
+
+def test_a_changed_default_is_found(tmp_path: Path) -> None:
+    store, state = tmp_path / "a.db", tmp_path / "state"
+
+    def declare(default: str | None) -> type[Model]:
+        fields: dict[str, Any] = {"name": (str, ""), **({} if default is None else {"status": (str, default)})}
+        return cast("type[Model]", create_model("Job", __base__=Model, **fields))
+
+    job = declare(None)
+    with Replica.open(store, [job], state_dir=state) as replica:
+        replica.create(job, name="x")
+    for default in ("a", "b"):
+        job = declare(default)
+        with Replica.open(store, [job], state_dir=state) as replica:
+            (record,) = replica.find(job, status=default)
+            assert record.model_dump()["status"] == default
