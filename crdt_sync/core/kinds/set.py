@@ -129,11 +129,13 @@ class SetKind(FieldKind):
         return [Put(map_key(KeyClass.SET, context.author, field=self.name, rest=name), data) for name, data in cells]
 
     def remove(self, content: Content, elements: Iterable[Any]) -> list[Write]:
-        """The writes that remove elements: all keys of them that are seen."""
+        """The writes that remove elements: all keys that are seen of all elements that are equal to them.
+
+        Equal elements may have several names: ``Decimal("1.0")`` and ``Decimal("1.00")``, one instant in two zones.
+        """
         held, wanted = content.sets.get(self.name, {}), set(elements)
-        names = {_element(element)[0] for element in wanted} & held.keys()
-        if len(names) < len(wanted):  # not there, or under a name that our own encoding would not give it
-            names.update(name for element, name in self._shown(content) if element in wanted)
+        names = {_element(element)[0] for element in wanted} & held.keys()  # NaN is found by its name alone
+        names.update(name for element, name in self._shown(content) if element in wanted)
         return [Drop(key) for name in sorted(names) for key, _ in held[name]]
 
     def column_kind(self) -> ColumnKind:
@@ -143,8 +145,8 @@ class SetKind(FieldKind):
         return sorted((json_value(element) for element in value), key=_json_order)
 
     def _shown(self, content: Content) -> Iterator[tuple[Any, str]]:
-        """The elements with their names in keys."""
-        for name, cells in content.sets.get(self.name, {}).items():
+        """The elements with their names in keys, in an order that is the same everywhere: of equal ones the first shows."""
+        for name, cells in sorted(content.sets.get(self.name, {}).items()):
             try:
                 element = self._decode(name, cells)
                 hash(element)

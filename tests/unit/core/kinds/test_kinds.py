@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from tests.unit.core.values import alike, texts, values
 
 PLAIN = PlainRegister("f", FieldInfo(annotation=Any, default=None))
 ASK = AskRegister("f", FieldInfo(annotation=Any, default="nothing"))
+NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 COUNTER, TEXT, TAGS = CounterKind("f"), TextKind("f"), SetKind("f", Any)
 
 
@@ -175,6 +178,32 @@ def test_adding_wins_over_removing_at_once(element: Any) -> None:
     assert shown(TAGS, *sites) == {element}
     three.write(TAGS.remove(three.content(), [element]))
     assert shown(TAGS, *sites) == set()
+
+
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        (Decimal("1.0"), Decimal("1.00")),
+        (0.0, -0.0),
+        (NOON, NOON.astimezone(timezone(timedelta(hours=2)))),
+        (1, Decimal(1)),
+    ],
+    ids=["decimals", "zeros", "instants", "types"],
+)
+def test_removing_an_element_removes_all_that_are_equal(one: Any, same: Any) -> None:
+    site = Site(1)
+    site.create(1)
+    site.write(TAGS.add([one], context=site.at(2)))
+    site.write(TAGS.add([same], context=site.at(3)))
+    reversed_site = Site(2)
+    reversed_site.create(1)
+    reversed_site.write(TAGS.add([same], context=reversed_site.at(2)))
+    reversed_site.write(TAGS.add([one], context=reversed_site.at(3)))
+    assert [repr(element) for element in TAGS.read(site.content())] == [
+        repr(element) for element in TAGS.read(reversed_site.content())
+    ], "of equal elements everybody shows the same one"
+    site.write(TAGS.remove(site.content(), [one]))
+    assert TAGS.read(site.content()) == set()
 
 
 @given(texts, texts)
