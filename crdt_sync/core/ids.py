@@ -33,9 +33,14 @@ _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _VALUES = {byte: index for index, byte in enumerate(_ALPHABET)}
 
 
-def author_from_entropy(entropy: int) -> Author:
-    """Draw an author from at least 35 random bits; never 0, which engines treat as unset."""
-    return Author(entropy % AUTHOR_MAX + 1)
+def author_of(public_key: bytes, salt: bytes) -> Author:
+    """The author that a device gets from a salt (8 random bytes); never 0, which engines treat as unset.
+
+    An author follows from its device's key, so that nobody can bind somebody else's author to a key of their own
+    without searching for a collision of 35 bits.
+    """
+    digest = blake3(public_key + salt, derive_key_context="crdt_sync 2026 author").digest(8)
+    return Author(int.from_bytes(digest, "big") % AUTHOR_MAX + 1)
 
 
 @lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ import msgpack
 from blake3 import blake3
 
 from crdt_sync.core.entry import RECORD_HASH_BYTES
-from crdt_sync.core.ids import AUTHOR_MAX, Author
+from crdt_sync.core.ids import AUTHOR_MAX, Author, author_of
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import LimitError, MalformedEntryError
 
@@ -26,6 +26,7 @@ OPEN_SPACE = blake3(b"crdt_sync open space").digest()
 """The constant id of the space that all never-paired stores share."""
 
 RECORD_BYTES_MAX = 4096
+SALT_BYTES = 8
 
 
 class RecordKind(IntEnum):
@@ -42,7 +43,8 @@ class SpaceRecord:
         kind: what it states.
         space: 32 bytes, the space it is made for.
         parents: the maximal records that its maker knew (at most `EntryLimits.heads_max`).
-        author: the author that it binds.
+        author: the author that it binds; it follows from the key and the salt (`ids.author_of`).
+        salt: 8 random bytes.
         public_key: 32 bytes, the Ed25519 key of the device that made it.
         signature: 64 bytes over `statement`.
     """
@@ -51,12 +53,13 @@ class SpaceRecord:
     space: bytes
     parents: tuple[bytes, ...]
     author: Author
+    salt: bytes
     public_key: bytes
     signature: bytes = b""
 
     def statement(self) -> bytes:
         """The bytes that the device signs."""
-        fields = (int(self.kind), self.space, self.parents, self.author, self.public_key)
+        fields = (int(self.kind), self.space, self.parents, self.author, self.salt, self.public_key)
         packed: bytes = msgpack.packb(fields)
         return b"crdt_sync record 0\0" + packed
 
@@ -68,7 +71,15 @@ class SpaceRecord:
 def encode_record(record: SpaceRecord) -> bytes:
     """Encode a signed record."""
     packed: bytes = msgpack.packb(
-        (int(record.kind), record.space, record.parents, record.author, record.public_key, record.signature)
+        (
+            int(record.kind),
+            record.space,
+            record.parents,
+            record.author,
+            record.salt,
+            record.public_key,
+            record.signature,
+        )
     )
     return packed
 
@@ -84,17 +95,21 @@ def decode_record(data: bytes) -> SpaceRecord:
         raise LimitError("a space record larger than the space allows")
     try:
         raw: Any = msgpack.unpackb(data, use_list=False, strict_map_key=True)
-        kind, space, parents, author, public_key, signature = raw
-        shapes = ((space, 32), (public_key, 32), (signature, 64), *((parent, RECORD_HASH_BYTES) for parent in parents))
+        kind, space, parents, author, salt, public_key, signature = raw
+        shapes = [(space, 32), (salt, SALT_BYTES), (public_key, 32), (signature, 64)]
+        shapes += [(parent, RECORD_HASH_BYTES) for parent in parents]
         if any(type(item) is not bytes or len(item) != size for item, size in shapes):
             raise MalformedEntryError("a space record of the wrong shape")
         if len(parents) > ENTRY_LIMITS.heads_max or type(author) is not int or not 1 <= author <= AUTHOR_MAX:
             raise MalformedEntryError("a space record with values out of range")
+        if author_of(public_key, salt) != author:
+            raise MalformedEntryError("a binding of an author that does not follow from its device's key")
         return SpaceRecord(
             kind=RecordKind(kind),
             space=space,
             parents=parents,
             author=Author(author),
+            salt=salt,
             public_key=public_key,
             signature=signature,
         )

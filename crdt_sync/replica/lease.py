@@ -17,7 +17,8 @@ from pathlib import Path
 import filelock
 import msgpack
 
-from crdt_sync.core.ids import Author, author_from_entropy
+from crdt_sync.core.ids import Author, author_of
+from crdt_sync.core.records import SALT_BYTES
 from crdt_sync.errors import StoreInUseError, StoreReadOnlyError
 from crdt_sync.security.identity import SEED_BYTES, DeviceKey
 from crdt_sync.security.keyfile import load, load_or_create
@@ -43,6 +44,7 @@ class Identity:
         epoch: 8 bytes, of this generation of its past.
         key: the device's key.
         author: under which it writes now.
+        salt: 8 bytes from which, and from the key, a new author follows; empty for an author held before.
         is_new_author: whether the author was drawn at this open.
         reason: why, for the log: ``first open``, ``unclean end``, ``copied``, ``restored or rebuilt``,
             ``clock far ahead``, ``bound elsewhere``; empty otherwise.
@@ -52,6 +54,7 @@ class Identity:
     epoch: bytes
     key: DeviceKey
     author: Author
+    salt: bytes
     is_new_author: bool
     reason: str
 
@@ -133,8 +136,10 @@ class Lease:
         authors, inherited = self._own_authors(), self._stored_authors(_INHERITED)
         if reason == "copied":
             authors, inherited = [], [*inherited, *authors]
+        salt = b""
         if held is None or reason:
-            author = author_from_entropy(int.from_bytes(self._entropy(8), "big"))
+            salt = self._entropy(SALT_BYTES)
+            author = author_of(key.public_key, salt)
             authors.append(author)
         else:
             author = Author(int.from_bytes(held, "big"))
@@ -148,12 +153,19 @@ class Lease:
             self._store.put(Table.META, _CLEAN, b"\0")
         self._write_fence(replica_id, token)
         return Identity(
-            replica_id=replica_id, epoch=epoch, key=key, author=author, is_new_author=bool(reason), reason=reason
+            replica_id=replica_id,
+            epoch=epoch,
+            key=key,
+            author=author,
+            salt=salt,
+            is_new_author=bool(reason),
+            reason=reason,
         )
 
     def rotate(self, identity: Identity) -> Identity:
         """Draw a new author and epoch because a peer showed that the past was rewound; in the caller's transaction."""
-        author = author_from_entropy(int.from_bytes(self._entropy(8), "big"))
+        salt = self._entropy(SALT_BYTES)
+        author = author_of(identity.key.public_key, salt)
         epoch = self._entropy(EPOCH_BYTES)
         self._store.put(Table.META, _EPOCH, epoch)
         self._put_author(author, [*self._own_authors(), author])
@@ -162,6 +174,7 @@ class Lease:
             epoch=epoch,
             key=identity.key,
             author=author,
+            salt=salt,
             is_new_author=True,
             reason="rewound",
         )

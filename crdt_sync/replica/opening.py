@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import platformdirs
@@ -129,17 +129,10 @@ def bind_author(state: State, identity: Identity) -> None:
         space=state.space,
         parents=state.records.heads(),
         author=identity.author,
+        salt=identity.salt,
         public_key=identity.key.public_key,
     )
-    signed = SpaceRecord(
-        kind=record.kind,
-        space=record.space,
-        parents=record.parents,
-        author=record.author,
-        public_key=record.public_key,
-        signature=identity.key.sign(record.statement()),
-    )
-    state.add_record(signed)
+    state.add_record(replace(record, signature=identity.key.sign(record.statement())))
 
 
 def _guarded(store: Store, lock: StoreLock | None, assemble: Callable[[], Opened]) -> Opened:

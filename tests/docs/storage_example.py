@@ -72,7 +72,7 @@ def log_row_pieces(tables: dict[str, dict[bytes, bytes]]) -> list[Piece]:
     author = int.from_bytes(tables["_crdt_meta"][b"author"], "big")
     signature: bytes = msgpack.unpackb(tables["_crdt_log"][bytes(7) + b"\x01"])[8]
     record = msgpack.unpackb(tables["_crdt_record"][bytes(7) + b"\x01"])
-    statement = b"crdt_sync record 0\0" + msgpack.packb(record[:5])
+    statement = b"crdt_sync record 0\0" + msgpack.packb(record[:6])
     entry = list(_entry_pieces(author, record_hash=blake3(statement).digest(16)))
     encoded = b"".join(piece.data for piece in entry)
     before = blake3(author.to_bytes(5, "big"), derive_key_context="crdt_sync 2026 chain genesis").digest()

@@ -12,7 +12,7 @@ from crdt_sync.core.ids import (
     AUTHOR_MAX,
     Author,
     RecordId,
-    author_from_entropy,
+    author_of,
     author_text,
     device_id,
     document_key,
@@ -41,9 +41,9 @@ def test_other_texts_are_no_author(text: str) -> None:
         parse_author_text(text)
 
 
-@given(st.integers(0, 2**64))
-def test_any_entropy_gives_an_author(entropy: int) -> None:
-    assert 1 <= author_from_entropy(entropy) <= AUTHOR_MAX
+@given(st.binary(min_size=32, max_size=32), st.binary(min_size=8, max_size=8))
+def test_any_salt_gives_an_author(key: bytes, salt: bytes) -> None:
+    assert 1 <= author_of(key, salt) <= AUTHOR_MAX
 
 
 @given(st.sampled_from(["", "p", "é" * 32]), names, st.uuids())
