@@ -145,7 +145,7 @@ class SetKind(FieldKind):
         return sorted((json_value(element) for element in value), key=_json_order)
 
     def _shown(self, content: Content) -> Iterator[tuple[Any, str]]:
-        """The elements with their names in keys, in an order that is the same everywhere: of equal ones the first shows."""
+        """The elements with their names in keys, in one order everywhere: of equal elements the first one shows."""
         for name, cells in sorted(content.sets.get(self.name, {}).items()):
             try:
                 element = self._decode(name, cells)
