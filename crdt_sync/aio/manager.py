@@ -11,6 +11,7 @@ from typing import Any, Self
 from crdt_sync.aio.backoff import BackoffPolicy
 from crdt_sync.aio.peers import Peer, add_traffic, check_usable, finish
 from crdt_sync.aio.shell import Shell
+from crdt_sync.aio.upkeep import keep_current
 from crdt_sync.core.model import Model
 from crdt_sync.errors import InputError, LocalProtocolError, SyncError, TransactionError
 from crdt_sync.replica.conversation import Traffic
@@ -58,6 +59,7 @@ class SyncManager:
             Peer(replica, url, policy=policy, limits=limits, shell=shell) for url in dict.fromkeys(peers)
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self._upkeep: list[asyncio.Task[None]] = []
         self._entered = self._running = False
 
     def __repr__(self) -> str:
@@ -76,6 +78,7 @@ class SyncManager:
         check_usable(self._replica)
         self._entered = self._running = True
         self._tasks = [asyncio.create_task(peer.run(), name=f"crdt_sync peer {peer.url}") for peer in self.peers]
+        self._upkeep = [asyncio.create_task(keep_current(self._replica), name="crdt_sync upkeep")]
         return self
 
     async def __aexit__(
@@ -86,7 +89,7 @@ class SyncManager:
         try:
             await finish(farewells, timeout_s=LEAVE_TIMEOUT_S)
         finally:
-            await finish(self._tasks, timeout_s=0)
+            await finish((*self._tasks, *self._upkeep), timeout_s=0)
 
     def queue_operation(self, kind: str, model: type[Model], data: Mapping[str, Any]) -> SyncOperation:
         """Make a change through the replica; it is durable and waits for the next round.

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from crdt_sync.aio.backoff import Backoff, BackoffPolicy
 from crdt_sync.aio.pump import Pump
 from crdt_sync.aio.shell import Bell, Shell
+from crdt_sync.aio.upkeep import kept_current
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.errors import CRDTSyncError, StoreClosedError, StoreError, SyncError, SyncTimeoutError
 from crdt_sync.replica.conversation import Conversation, Traffic
@@ -235,7 +236,8 @@ async def connect(
     channel = await dial(url, limits=limits, tls=tls)
     task = asyncio.create_task(peer.run(channel), name=f"crdt_sync peer {url}")
     try:
-        yield peer
+        async with kept_current(replica):
+            yield peer
     finally:
         try:
             await finish((task,), timeout_s=leave_timeout_s if peer.leave() else 0)

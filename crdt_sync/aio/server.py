@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from crdt_sync.aio.peers import check_usable
 from crdt_sync.aio.pump import Pump
 from crdt_sync.aio.shell import Shell
+from crdt_sync.aio.upkeep import kept_current
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.core.peer import PeerIdentity
 from crdt_sync.errors import AdmissionError, StoreError
@@ -155,7 +156,8 @@ async def serve(
         if open_space and not is_loopback(host):
             log.warning("open space: every device that reaches %s may read and write everything", listener.url)
         try:
-            yield server
+            async with kept_current(replica):
+                yield server
         finally:
             await server.close()
 

@@ -15,7 +15,7 @@ from crdt_sync.core.ids import DeviceId, RecordId, document_key
 from crdt_sync.core.model import Model, bind
 from crdt_sync.errors import InputError, StoreClosedError, TransactionError, WrongThreadError
 from crdt_sync.replica.conflicts import find_conflicts, resolve
-from crdt_sync.replica.derive import candidates_of, derive_marked
+from crdt_sync.replica.derive import candidates_of
 from crdt_sync.replica.history import HistoryItem, history_of
 from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation
 from crdt_sync.replica.local import LocalStorage
@@ -26,13 +26,12 @@ from crdt_sync.replica.query import build_query, fields_used
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.schema import partition_of
 from crdt_sync.replica.state import Change
+from crdt_sync.replica.upkeep import Upkeep
 from crdt_sync.storage.base import Durability
 
 log = logging.getLogger("crdt_sync.replica")
 
 M = TypeVar("M", bound=Model)
-
-TEXT_DERIVE_INTERVAL_MS = 1_000
 
 
 class Replica:
@@ -55,7 +54,7 @@ class Replica:
         self._journal = Journal(self._state.store, self._state.ledger, self._state.documents)
         self._observers = Observers()
         self._records = Records(self._state, self._journal, self._observers, check=self._check)
-        self._texts_derived_ms = 0
+        self._upkeep = Upkeep(self._state, self._records, self._observers)
         self.local = LocalStorage(self._state.store, check=self._check)
         """Durable key-value storage that is private to the device."""
         self.port = Port(self._state, self._journal, self._observers, check=self._check_idle)
@@ -80,7 +79,8 @@ class Replica:
             models: the app's models; None takes them as the store describes them.
             durability: ``"full"``: what returned survives power loss; ``"normal"``: it survives the end of the
                 process, and power loss from the moment it was sent to anybody.
-            read_only: for reading beside a process that writes.
+            read_only: for reading beside a process that writes. `find` answers by the tables as that process left them:
+                texts over 16 KiB may be as of a second ago while it syncs, or else as of its latest call.
             create: False raises where there is no store.
             state_dir: where keys and fences are kept, instead of the user's state directory.
             sources: where time, randomness and ids come from; tests give their own.
@@ -239,7 +239,7 @@ class Replica:
         self._check()
         declared = self._state.schema.of(model)
         query = build_query(declared.spec, filters, order_by=order_by, limit=limit, offset=offset)
-        self._derive(texts_too=not fields_used(query).isdisjoint(declared.text_fields))
+        self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_fields))
         name = declared.spec.name
         return [
             bind(model, self._records, document_key(partition_of(declared, {}), name, RecordId(found)))
@@ -251,8 +251,15 @@ class Replica:
         self._check()
         declared = self._state.schema.of(model)
         query = build_query(declared.spec, filters, order_by=None, limit=None, offset=0)
-        self._derive(texts_too=not fields_used(query).isdisjoint(declared.text_fields))
+        self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_fields))
         return self._state.store.query_count(query)
+
+    def bring_up_to_date(self) -> None:
+        """Let other readers of the file see the latest texts, too. Any call does, at most once a second; so does sync.
+
+        Nothing happens amid a transaction.
+        """
+        self._check()
 
     def history(self, record: Model, /) -> list[HistoryItem]:
         """What was done to a record, in the order in which this replica applied it; also of a deleted one."""
@@ -315,7 +322,7 @@ class Replica:
     ) -> list[Conflict]:
         """The open conflicts, of a model, a record or a kind; the same on every replica with the same documents."""
         self._check()
-        self._derive(texts_too=False)
+        self._upkeep.before_reading(texts_too=False)
         name = None if model is None else self._state.schema.of(model).spec.name
         key = None if record is None else self._records.own(record)[1]
         try:
@@ -364,21 +371,11 @@ class Replica:
             self._records.let_go()
             yield operation
 
-    def _derive(self, *, texts_too: bool) -> None:
-        """Bring the tables up to date before they are read; texts at most once a second unless they are asked for."""
-        if self._state.identity is None:
-            return
-        if self._records.in_transaction:
-            self._records.show()
-            return
-        now = self._state.now_ms()
-        if not 0 <= now - self._texts_derived_ms < TEXT_DERIVE_INTERVAL_MS:
-            texts_too = True
-        if texts_too:
-            self._texts_derived_ms = now
-        derive_marked(self._state, texts_too=texts_too)
-
     def _check(self) -> None:
+        self._check_usable()
+        self._upkeep.now_and_then()
+
+    def _check_usable(self) -> None:
         if self._closed:
             raise StoreClosedError("this replica was closed")
         if threading.get_ident() != self._thread:
@@ -387,7 +384,7 @@ class Replica:
             self._state.follow()
 
     def _check_idle(self) -> None:
-        self._check()
+        self._check_usable()
         if self._records.in_transaction:
             raise TransactionError(
                 "a transaction is open", hint="Leave the transaction's block first, and do not await inside of one."
