@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from crdt_sync.cli.derived import DerivedCheck
 from crdt_sync.core.entry import (
     ChainHash,
     Entry,
@@ -232,23 +233,30 @@ class _DocumentCheck:
         self._store = store
         self._findings = findings
         self._log = _LogReader(store)
+        self._derived = DerivedCheck(store)
 
     def run(self) -> None:
-        """Check all documents."""
+        """Check all documents, and that nothing else is shown."""
         for key, _ in self._store.scan(Table.VERSION):
             self._findings.count("documents")
             document = DocumentKey(key)
             try:
-                reason = self._differs(document)
+                what, reason = self._differs(document)
                 for _ in range(TRIES_MAX - 1):  # somebody may write meanwhile
                     if reason:
-                        reason = self._differs(document)
+                        what, reason = self._differs(document)
             except CRDTSyncError as error:
-                reason = error.message
+                what, reason = "document", error.message
             if reason:
-                self._findings.add("document", where=_named(document), reason=reason)
+                self._findings.add(what, where=_named(document), reason=reason)
+        for model in self._derived.missing_tables():
+            self._findings.add("table", where=model, reason="the model has no table")
+        for model, record in self._derived.strange_rows():
+            self._findings.add("table", where=f"{model} {record}", reason="the row belongs to no live record")
+        for name in self._derived.strange_conflicts():
+            self._findings.add("conflict", where=f"key {name}", reason="the conflict belongs to no record")
 
-    def _differs(self, key: DocumentKey) -> str:
+    def _differs(self, key: DocumentKey) -> tuple[str, str]:
         replayed = Loaded(key, author=READER)
         last = 0
         for position, author, operation in self._operations(key):
@@ -259,16 +267,16 @@ class _DocumentCheck:
                 verdict = screen(operation.update, author=author, index=replayed.index, operation=operation.type)
                 replayed.add(operation.update, verdict)
         if self._store.get(Table.DIRTY, key) is not None:
-            return ""  # known to be behind
+            return "", ""  # known to be behind
         if self._store.get(Table.VERSION, key) != replayed.version():
-            return "its version is not what the log makes"
+            return "document", "its version is not what the log makes"
         data = self._store.get(Table.DOCUMENT, key)
         if data is None:
-            return "it is not kept"
+            return "document", "it is not kept"
         row = unpack_document_row(data)
         if row.position >= last and version_of_update(row.state) != replayed.version():
-            return "its content is not what the log makes"
-        return ""
+            return "document", "its content is not what the log makes"
+        return self._derived.differs(key, replayed)
 
     def _operations(self, key: DocumentKey) -> Iterator[tuple[int, Author, EntryOperation]]:
         for name, _ in self._store.scan(Table.TOUCH, start=key, end=after_prefix(key)):

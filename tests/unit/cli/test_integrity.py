@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,58 @@ def test_what_is_planted_is_found(
 ) -> None:
     plant(lived, table, change)
     assert expected <= found_in(lived)
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        pytest.param("UPDATE Task SET title = 'forged' WHERE title = 't2'", {"table"}, id="a text"),
+        pytest.param("UPDATE Task SET notes = 'forged' WHERE title = 't2'", {"table"}, id="a long text"),
+        pytest.param("UPDATE Task SET done = 1 WHERE title = 't0'", {"table"}, id="a bool"),
+        pytest.param("UPDATE Task SET due = '2020-01-01' WHERE title = 't0'", {"table"}, id="a value where none is"),
+        pytest.param("UPDATE Task SET price = '1' WHERE title = 't0'", {"table"}, id="a number where none is"),
+        pytest.param("UPDATE Task SET tags = '[7]' WHERE title = 't0'", {"table"}, id="a set"),
+        pytest.param("UPDATE Task SET due = NULL WHERE title = 'asked'", {"table"}, id="a value removed"),
+        pytest.param("DELETE FROM Task WHERE title = 't2'", {"table"}, id="a row is gone"),
+        pytest.param("DELETE FROM City", {"table"}, id="all rows are gone"),
+        pytest.param("INSERT INTO Task (id, title) VALUES ('x', 'forged')", {"table"}, id="a row of no record"),
+        pytest.param(
+            "INSERT INTO City (id, name) VALUES ('018f0000-0000-7000-8000-000000000000', 'forged')",
+            {"table"},
+            id="a row of no record with an id",
+        ),
+        pytest.param("DELETE FROM _crdt_conflict", {"conflict"}, id="the conflict index is gone"),
+    ],
+)
+def test_a_changed_table_is_found(cli: Cli, lived: Path, other: Path, statement: str, expected: set[str]) -> None:
+    asked = created(cli, lived, "title=asked")
+    with Replica.open(lived) as a, Replica.open(other) as b:
+        exchange(a, b)
+        for replica, day in ((a, 1), (b, 2)):
+            replica.update(replica.get(replica.model("Task"), asked), due=date(2026, 1, day))
+        exchange(a, b)
+    assert found_in(lived) == found_in(other) == set()
+    connection = apsw.Connection(str(lived))
+    connection.execute(statement)
+    assert connection.changes()
+    connection.close()
+    assert found_in(lived) == expected
+    found = cli("check", lived)
+    assert found.code == 10, found.out
+
+
+def test_conflicts_of_no_record_and_models_without_a_table_are_found(lived: Path) -> None:
+    with open_sqlite(lived) as store, store.transaction():
+        store.put(Table.CONFLICT, b"x" * 40, b"due")
+        store.drop_view("City")
+    assert found_in(lived) == {"conflict", "table"}
+
+
+def test_a_model_that_was_not_open_is_not_accused(cli: Cli, lived: Path, other: Path) -> None:
+    with Replica.open(lived, []) as a, Replica.open(other) as b:
+        b.create(b.model("Task"), title="unseen")
+        exchange(a, b)
+    assert found_in(lived) == set()
 
 
 def test_a_broken_checksum_is_found_and_the_rest_is_checked(cli: Cli, lived: Path) -> None:

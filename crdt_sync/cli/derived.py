@@ -1,0 +1,152 @@
+"""Comparing what a store shows of its documents, tables and open conflicts, with what the documents' content gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from crdt_sync.core.conflict import ConflictKind, conflict_id
+from crdt_sync.core.content import Content
+from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, RecordId, document_key, split_document_key
+from crdt_sync.core.kinds import FieldKind
+from crdt_sync.core.kinds.plain import PlainRegister
+from crdt_sync.replica.derive import described_models
+from crdt_sync.replica.documents import Loaded
+from crdt_sync.replica.rows import after_prefix, unpack_document_row
+from crdt_sync.replica.schema import OPEN, Declared, Schema, models_of
+from crdt_sync.storage.base import Column, Filter, FilterOp, Order, Query, Store, Table, View, ViewValue
+
+CONFLICT_ID_BYTES: Final = 16
+PAGE_ROWS: Final = 1_000
+FILTERS_MAX: Final = 16
+"""Columns that one query compares."""
+
+
+class DerivedCheck:
+    """Compares tables and conflicts of the models that were open last time; those of others are not kept current.
+
+    Args:
+        store: whose tables.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        described = described_models(store)
+        held = {name: data for name, data in described.items() if data.get(OPEN)}
+        self._schema = Schema(models_of(held))
+        self._made = {name: _made_by_functions(data) for name, data in held.items()}
+        self._views = {view.name: view for view in store.views()}
+
+    def differs(self, key: DocumentKey, replayed: Loaded) -> tuple[str, str]:
+        """What kind of thing is wrong with what is shown of a document, and why; empty where nothing is.
+
+        Args:
+            key: the document.
+            replayed: its content, made anew from the log.
+        """
+        declared = self._schema.by_key(key)
+        if declared is None:
+            return "", ""
+        content = replayed.content(declared.text_fields)
+        reason = self._row_differs(declared, key, content)
+        if reason:
+            return "table", reason
+        expected = _conflicts(declared, key, content)
+        held = dict(self._store.scan(Table.CONFLICT, start=key, end=after_prefix(key)))
+        return ("", "") if held == expected else ("conflict", "its open conflicts are not those that its content has")
+
+    def missing_tables(self) -> Iterator[str]:
+        """Models that have no table."""
+        return (declared.spec.name for declared in self._schema if declared.spec.name not in self._views)
+
+    def strange_rows(self) -> Iterator[tuple[str, str]]:
+        """Rows of tables that belong to no live record, as model and id."""
+        for name in self._views:
+            if self._schema.get(name) is None:
+                continue
+            after = ""
+            while ids := self._store.query(_page(name, after)):
+                yield from ((name, record) for record in ids if not self._is_live(name, record))
+                after = ids[-1]
+
+    def strange_conflicts(self) -> Iterator[str]:
+        """Conflicts in the index that belong to no document, as hex digits of their keys."""
+        for key, _ in self._store.scan(Table.CONFLICT):
+            if self._store.get(Table.VERSION, key[:-CONFLICT_ID_BYTES]) is None:
+                yield key.hex()
+
+    def _is_live(self, model: str, record: str) -> bool:
+        try:
+            key = document_key(DEFAULT_PARTITION, model, RecordId(record))
+        except ValueError:
+            return False  # no id of ours
+        data = self._store.get(Table.DOCUMENT, key)
+        return data is not None and (unpack_document_row(data).live or self._store.get(Table.DIRTY, key) is not None)
+
+    def _row_differs(self, declared: Declared, key: DocumentKey, content: Content) -> str:
+        view = self._views.get(declared.spec.name)
+        if view is None:
+            return ""  # said once, of the table
+        record = Filter(column="id", op=FilterOp.EQ, value=split_document_key(key)[2])
+        held = bool(self._store.query_count(Query(view=view.name, filters=(record,))))
+        if held != content.is_live():
+            return "its row is missing" if content.is_live() else "it is deleted and has a row"
+        if not held:
+            return ""
+        made = self._made[declared.spec.name]
+        filters = list(_filters(declared, view, key, content, made=made))
+        for start in range(0, len(filters), FILTERS_MAX):
+            query = Query(view=view.name, filters=(record, *filters[start : start + FILTERS_MAX]))
+            if not self._store.query_count(query):
+                return "its row is not what its content gives"
+        return ""
+
+
+def _made_by_functions(data: dict[str, Any]) -> frozenset[str]:
+    """Fields whose defaults the app's functions make, from the description of a model."""
+    plain = ((name, item) for name, item in data["fields"].items() if "required" in item)
+    return frozenset(name for name, item in plain if not item["required"] and "default" not in item)
+
+
+def _written(kind: FieldKind, content: Content) -> bool:
+    return not isinstance(kind, PlainRegister) or bool(kind.candidates(content))
+
+
+def _filters(
+    declared: Declared, view: View, key: DocumentKey, content: Content, *, made: frozenset[str]
+) -> Iterator[Filter]:
+    """What holds for a record's row if it is what the content gives, as far as the store's description tells."""
+    values = declared.row(key, content)[1:]
+    kept = set(view.columns)
+    for column, value in zip(declared.view.columns, values, strict=True):
+        kind = declared.spec.fields[column.name]
+        if column not in kept or (column.name in made and not _written(kind, content)):
+            continue  # its type, or a default that a function makes, is known to the app alone
+        yield _filter(column, value)
+
+
+def _filter(column: Column, value: ViewValue) -> Filter:
+    if value is None or value != value:  # noqa: PLR0124  # NaN, which equals nothing
+        return Filter(column=column.name, op=FilterOp.IS_NULL, value=value is None)
+    return Filter(column=column.name, op=FilterOp.EQ, value=value)
+
+
+def _conflicts(declared: Declared, key: DocumentKey, content: Content) -> dict[bytes, bytes]:
+    """The rows of the conflict index that a document has."""
+    if not content.is_live():
+        return {}
+    found = {}
+    for name, kind in declared.spec.fields.items():
+        if clash := kind.clash(content):
+            named = conflict_id(ConflictKind.CONCURRENT_EDIT, key, name, [item.dot for item in clash])
+            found[key + bytes.fromhex(named)] = name.encode()
+    return found
+
+
+def _page(view: str, after: str) -> Query:
+    return Query(
+        view=view,
+        filters=(Filter(column="id", op=FilterOp.GT, value=after),),
+        order_by=(Order(column="id"),),
+        limit=PAGE_ROWS,
+    )
