@@ -124,6 +124,7 @@ class Conversation:
         self.steps = 0
         """Grows with each step forward: a phase begun, data taken in, data of ours acknowledged, a proof."""
         self.traffic = Traffic()
+        self._doubts = False
         self.clock_offset_ms = 0
         """The peer's clock minus ours, when it said hello."""
 
@@ -219,7 +220,7 @@ class Conversation:
         if self.end is not None:
             return
         if self.session is None:
-            self.end = End(code=code.value, text=text, by_peer=False, retry_after_s=retry_after_s)
+            self._finish(End(code=code.value, text=text, by_peer=False, retry_after_s=retry_after_s))
             return
         self.session.close(code, text, retry_after_s=retry_after_s)
         self._handle_events()
@@ -228,7 +229,7 @@ class Conversation:
         """The channel is gone: nothing more can be said. Without effect on a conversation that has ended."""
         self._lost = True
         if self.end is None:
-            self.end = End(code=LOST, text=text, by_peer=True)
+            self._finish(End(code=LOST, text=text, by_peer=True))
 
     def _shake(self, data: bytes) -> None:
         self.traffic.handshake_bytes += len(data)
@@ -238,13 +239,15 @@ class Conversation:
         if failed is not None:
             error = self._handshake.error()
             by_peer = self._handshake.failed_by_peer
-            self.end = End(
-                code=failed.value,
-                text=error.message,
-                by_peer=by_peer,
-                permanent=True,
-                handshake=True,
-                hint=error.hint,
+            self._finish(
+                End(
+                    code=failed.value,
+                    text=error.message,
+                    by_peer=by_peer,
+                    permanent=True,
+                    handshake=True,
+                    hint=error.hint,
+                )
             )
             return
         peer = self._handshake.peer
@@ -301,7 +304,7 @@ class Conversation:
                 self.session.close(ErrorCode.INTERNAL, "the replica could not go on")
                 self._skip_to_end(self.session.events())
             if self.end is None:
-                self.end = End(code=ErrorCode.INTERNAL.value, text="the replica could not go on", by_peer=False)
+                self._finish(End(code=ErrorCode.INTERNAL.value, text="the replica could not go on", by_peer=False))
             raise
 
     def _handle(self, session: Session, event: Event) -> None:
@@ -347,6 +350,7 @@ class Conversation:
         match event:
             case OwnFork():
                 self._port.own_fork(event.partition, event.author)
+                self._doubts = True
                 session.restate()
             case OwnAhead():
                 self._port.own_ahead(event.partition, event.author)
@@ -368,11 +372,19 @@ class Conversation:
         self._held.changes += batch.changes
         self._held.anything |= batch.entries > 0
 
+    def _finish(self, end: End) -> None:
+        self.end = end
+        if self._doubts:
+            self._doubts = False
+            self._port.end_doubt()
+
     def _ended(self, event: Ended) -> None:
-        self.end = End(
-            code=event.code.value,
-            text=event.text,
-            by_peer=event.by_peer,
-            retry_after_s=event.retry_after_s,
-            permanent=event.code in PERMANENT_CODES,
+        self._finish(
+            End(
+                code=event.code.value,
+                text=event.text,
+                by_peer=event.by_peer,
+                retry_after_s=event.retry_after_s,
+                permanent=event.code in PERMANENT_CODES,
+            )
         )

@@ -8,6 +8,7 @@ author: ids in blocks, origins, deletions and keys are rewritten (`core.rewrite`
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from crdt_sync.core import codec
@@ -22,7 +23,7 @@ from crdt_sync.replica.derive import Derivation, fields_of
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.lease import Identity
 from crdt_sync.replica.opening import bind_author
-from crdt_sync.replica.rows import LogRow, Touch, touch_key
+from crdt_sync.replica.rows import LogRow, Touch, key_number, number_key, touch_key, unpack_log_row
 from crdt_sync.replica.state import Change, State, Touched
 from crdt_sync.replica.transaction import sign_entry
 from crdt_sync.storage.base import Table
@@ -91,27 +92,28 @@ class _Rename:
         return max([-1, *own, *seen, *created])
 
 
-def settle_fork(state: State, journal: Journal, run: Run, *, sent: int) -> list[Change]:
+def settle_fork(state: State, journal: Journal, run: Run, *, sent: Callable[[Author], int]) -> list[Change]:
     """Give up our branch behind the point where ``run`` parts from it; write its entries again under our author now.
+
+    What we wrote after it under later authors saw the branch, so it is written again too, in the same order.
 
     Args:
         state: the replica; its author is not ``run.author`` any more.
         journal: its operations, which follow their entries.
         run: what a peer holds of the same author.
-        sent: the last entry of ours that anybody has acknowledged.
+        sent: the last entry under an author of ours that anybody has acknowledged.
 
     Raises:
         ForkError: the branches part before what was sent, or other entries of ours rest on the branch.
     """
     shared = _shared_sequence(state, run)
-    rows = list(state.ledger.rows_of(run.partition, run.author, after=shared))
+    rows = _given_up(state, run, shared=shared)
     identity = state.identity
-    if identity is None or shared < sent or not all(row.own for _, row in rows):
+    if identity is None or any(not row.own or row.first <= sent(row.author) for _, row in rows):
         raise ForkError("two branches of one author were both sent to others")
     log.warning("%d entries of author %d are written again under author %d", len(rows), run.author, identity.author)
     entries = [decode_entry(split_entries(row.body)[0]) for _, row in rows]
-    keys = {operation.document for entry in entries for operation in entry.operations}
-    _refuse_dependents(state, keys, first=rows[0][0] if rows else 0, author=run.author)
+    keys = _documents(zip(entries, (row.author for _, row in rows), strict=True))
     with state.store.transaction():
         for position, row in rows:
             _remove(state, position, row)
@@ -123,7 +125,7 @@ def settle_fork(state: State, journal: Journal, run: Run, *, sent: int) -> list[
         moved: dict[tuple[Author, int], tuple[Author, int]] = {}
         touched: dict[DocumentKey, Touched] = {}
         for entry, (_, row) in zip(entries, rows, strict=True):
-            moved[run.author, row.last] = _write_again(state, identity, run, entry, renames=renames, touched=touched)
+            moved[row.author, row.last] = _write_again(state, identity, row, entry, renames=renames, touched=touched)
         journal.move(moved)
         derivation = Derivation(state, origin="local")
         for key in keys:
@@ -147,12 +149,34 @@ def _shared_sequence(state: State, run: Run) -> int:
     return shared
 
 
-def _refuse_dependents(state: State, keys: set[DocumentKey], *, first: int, author: Author) -> None:
-    """Entries of ours under a later author that rest on the branch would have to be rewritten too: not built yet."""
-    for key in keys:
-        for other, _, _ in state.documents.tail_of(key, after=first):
-            if other != author and other in state.lease.own_authors():
+def _given_up(state: State, run: Run, *, shared: int) -> list[tuple[int, LogRow]]:
+    """Our rows behind the fork, and what we wrote after them under any author, in the order of the log."""
+    first = state.ledger.position_after(run.partition, run.author, shared)
+    if first is None:
+        return []
+    own = state.lease.own_authors()
+    rows = (
+        (key_number(key), unpack_log_row(data)) for key, data in state.store.scan(Table.LOG, start=number_key(first))
+    )
+    return [
+        (position, row)
+        for position, row in rows
+        if row.partition == run.partition and (row.author == run.author or (row.own and row.author in own))
+    ]
+
+
+def _documents(entries: Iterable[tuple[Entry, Author]]) -> set[DocumentKey]:
+    """The documents that entries touch.
+
+    Raises:
+        ForkError: one was touched under two authors, so that ids of both would have to change: not built yet.
+    """
+    authors: dict[DocumentKey, Author] = {}
+    for entry, author in entries:
+        for operation in entry.operations:
+            if authors.setdefault(operation.document, author) != author:
                 raise ForkError("later entries of ours rest on a branch that is given up")
+    return set(authors)
 
 
 def _remove(state: State, position: int, row: LogRow) -> None:
@@ -165,7 +189,7 @@ def _remove(state: State, position: int, row: LogRow) -> None:
 def _write_again(
     state: State,
     identity: Identity,
-    run: Run,
+    row: LogRow,
     entry: Entry,
     *,
     renames: dict[DocumentKey, _Rename],
@@ -176,10 +200,10 @@ def _write_again(
         loaded = state.documents.get(operation.document)
         rename = renames.get(operation.document)
         if rename is None:
-            rename = renames[operation.document] = _rename(state, operation.document, run.author, identity.author)
+            rename = renames[operation.document] = _rename(state, operation.document, row.author, identity.author)
         update = rewrite_author(
             operation.update,
-            old=run.author,
+            old=row.author,
             new=identity.author,
             from_clock=rename.start,
             shift=rename.shift,
@@ -196,15 +220,15 @@ def _write_again(
     again = Entry(
         hlc=entry.hlc,
         records=state.records_to_name(),
-        heads=state.heads_to_name(run.partition),
+        heads=state.heads_to_name(row.partition),
         operations=tuple(operations),
     )
-    row = sign_entry(state, identity, partition=run.partition, entry=again)
-    position = state.ledger.append(row).position
+    written = sign_entry(state, identity, partition=row.partition, entry=again)
+    position = state.ledger.append(written).position
     items = [(touch_key(item.document, Touch(position, 0, at)), b"") for at, item in enumerate(operations)]
     state.store.put_many(Table.TOUCH, items)
-    state.took_heads(run.partition)
-    return identity.author, row.last
+    state.took_heads(row.partition)
+    return identity.author, written.last
 
 
 def _rename(state: State, key: DocumentKey, old: Author, new: Author) -> _Rename:

@@ -198,8 +198,14 @@ class Ledger:
             position = unpack_chain_row(data)[0]
             yield position, self.row(position)[0]
 
-    def runs_after(self, cursor: int, known: Vector, *, bytes_max: int) -> RunPage:
+    def position_after(self, partition: str, author: Author, sequence: int) -> int | None:
+        """The log position of the row with an author's next entry after ``sequence``, or None where there is none."""
+        return next((position for position, _ in self.rows_of(partition, author, after=sequence)), None)
+
+    def runs_after(self, cursor: int, known: Vector, *, bytes_max: int, before: int | None = None) -> RunPage:
         """The next runs behind log position ``cursor`` that ``known`` does not cover, in applied order.
+
+        Rows from position ``before`` on are left for later.
 
         Rows of one's own that follow each other become one run under the last one's signature. At least one run is
         returned where there is one, however large; at most `SCAN_ROWS_MAX` rows are looked at.
@@ -210,6 +216,8 @@ class Ledger:
         cursor = max(cursor, self._first_needed(known) - 1)
         for key, data in self._store.scan(Table.LOG, start=number_key(cursor + 1), limit=SCAN_ROWS_MAX):
             looked += 1
+            if before is not None and key_number(key) >= before:
+                return RunPage((*runs, *_join(open_rows)), cursor, more=False)
             row = unpack_log_row(data)
             held = known.get(row.partition, {}).get(row.author)
             if row.author != CONTENT_AUTHOR and (held is None or held.sequence < row.last):

@@ -94,14 +94,16 @@ class Port:
         return self._state.lease.own_authors()
 
     def runs_after(self, cursor: int, known: Vector, *, bytes_max: int) -> RunPage:
-        """Whole runs after ``cursor`` that ``known`` does not cover."""
+        """Whole runs after ``cursor`` that ``known`` does not cover.
+
+        While a chain of ours is in doubt, what was logged since it may have parted waits: it may be written again.
+        """
         self._check()
         self._make_durable()
-        page = self._state.ledger.runs_after(cursor, known, bytes_max=bytes_max)
-        if not self._state.doubted:
-            return page
-        runs = tuple(run for run in page.runs if (run[1], run[2]) not in self._state.doubted)
-        return RunPage(runs, page.cursor, page.more)
+        doubted = self._state.doubted.items()
+        starts = [self._state.ledger.position_after(*name, sequence) for name, sequence in doubted]
+        before = min((start for start in starts if start is not None), default=None)
+        return self._state.ledger.runs_after(cursor, known, bytes_max=bytes_max, before=before)
 
     def space_records(self, after: int) -> tuple[tuple[bytes, ...], int]:
         """Encoded space records after a cursor, and the next cursor."""
@@ -244,8 +246,19 @@ class Port:
         """A peer holds another branch of an author of ours: find out from its runs where they part."""
         self._check()
         log.warning("somebody else wrote under our author %d: the store was copied or restored", author)
-        self._lease_new_author(author)
-        self._state.doubted[partition, author] = self._acknowledged_by_anybody(author)
+        shared, identity = self._acknowledged_by_anybody(author), self._state.identity
+        known = (partition, author) in self._state.doubted
+        if identity is not None and not known and self._state.ledger.end_of(partition, author).sequence > shared:
+            self._lease_new_author(identity.author)  # also where the author is an old one: later entries saw the branch
+        else:
+            self._lease_new_author(author)
+        self._state.doubted[partition, author] = shared
+
+    def end_doubt(self) -> None:
+        """The session that raised doubts about chains of ours is over: what waited for their settlement may go on."""
+        if self._state.doubted:
+            self._state.doubted.clear()
+            self._observers.wake()
 
     def publish(self, changes: Sequence[Change]) -> None:
         """Tell observers of remote changes, after they were acknowledged."""
@@ -309,9 +322,10 @@ class Port:
             log.warning("two branches of author %d: one is kept, the other reported", run.author)
             self._state.keep_evidence(run)
             return
-        least = self._state.doubted.pop(name)
+        del self._state.doubted[name]
+        sent = self._acknowledged_by_anybody
         try:
-            settled = self._guarded(lambda: settle_fork(self._state, self._journal, run, sent=least))
+            settled = self._guarded(lambda: settle_fork(self._state, self._journal, run, sent=sent))
         except ForkError as error:
             log.error("two branches of our author %d stay apart: %s", run.author, error.message)  # noqa: TRY400
             self._state.keep_evidence(run)

@@ -259,3 +259,38 @@ def _do(replica: Replica, name: str, *acts: str) -> None:
 def _record(replica: Replica, name: str) -> Task:
     """The record, also where it is deleted."""
     return bind(Task, replica._records, document_key(DEFAULT_PARTITION, "Task", RecordId(name)))
+
+
+def test_what_was_written_after_an_unclean_end_is_written_again_with_the_branch(
+    machine: Machine, peer: Replica
+) -> None:
+    with machine.on() as replica:
+        task = replica.create(Task, title="t", notes="middle")
+        exchange(replica, peer)
+    machine.remember()
+    with machine.on() as replica:
+        replica.get(Task, task.id).notes.append(" lost")
+        exchange(replica, peer)
+    machine.rewind()
+    with machine.on() as replica:
+        replica.get(Task, task.id).notes.insert(0, "kept ")
+        state_of(replica).lease.release = lambda identity: None  # type: ignore[method-assign]  # an unclean end
+    with machine.on() as replica:
+        replica.create(Task, title="under the next author")
+        settled(replica, peer)
+        assert str(peer.get(Task, task.id).notes) == "kept middle lost"
+        assert peer.count(Task, title="under the next author") == 1
+        assert list(replica.operations(status="pending")) == []
+        assert list(replica.operations(status="failed")) == []
+        replica.create(Task, title="later")
+        settled(replica, peer)
+
+
+def test_a_claim_that_nothing_follows_holds_our_entries_back_for_its_session_only() -> None:
+    with memory(1) as replica, memory(2) as peer:
+        replica.create(Task, title="mine")
+        replica.port.own_fork(DEFAULT_PARTITION, author_of(replica))
+        assert replica.port.runs_after(0, {}, bytes_max=10_000).runs == ()
+        replica.port.end_doubt()
+        exchange(replica, peer)
+        assert peer.count(Task, title="mine") == 1
