@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from crdt_sync.core.kinds import FieldKind
+from crdt_sync.core.kinds import ColumnKind, FieldKind
 from crdt_sync.core.kinds.plain import json_value
 from crdt_sync.core.model import ModelSpec
 from crdt_sync.errors import InvalidValueError, UnknownFieldError
@@ -47,7 +47,7 @@ def build_query(
     for name, number in (("limit", limit), ("offset", offset)):
         if number is not None and (type(number) is not int or number < 0):
             raise InvalidValueError(f"{name} must be a whole number that is not negative")
-    names = [order_by] if isinstance(order_by, str) else list(order_by or ())
+    names = _order_names(order_by)
     return Query(
         view=spec.name,
         filters=tuple(_filter(spec, name, value) for name, value in filters.items()),
@@ -60,6 +60,15 @@ def build_query(
 def fields_used(query: Query) -> frozenset[str]:
     """The fields that a query filters or orders by."""
     return frozenset((*(item.column for item in query.filters), *(item.column for item in query.order_by)))
+
+
+def _order_names(order_by: object) -> list[str]:
+    if order_by is None:
+        return []
+    names = [order_by] if isinstance(order_by, str) else order_by
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise InvalidValueError("order_by takes a field's name, or a list of names")
+    return list(names)
 
 
 def _filter(spec: ModelSpec, keyword: str, value: Any) -> Filter:
@@ -77,7 +86,8 @@ def _filter(spec: ModelSpec, keyword: str, value: Any) -> Filter:
             raise InvalidValueError(f"{keyword} takes a list of values", field=name)
         return Filter(column=name, op=op, value=[_comparable(kind, item) for item in value])
     if op is FilterOp.CONTAINS:
-        return Filter(column=name, op=op, value=json_value(value))
+        part = value if isinstance(value, bytes) and kind.column_kind() is not ColumnKind.JSON else json_value(value)
+        return Filter(column=name, op=op, value=part)
     return Filter(column=name, op=op, value=_comparable(kind, value))
 
 

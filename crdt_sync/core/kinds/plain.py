@@ -6,7 +6,7 @@ import json
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, cast, get_args, get_origin
+from typing import Annotated, Any, NewType, cast, get_args, get_origin
 from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
@@ -39,7 +39,7 @@ class PlainRegister(FieldKind):
         self._members = members = _members(info.annotation)
         self._comparing: TypeAdapter[Any] | None = None
         self._adapter: TypeAdapter[Any] | None = None
-        if not members <= _SELF_DESCRIBING:
+        if not _members(info.annotation, annotated=True) <= _SELF_DESCRIBING:
             self._adapter = TypeAdapter(cast("Any", info.annotation))
         self._column = _column_kind(members)
 
@@ -183,15 +183,44 @@ def json_value(value: Any) -> Any:
     return column_value(value)
 
 
-def _members(annotation: Any) -> frozenset[Any]:
-    """The types that a union annotation may hold; other annotations stand for themselves."""
+def _members(annotation: Any, *, annotated: bool = False) -> frozenset[Any]:
+    """The types that a union annotation may hold; other annotations stand for themselves.
+
+    Args:
+        annotation: a field's type.
+        annotated: leave ``Annotated`` inside of it as it is: its metadata may make other values of those of the type.
+    """
+    annotation = _unnamed(annotation)
     arguments = get_args(annotation)
     origin = get_origin(annotation)
+    if origin is Annotated:
+        return frozenset((annotation,)) if annotated else _members(arguments[0])
     if origin is None or not arguments or origin in _JSON_ORIGINS:
         return frozenset((annotation,))
-    if any(isinstance(argument, type) or get_origin(argument) for argument in arguments):
-        return frozenset().union(*(_members(argument) for argument in arguments))
+    if any(_names_type(argument) for argument in arguments):
+        return frozenset().union(*(_members(argument, annotated=annotated) for argument in arguments))
     return frozenset((annotation,))
+
+
+def _names_type(argument: Any) -> bool:
+    return isinstance(argument, type | NewType) or get_origin(argument) is not None or _is_alias(argument)
+
+
+def _is_alias(annotation: Any) -> bool:
+    """Whether it is a type alias: Python 3.12's own and the backport are different classes of one name."""
+    return type(annotation).__name__ == "TypeAliasType"
+
+
+def _unnamed(annotation: Any) -> Any:
+    """What a NewType or a type alias stands for; the arguments of a generic alias are of no matter for a column."""
+    while True:
+        if isinstance(annotation, NewType):
+            annotation = annotation.__supertype__
+            continue
+        alias: Any = annotation if _is_alias(annotation) else get_origin(annotation)
+        if not _is_alias(alias):
+            return annotation
+        annotation = alias.__value__
 
 
 def _column_kind(members: frozenset[Any]) -> ColumnKind:

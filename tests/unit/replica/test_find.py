@@ -8,12 +8,13 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NewType
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import Field
+from typing_extensions import TypeAliasType
 
 from crdt_sync import Counter, Model, Replica, Set, Text, ask
 from tests.unit.replica.devices import memory, on_disk
@@ -105,6 +106,8 @@ QUESTIONS: list[tuple[str, dict[str, Any], str]] = [
     ("uuid", {"key": KEY}, "d"),
     ("uuid as text", {"key": str(KEY)}, "d"),
     ("bytes", {"data": b"\0x"}, "é"),
+    ("bytes contains", {"data__contains": b"x"}, "é"),
+    ("bytes contains no digits", {"data__contains": "78"}, ""),
     ("float", {"weight__gt": 1}, "é"),
     ("list equal", {"items": [1, 2]}, "é"),
     ("list contains", {"items__contains": 2}, "é"),
@@ -126,6 +129,37 @@ def test_a_question_finds_exactly_what_matches(things: Replica, filters: dict[st
     assert {record.name[0] for record in records} == set(found)
     assert things.count(Thing, **filters) == len(records) == len(found)
     assert [record.id for record in records] == sorted(record.id for record in records)
+
+
+Price = NewType("Price", Decimal)
+Amount = TypeAliasType("Amount", Annotated[Decimal, Field(ge=0)])
+Sizes = TypeAliasType("Sizes", list[int] | None)
+
+
+class Named(Model):
+    """Types under other names, and with constraints inside of a union."""
+
+    price: Price = Price(Decimal(0))
+    amount: Amount = Decimal(0)
+    maybe: Annotated[Decimal, Field(ge=0)] | None = None
+    both: Amount | Price | None = None
+    sizes: Sizes = None
+    names: Annotated[dict[str, int], Field(max_length=3)] | None = None
+
+
+def test_types_under_other_names_are_compared_as_what_they_are() -> None:
+    with memory(3, Named) as replica:
+        replica.create(
+            Named, **dict.fromkeys(("price", "amount", "maybe", "both"), Decimal(9)), sizes=[1], names={"k": 1}
+        )
+        replica.create(Named, **dict.fromkeys(("price", "amount", "maybe", "both"), Decimal(10)), sizes=[22])
+        for field in ("price", "amount", "maybe", "both"):
+            below: dict[str, Any] = {f"{field}__lt": Decimal("9.5")}
+            assert [record.price for record in replica.find(Named, **below)] == [9], field
+            assert [record.price for record in replica.find(Named, order_by=f"-{field}")] == [10, 9], field
+        assert [record.price for record in replica.find(Named, sizes__contains=2)] == []
+        assert [record.price for record in replica.find(Named, sizes__contains=22)] == [10]
+        assert [record.price for record in replica.find(Named, names__contains="k")] == [9]
 
 
 @pytest.mark.parametrize(
