@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -158,6 +159,8 @@ def _within(limits: ChannelLimits, *, timeout_s: float) -> ChannelLimits:
     Raises:
         InputError: nobody can wait that long.
     """
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or math.isnan(timeout_s):
+        raise InputError("timeout_s is a number of seconds", hint="Give the seconds as a positive number.")
     try:
         return replace(
             limits,

@@ -44,6 +44,10 @@ def find_conflicts(state: State, *, model: str | None, key: DocumentKey | None) 
 
 def resolve(state: State, records: Records, conflict: Conflict, choice: Mapping[str, Any]) -> None:
     """Settle a conflict; see `Replica.resolve`."""
+    if not isinstance(conflict, Conflict):
+        raise InputError(
+            f"a conflict is expected, not a {type(conflict).__name__}", hint="Take one of replica.conflicts()."
+        )
     if len(choice) != 1 or not choice.keys() <= {"take", "value"}:
         raise InputError("resolve takes either take=candidate or value=…")
     declared = state.schema.of(conflict.model)

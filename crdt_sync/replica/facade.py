@@ -14,6 +14,7 @@ from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind
 from crdt_sync.core.ids import DeviceId, RecordId, document_key
 from crdt_sync.core.model import Model, bind
 from crdt_sync.errors import InputError, StoreClosedError, TransactionError, WrongThreadError
+from crdt_sync.replica.arguments import checked_models, checked_path
 from crdt_sync.replica.conflicts import find_conflicts, resolve
 from crdt_sync.replica.derive import candidates_of
 from crdt_sync.replica.history import HistoryItem, history_of
@@ -86,17 +87,19 @@ class Replica:
             sources: where time, randomness and ids come from; tests give their own.
 
         Raises:
+            InputError: a path or an option that cannot be; models that are no list.
             SchemaError: the models cannot work together.
             StoreNotFoundError, NotAStoreError, StoreVersionError, StoreInUseError, StoreReadOnlyError,
             CorruptStoreError, KeyFileError: the store cannot be opened; nothing was changed.
         """
+        place = checked_path(path, what="the path of a store")
         opened = open_store(
-            path,
-            models=models,
+            place,
+            models=checked_models(models),
             durability=durability,
             read_only=read_only,
             create=create,
-            state_dir=None if state_dir is None else Path(state_dir),
+            state_dir=None if state_dir is None else checked_path(state_dir, what="state_dir"),
             sources=sources or Sources(),
         )
         return cls(opened, name=str(path))
@@ -366,10 +369,12 @@ class Replica:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _operations(self, status: OperationStatus | None, *, device_id: str) -> Iterator[SyncOperation]:
+        self._check()
         for key, row in self._journal.rows(status=status):
             operation = self._journal.operation(key, row, device_id=device_id)
             self._records.let_go()
             yield operation
+            self._check()
 
     def _check(self) -> None:
         self._check_usable()

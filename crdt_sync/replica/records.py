@@ -145,8 +145,12 @@ class Records:
         """The model and address of a live record of this replica.
 
         Raises:
-            ModelError: it belongs to another replica, or to none.
+            ModelError: it belongs to another replica, or to none; or it is no record at all.
         """
+        if not isinstance(record, Model):
+            raise ModelError(
+                f"a record is expected, not a {type(record).__name__}", hint="Get it by replica.get(Model, id) first."
+            )
         key = document_key_of(record)
         if host_of(record) is not self:
             raise ModelError(

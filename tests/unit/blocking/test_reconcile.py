@@ -160,8 +160,8 @@ def test_what_is_not_a_url(one: Replica, url: str) -> None:
         reconcile(one, url)
 
 
-@pytest.mark.parametrize("timeout_s", [0, -1])
-def test_a_timeout_is_positive(one: Replica, timeout_s: float) -> None:
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), "x", None, True])
+def test_a_timeout_is_positive(one: Replica, timeout_s: Any) -> None:
     with pytest.raises(InputError, match="timeout_s"):
         reconcile(one, "ws://127.0.0.1:9", timeout_s=timeout_s)
 

@@ -150,11 +150,18 @@ REFUSALS: list[tuple[str, type[CRDTSyncError], Call]] = [
     ("detached: update", ModelError, lambda s: s.replica.update(s.detached, title="x")),
     ("detached: delete", ModelError, lambda s: s.replica.delete(s.detached)),
     ("detached: id", ModelError, lambda s: s.detached.id),
+    ("no record: update", ModelError, lambda s: s.replica.update({"id": s.live.id}, title="x")),
+    ("no record: delete", ModelError, lambda s: s.replica.delete(s.live.id)),
+    ("no record: history", ModelError, lambda s: s.replica.history("x")),
+    ("no record: candidates", ModelError, lambda s: s.replica.candidates(Task, "title")),
+    ("no record: conflicts", ModelError, lambda s: s.replica.conflicts(record=s.live.id)),
     # questions
     ("find: unknown model", UnknownModelError, lambda s: s.replica.find(Stranger)),
     ("find: unknown field", UnknownFieldError, lambda s: s.replica.find(Task, nope=1)),
     ("find: unknown comparison", UnknownFieldError, lambda s: s.replica.find(Task, title__like="x")),
     ("find: order by unknown", UnknownFieldError, lambda s: s.replica.find(Task, order_by="nope")),
+    ("find: order by a number", InvalidValueError, lambda s: s.replica.find(Task, order_by=5)),
+    ("find: order by numbers", InvalidValueError, lambda s: s.replica.find(Task, order_by=["title", 5])),
     ("find: negative limit", InvalidValueError, lambda s: s.replica.find(Task, limit=-1)),
     ("find: limit no int", InvalidValueError, lambda s: s.replica.find(Task, limit="2")),
     ("find: negative offset", InvalidValueError, lambda s: s.replica.find(Task, offset=-1)),
@@ -171,6 +178,8 @@ REFUSALS: list[tuple[str, type[CRDTSyncError], Call]] = [
     ("operation: no number", InputError, lambda s: s.replica.operation("x")),
     ("observe: unknown model", UnknownModelError, lambda s: s.replica.observe(print, model=Stranger)),
     # conflicts
+    ("resolve: no conflict", InputError, lambda s: s.replica.resolve("x", value=1)),
+    ("resolve: the conflict's id", InputError, lambda s: s.replica.resolve(s.conflict.id, take=None)),
     ("resolve: nothing chosen", InputError, lambda s: s.replica.resolve(s.conflict)),
     ("resolve: both", InputError, lambda s: s.replica.resolve(s.conflict, take=s.conflict.candidates[0], value=None)),
     ("resolve: something else", InputError, lambda s: s.replica.resolve(s.conflict, choose=1)),
@@ -349,3 +358,44 @@ def test_a_missing_folder_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(StoreNotFoundError):
         Replica.open(tmp_path / "missing" / "store.db", state_dir=tmp_path / "state")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [None, b"a.db", 5, "", "a\0.db", Path("a\0.db")])
+def test_what_is_no_path_is_refused(path: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        Replica.open(path, [Task], state_dir=tmp_path)
+    with pytest.raises(InputError):
+        Replica.open(path, [Task], state_dir=tmp_path, read_only=True)
+    if path is not None:
+        with pytest.raises(InputError):
+            Replica.open(tmp_path / "a.db", [Task], state_dir=path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("models", [Task, "Task", 5, {Task}])
+def test_models_that_are_no_list_are_refused(models: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refusal:
+        Replica.open(tmp_path / "a.db", models, state_dir=tmp_path)
+    assert "models=[Task]" in refusal.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_operations_are_read_in_the_owner_thread_alone() -> None:
+    found: list[object] = []
+    with memory() as replica:
+        replica.create(Task)
+        operations = replica.operations()
+
+        def advance() -> None:
+            try:
+                found.append(next(operations))
+            except WrongThreadError as error:
+                found.append(type(error))
+
+        thread = threading.Thread(target=advance)
+        thread.start()
+        thread.join()
+        left = replica.operations()
+    assert found == [WrongThreadError]
+    with pytest.raises(StoreClosedError):
+        next(left)

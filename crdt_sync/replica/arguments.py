@@ -1,0 +1,34 @@
+"""What `Replica.open` is given, checked before anything is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crdt_sync.core.model import Model
+from crdt_sync.errors import InputError
+
+
+def checked_path(path: object, *, what: str) -> Path:
+    """A path that a file or folder can have.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not isinstance(path, str | Path):
+        raise InputError(f"{what} is a str or a Path, not a {type(path).__name__}", hint="Give a path.")
+    if not str(path) or "\0" in str(path):
+        raise InputError(f"{what} is empty or holds a NUL character", hint="Give a path that a file can have.")
+    return Path(path)
+
+
+def checked_models(models: object) -> list[type[Model]] | None:
+    """The models, in a list; whether each of them is one is judged with their declarations.
+
+    Raises:
+        InputError: no list or tuple.
+    """
+    if models is None:
+        return None
+    if not isinstance(models, list | tuple):
+        raise InputError("models is a list of model classes", hint="Write models=[Task], also for one model.")
+    return list(models)
