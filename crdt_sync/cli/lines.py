@@ -96,10 +96,10 @@ def import_file(act: Actor, name: str, *, model: str | None, update: bool, again
         raise InputError(f"--chunk is 1 to {CHUNK_LINES_MAX}")
     done = {"created": 0, "updated": 0, "existing": 0}
     with _reading(name) as (file, size_bytes), _progress("importing", bytes_total=size_bytes) as advance:
-        mark = "" if name == "-" else _mark_of(Path(name))
+        mark = "" if name == "-" else _mark_of(Path(name), model=model, update=update)
         reader, resumed = _Reader(file), 0
         if mark and not again:
-            held = act(IMPORT_MARK, MarkParams(mark=mark))
+            held = act(IMPORT_MARK, MarkParams(mark=mark, model=model))
             if held["lines"] and reader.skip_to(held["lines"]) == held["digest"]:
                 resumed = held["lines"]
             else:
@@ -119,9 +119,14 @@ def import_file(act: Actor, name: str, *, model: str | None, update: bool, again
     return {**done, "lines": reader.number, "resumed_after_line": resumed}
 
 
-def _mark_of(path: Path) -> str:
-    """What an import of a file is called in the store's local storage, whose names are short."""
-    return blake3(os.fsencode(path.resolve())).hexdigest(16)
+def _mark_of(path: Path, *, model: str | None, update: bool) -> str:
+    """What an import of a file is called in the store's local storage, whose names are short.
+
+    The same file read as another model, or to update what it once created, is another import. Its content need not be
+    part of the name: what was imported is kept with a digest of it, and a file that begins otherwise is read anew.
+    """
+    parts = (os.fsencode(path.resolve()), (model or "").encode(), b"update" if update else b"")
+    return blake3(b"\0".join(parts)).hexdigest(16)
 
 
 def export_records(act: Actor, models: Sequence[str], *, target: Path | None, force: bool) -> int:

@@ -60,7 +60,10 @@ def parse_assignment(text: str) -> Assignment:
     return Assignment(field=match[1], operator=Operator(match[2]), text=match[3])
 
 
-def parse_json(text: str, *, what: str) -> Any:
+_TYPED_HINT = "Strings need double quotes: field:='\"text\"'."
+
+
+def parse_json(text: str, *, what: str, hint: str = _TYPED_HINT) -> Any:
     """Read JSON as it stands in a standard: no NaN, no name twice in an object.
 
     Raises:
@@ -70,9 +73,7 @@ def parse_json(text: str, *, what: str) -> Any:
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twice)
     except (ValueError, RecursionError) as error:
         reason = f"{error.msg} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise InputError(
-            f"{what} is no JSON: {reason}", hint="Strings need double quotes: field:='\"text\"'."
-        ) from None
+        raise InputError(f"{what} is no JSON: {reason}", hint=hint) from None
 
 
 def value_of_text(kind: FieldKind, text: str, *, model: str) -> Any:

@@ -28,6 +28,10 @@ from crdt_sync.storage.query_sql import FUNCTIONS
 BUSY_TIMEOUT_MS: Final = 2_000
 """How long to wait for a reader that checkpoints, or for another process that is about to close the store."""
 
+_HEADER_BYTES = 100
+_HEADER_START = b"SQLite format 3\0"
+_APPLICATION_ID = slice(68, 72)
+"""Where SQLite's file format keeps it."""
 _CACHE_KIB = 16 * 1024
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _STATEMENTS_CACHED = 256
@@ -105,11 +109,28 @@ def _refuse_foreign(path: Path, *, options: OpenOptions) -> None:
             application, version = probe.pragma("application_id"), probe.pragma("user_version")
         finally:
             probe.close()
-    except (apsw.NotADBError, apsw.CorruptError):
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        if _begins_as_ours(path):
+            raise CorruptStoreError(
+                f"{path} is a damaged store: {error}",
+                hint="Restore it from a backup, or begin a new store and sync it with a peer.",
+            ) from None
         raise NotAStoreError(f"{path} is not a SQLite file") from None
     if application != APPLICATION_ID:
         raise NotAStoreError(f"{path} is a SQLite file of another application")
     _refuse_newer(path, version=version, options=options)
+
+
+def _begins_as_ours(path: Path) -> bool:
+    """Whether a file that SQLite cannot read, one that was cut short for example, begins with the header of a store."""
+    file = apsw.VFSFile("", str(path.absolute()), [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY, 0])
+    try:
+        header = file.xRead(_HEADER_BYTES, 0)
+    except apsw.IOError:
+        return False  # shorter than a header
+    finally:
+        file.xClose()
+    return header.startswith(_HEADER_START) and header[_APPLICATION_ID] == APPLICATION_ID.to_bytes(4, "big")
 
 
 def _refuse_newer(path: Path, *, version: int, options: OpenOptions) -> None:

@@ -71,9 +71,10 @@ class ChunkParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkParams:
-    """Args: mark: names the import."""
+    """Args: mark: names the import; model: of all lines, or None where each names its own."""
 
     mark: str
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,9 @@ def import_chunk(replica: Replica, params: ChunkParams) -> Json:
 
 
 def import_mark(replica: Replica, params: MarkParams) -> Json:
-    """How far an import came: lines applied, and the digest of the file up to there."""
+    """How far an import came: lines applied, and the digest of the file up to there. An unknown model is refused."""
+    if params.model is not None:
+        model_of(replica, params.model)
     lines, digest = replica.local.load(_MARK + params.mark, [0, ""])
     return {"lines": lines, "digest": digest}
 
@@ -125,7 +128,9 @@ def export_page(replica: Replica, params: PageParams) -> Json:
 
 
 def _read(replica: Replica, line: Line, model_name: str | None) -> _Item:
-    data = parse_json(line.text, what="the line")
+    data = parse_json(
+        line.text, what="the line", hint="The file must be JSON Lines: one whole JSON object on each line."
+    )
     if not isinstance(data, dict):
         raise InputError("the line is no JSON object", hint='Write {"model": …, "id": …, "fields": {…}}.')
     if model_name is None:

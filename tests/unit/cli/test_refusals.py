@@ -129,6 +129,11 @@ def _newer(path: Path) -> None:
     connection.close()
 
 
+def _cut_short(path: Path) -> None:
+    open_sqlite(path, create=True).close()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 def _folder(path: Path) -> None:
     path.mkdir()
 
@@ -140,6 +145,7 @@ def _folder(path: Path) -> None:
         (_garbage, errors.NotAStoreError),
         (_foreign, errors.NotAStoreError),
         (_newer, errors.StoreVersionError),
+        (_cut_short, errors.CorruptStoreError),
         (_folder, errors.NotAStoreError),
     ],
 )

@@ -136,11 +136,32 @@ def test_existing_records_are_left_or_updated(cli: Cli, store: Path, tmp_path: P
     )
     left = cli("import", store, file, "--json").json
     assert (left["created"], left["existing"], left["updated"]) == (0, 2, 0)
-    updated = cli("import", store, file, "--update", "--again", "--json").json
+    updated = cli("import", store, file, "--update", "--json").json
     assert (updated["created"], updated["existing"], updated["updated"]) == (0, 0, 2)
     fields = cli("show", store, "Task", record, "--json").json["fields"]
     assert (fields["title"], fields["votes"], fields["notes"]) == ("new", 5, "n")
     assert cli("list", store, "City", "--json").json["records"][0]["fields"]["name"] == "Roma"
+
+
+def test_a_file_that_was_imported_is_read_again_as_another_model(cli: Cli, store: Path, tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "in.jsonl", {})
+    for model in ("Task", "Nope", "City"):
+        found = cli("import", store, file, "--model", model, "--json")
+        expected = {"Task": "", "Nope": "UnknownModelError", "City": "InvalidValueError"}[model]
+        assert found.json["created"] == 1 if not expected else found.error["type"] == expected
+
+
+def test_a_file_whose_content_changed_is_read_anew(cli: Cli, store: Path, tmp_path: Path) -> None:
+    file = write_lines(tmp_path / "in.jsonl", {"title": "a"})
+    cli("import", store, file, "--model", "Task")
+    write_lines(file, {"title": "b"})
+    assert cli("import", store, file, "--model", "Task", "--json").json["created"] == 1
+
+
+def test_the_hint_for_a_bad_line_speaks_of_a_file(cli: Cli, store: Path, tmp_path: Path) -> None:
+    hint = cli("import", store, write_lines(tmp_path / "in.jsonl", "{"), "--json").error["hint"]
+    assert "JSON Lines" in hint
+    assert "field:=" not in hint
 
 
 def test_a_deleted_record_stays_deleted(cli: Cli, store: Path, tmp_path: Path) -> None:
