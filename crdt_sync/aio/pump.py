@@ -89,9 +89,9 @@ class Pump:
         else:
             self._timer = loop.call_later(pause_s, self._work.set)
 
-    def close(self, code: ErrorCode = ErrorCode.BYE, text: str = "") -> None:
+    def close(self, code: ErrorCode = ErrorCode.BYE, text: str = "", *, retry_after_s: float | None = None) -> None:
         """End the conversation, saying why; `over` waits until that is done."""
-        self.conversation.close(code, text)
+        self.conversation.close(code, text, retry_after_s=retry_after_s)
         self._nudge()
 
     async def run(self) -> None:

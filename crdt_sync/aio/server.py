@@ -22,6 +22,9 @@ from crdt_sync.replica.facade import Replica
 from crdt_sync.transport.base import CHANNEL_LIMITS, Channel, ChannelLimits, CloseCode
 from crdt_sync.transport.websocket import Listener, listen
 
+REPLACED_RETRY_AFTER_S = 5.0
+"""When a session that gave way to a newer one of its device may come back; the newer one is mostly a short one."""
+
 log = logging.getLogger("crdt_sync.sync")
 
 CLOSE_TIMEOUT_S = 5.0
@@ -108,7 +111,8 @@ class Server:
         before = self._pumps.get(peer.device_id)
         self._pumps[peer.device_id] = pump
         if before is not None:
-            before.close(ErrorCode.REPLACED, "the same device connected again")
+            text = "the same device connected again"
+            before.close(ErrorCode.REPLACED, text, retry_after_s=REPLACED_RETRY_AFTER_S)
 
     def _judge(self, peer: PeerIdentity, channel: Channel) -> str | None:
         if self._open_space or is_loopback(channel.remote):

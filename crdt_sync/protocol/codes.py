@@ -104,7 +104,7 @@ CODES: tuple[CodeFacts, ...] = tuple(
                 _CLOSES,
                 "waits retry_after, reconnects",
             ),
-            (ErrorCode.REPLACED, "the same device opened a newer session", _CLOSES, "does not reconnect by itself"),
+            (ErrorCode.REPLACED, "the same device opened a newer session", _CLOSES, "waits retry_after, reconnects"),
             (ErrorCode.REFUSED, "the device may not take part", _CLOSES, "stops and tells the user"),
             (ErrorCode.INTERNAL, "this side failed, for example its store", _CLOSES, _LATER),
             (ErrorCode.SHUTDOWN, "this side is going down", _CLOSES, "waits retry_after, reconnects"),

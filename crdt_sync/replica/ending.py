@@ -20,7 +20,6 @@ PERMANENT_CODES = frozenset(
         ErrorCode.BAD_ACK,
         ErrorCode.NOT_CONVERGING,
         ErrorCode.REFUSED,
-        ErrorCode.REPLACED,
     )
 )
 """Codes after which dialling again would end the same way: those whose receiver stops, in docs/spec/wire.md."""

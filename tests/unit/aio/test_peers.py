@@ -325,7 +325,7 @@ async def test_finishing_ends_tasks_also_when_it_is_cancelled_itself() -> None:
 
 
 def test_permanent_codes_are_those_whose_receiver_stops_in_the_table() -> None:
-    stays_away = ("stops", "does not reconnect", "the same")
+    stays_away = ("stops", "the same")
     assert {facts.code for facts in CODES if facts.receiver.startswith(stays_away)} == PERMANENT_CODES
 
 
