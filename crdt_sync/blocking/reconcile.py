@@ -159,7 +159,7 @@ def _within(limits: ChannelLimits, *, timeout_s: float) -> ChannelLimits:
     Raises:
         InputError: nobody can wait that long.
     """
-    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or math.isnan(timeout_s):
+    if not _is_number(timeout_s):
         raise InputError("timeout_s is a number of seconds", hint="Give the seconds as a positive number.")
     try:
         return replace(
@@ -169,3 +169,7 @@ def _within(limits: ChannelLimits, *, timeout_s: float) -> ChannelLimits:
         )
     except ValueError:
         raise InputError("timeout_s is longer than 0 s", hint="Give the seconds as a positive number.") from None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
