@@ -27,7 +27,7 @@ from crdt_sync.cli.actions.transfer import (
     MarkParams,
     PageParams,
 )
-from crdt_sync.cli.output import console
+from crdt_sync.cli.output import console, standard_output
 from crdt_sync.core.ids import natural_record_id
 from crdt_sync.errors import CRDTSyncError, InputError, StoreFullError, UnknownModelError
 
@@ -191,8 +191,8 @@ def _reading(name: str) -> Iterator[tuple[BinaryIO, int | None]]:
 @contextmanager
 def _writing(target: Path | None, *, force: bool) -> Iterator[TextIO]:
     if target is None:
-        yield sys.stdout
-        sys.stdout.flush()
+        with standard_output() as file:
+            yield file
         return
     if target.exists() and not force:
         raise InputError(f"{target} exists", hint="Choose another file, or add --force.")

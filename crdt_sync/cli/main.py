@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from crdt_sync.cli.commands import conflicts, demo, network, records, store, transfer
-from crdt_sync.cli.output import INTERRUPTED_EXIT_CODE, emit_error
+from crdt_sync.cli.output import INTERRUPTED_EXIT_CODE, emit_error, reporting, standard_output
 from crdt_sync.errors import InputError
 
 # Newer typers carry their own copy of click, so its errors are reached through what typer publishes.
@@ -53,7 +53,8 @@ app.command()(demo.demo)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"crdt-sync {_version()}")
+        with reporting(as_json=False), standard_output():
+            print(f"crdt-sync {_version()}")
         raise typer.Exit
 
 

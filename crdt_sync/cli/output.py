@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -17,9 +18,11 @@ from crdt_sync.cli.actions import Json
 from crdt_sync.cli.control import error_json
 from crdt_sync.errors import (
     CRDTSyncError,
+    InputError,
     NotACandidateError,
     RecordDeletedError,
     RecordNotFoundError,
+    StoreFullError,
     StoreInUseError,
     StoreReadOnlyError,
     UnknownFieldError,
@@ -40,10 +43,17 @@ _HINTS: dict[type[CRDTSyncError], str] = {
 """Where a class's own hint speaks of Python."""
 
 
+class _Console(Console):
+    """Leaves a broken pipe to `reporting`; rich would end the process with exit code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console(file: TextIO | None = None) -> Console:
     """Where text goes: standard output, or ``file``."""
     target = sys.stdout if file is None else file
-    return Console(file=target, width=None if target.isatty() else PIPE_WIDTH, highlight=False, markup=False)
+    return _Console(file=target, width=None if target.isatty() else PIPE_WIDTH, highlight=False, markup=False)
 
 
 def visible(value: str) -> str:
@@ -53,15 +63,37 @@ def visible(value: str) -> str:
 
 def emit(result: Json, *, as_json: bool, render: Callable[[Console, Json], None]) -> None:
     """Print a result: one JSON document, or as people read it."""
-    if as_json:
-        print(json.dumps(result, indent=2, ensure_ascii=not _takes_unicode(sys.stdout)))
-    else:
-        render(console(), result)
+    with standard_output():
+        if as_json:
+            print(json.dumps(result, indent=2, ensure_ascii=not _takes_unicode(sys.stdout)))
+        else:
+            render(console(), result)
 
 
 def emit_line(result: Json) -> None:
     """Print one line of JSON at once, for whoever waits for it."""
-    print(json.dumps(result), flush=True)
+    with standard_output():
+        print(json.dumps(result))
+
+
+@contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Standard output for a block, at whose end everything was written.
+
+    Raises:
+        StoreFullError, InputError: it cannot be written.
+        BrokenPipeError: nobody reads it any more.
+    """
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _let_go_of_output()
+        kind = StoreFullError if error.errno == errno.ENOSPC else InputError
+        hint = "Write to another place; what the command did to the store was kept."
+        raise kind(f"standard output cannot be written: {error.strerror}", hint=hint) from None
 
 
 def emit_error(error: CRDTSyncError, *, as_json: bool) -> None:
@@ -92,9 +124,15 @@ def reporting(*, as_json: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED_EXIT_CODE) from None
     except BrokenPipeError:
-        # Whoever read the output has had enough, as `head` does. Python would complain once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_output()  # whoever read it has had enough, as `head` does
         raise typer.Exit(0) from None
+
+
+def _let_go_of_output() -> None:
+    """Have what is still to be written go nowhere: Python would complain once more at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def short(value: Any) -> str:
