@@ -244,23 +244,42 @@ def validate_change(model: type[Model], current: Mapping[str, Any], values: Mapp
         UnknownFieldError, InvalidValueError: nothing was changed.
     """
     spec = spec_of(model)
-    draft = model.model_construct(**current)
-    checked: dict[str, Any] = {}
-    for name, value in values.items():
-        kind = spec.field(name)
+    for name in values:
+        spec.field(name)
         if name in spec.key:
             raise InvalidValueError(
                 f"field {name!r} is part of the natural key of {spec.name!r} and cannot change",
                 field=name,
                 hint="Delete the record and create another one.",
             )
-        plain = str(value) if type(value).__name__ == "Text" else value
+    plain = {name: str(value) if type(value).__name__ == "Text" else value for name, value in values.items()}
+    try:
+        changed = _changed(model, current, plain)
+    except ValidationError as error:
+        raise invalid_value(spec, error) from None
+    return {name: spec.fields[name].validate(changed[name]) for name in values}
+
+
+def _changed(model: type[Model], current: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values of a whole record after a change, of which validators see the final state only.
+
+    Fields that do not change may hold what is not valid any more, written by another version of the model. Then each
+    new value is validated by itself, beside all the others.
+    """
+    final = {**current, **values}
+    if len(values) > 1 or model.__pydantic_decorators__.model_validators:
         try:
-            model.__pydantic_validator__.validate_assignment(draft, name, plain)
+            judged: Model = model.__pydantic_validator__.validate_python(final)
         except ValidationError as error:
-            raise invalid_value(spec, error) from None
-        checked[name] = kind.validate(draft.__dict__[name])
-    return checked
+            places = {item["loc"][:1] for item in error.errors(include_url=False, include_input=False)}
+            if places & {(), *((name,) for name in values)}:
+                raise
+        else:
+            return judged.__dict__
+    draft = model.model_construct(**final)
+    for name, value in values.items():
+        model.__pydantic_validator__.validate_assignment(draft, name, value)
+    return draft.__dict__
 
 
 def invalid_value(spec: ModelSpec, error: ValidationError) -> InvalidValueError:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import pytest
-from pydantic import BaseModel, Field, PydanticUserError, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    PydanticUserError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from crdt_sync import Counter, Model, Replica, Set, Text, ask
 from crdt_sync.core.kinds import AskRegister, CounterKind, PlainRegister, SetKind, TextKind
-from crdt_sync.core.model import spec_of
+from crdt_sync.core.model import spec_of, validate_change
 from crdt_sync.errors import InvalidValueError, ModelError, SchemaError
 
 
@@ -150,3 +158,77 @@ def test_live_records_are_models_in_every_way() -> None:
         assert note.model_dump_json() is not None
         assert dict(note.model_dump()) == replica.get(Note, note.id).model_dump()
         assert len({note, replica.get(Note, note.id)}) == 1
+
+
+class Span(Model):
+    start: int = 0
+    end: int = 100
+    title: Annotated[str, Field(max_length=5)] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def takes_fields(cls, data: Any) -> Any:
+        return {**data}  # an object is no mapping: what pydantic gives on assigning
+
+    @model_validator(mode="after")
+    def in_order(self) -> Self:
+        if self.start > self.end:
+            raise ValueError("the start is after the end")
+        return self
+
+
+class Checked(Model):
+    start: int = 0
+    end: int = 100
+
+    @field_validator("end")
+    @classmethod
+    def in_order(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("start", value):
+            raise ValueError("the start is after the end")
+        return value
+
+
+@pytest.mark.parametrize("order", [("start", "end"), ("end", "start")])
+@pytest.mark.parametrize("model", [Span, Checked])
+def test_an_update_is_judged_by_its_final_state(model: Any, order: tuple[str, str]) -> None:
+    with Replica.open(":memory:", [model]) as replica:
+        record = replica.create(model, start=1, end=5)
+        for start, end in ((10, 20), (1, 2)):
+            wanted = {"start": start, "end": end}
+            replica.update(record, **{name: wanted[name] for name in order})
+            assert (record.start, record.end) == (start, end)
+        with pytest.raises(InvalidValueError, match="after the end"):
+            replica.update(record, **{name: {"start": 9, "end": 3}[name] for name in order})
+        with pytest.raises(InvalidValueError) as refusal:
+            replica.update(record, start=3, end="x")
+        assert refusal.value.field == "end"
+        assert (record.start, record.end) == (1, 2)
+
+
+def test_one_field_is_judged_beside_the_others() -> None:
+    with Replica.open(":memory:", [Span]) as replica:
+        span = replica.create(Span, start=1, end=5)
+        with pytest.raises(InvalidValueError, match="after the end"):
+            span.start = 6
+        span.start = 4
+        assert span.start == 4
+
+
+def test_what_is_not_valid_any_more_does_not_hold_up_other_fields() -> None:
+    class Late(Model):
+        start: int = 0
+        end: int = 100
+        title: Annotated[str, Field(max_length=5)] = ""
+
+        @model_validator(mode="after")
+        def in_order(self) -> Self:
+            if self.start > self.end:
+                raise ValueError("the start is after the end")
+            return self
+
+    current = {"start": 1, "end": 5, "title": "much too long"}
+    assert validate_change(Late, current, {"start": 10, "end": 20}) == {"start": 10, "end": 20}
+    assert validate_change(Late, current, {"start": 2}) == {"start": 2}
+    with pytest.raises(InvalidValueError, match="after the end"):
+        validate_change(Late, current, {"start": 10})
