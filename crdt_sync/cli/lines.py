@@ -31,9 +31,10 @@ from crdt_sync.cli.output import console, standard_output
 from crdt_sync.core.ids import natural_record_id
 from crdt_sync.errors import CRDTSyncError, InputError, StoreFullError, UnknownModelError
 
-LINE_BYTES_MAX: Final = 4 * 1024 * 1024
+LINE_BYTES_MAX: Final = 8 * 1024 * 1024
+"""A line is applied as one transaction at least, and an entry holds no more than this."""
 CHUNK_BYTES_MAX: Final = 1024 * 1024
-"""A chunk ends with the line that passes this, so that a transaction stays well within what an entry may hold."""
+"""A chunk ends before the line that passes this, unless that is its only line: what an entry may hold is bounded."""
 
 
 @dataclass(slots=True)
@@ -164,15 +165,16 @@ def export_records(act: Actor, models: Sequence[str], *, target: Path | None, fo
 
 def _chunks(reader: _Reader, lines_max: int) -> Iterator[tuple[list[Line], str]]:
     chunk: list[Line] = []
-    size = 0
+    size, digest = 0, b""
     for line in reader.lines():
+        if chunk and (len(chunk) == lines_max or size + len(line.text) > CHUNK_BYTES_MAX):
+            yield chunk, digest.hex()
+            chunk, size = [], 0
         chunk.append(line)
         size += len(line.text)
-        if len(chunk) == lines_max or size > CHUNK_BYTES_MAX:
-            yield chunk, reader.line_digest.hex()
-            chunk, size = [], 0
+        digest = reader.line_digest
     if chunk:
-        yield chunk, reader.line_digest.hex()
+        yield chunk, digest.hex()
 
 
 @contextmanager

@@ -17,7 +17,8 @@ import uuid6
 from crdt_sync.cli.actions.base import Action, Json, model_of, record_at, record_json
 from crdt_sync.cli.values import parse_json, value_of_json
 from crdt_sync.core.ids import RecordId, record_id
-from crdt_sync.core.kinds import CounterKind
+from crdt_sync.core.kinds import CounterKind, TextKind
+from crdt_sync.core.kinds.text import TEXT_INSERT_CHARS_MAX
 from crdt_sync.core.model import Model, ModelSpec, spec_of, validate_creation
 from crdt_sync.errors import CRDTSyncError, InputError, InvalidValueError, RecordNotFoundError
 from crdt_sync.replica import Replica, Sources
@@ -88,12 +89,21 @@ class PageParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Item:
-    """One line, understood."""
+    """One line, understood.
+
+    Args:
+        model: of the record.
+        spec: what it declares.
+        record_id: the record's id.
+        values: of its fields; of a long text, as much as can be written at once.
+        rests: what follows in the texts that are longer.
+    """
 
     model: type[Model]
     spec: ModelSpec
     record_id: RecordId
     values: dict[str, Any]
+    rests: dict[str, str]
 
 
 def import_chunk(replica: Replica, params: ChunkParams) -> Json:
@@ -147,13 +157,20 @@ def _read(replica: Replica, line: Line, model_name: str | None) -> _Item:
     model = model_of(replica, model_name)
     spec = spec_of(model)
     values = {name: value_of_json(spec.field(name), value, model=spec.name) for name, value in given.items()}
+    rests = {name: value[TEXT_INSERT_CHARS_MAX:] for name, value in values.items() if _is_long(spec, name, value)}
+    values.update({name: values[name][:TEXT_INSERT_CHARS_MAX] for name in rests})
     name = record_id(line.record_id if own_id is None else own_id)
     if spec.key:
         natural = spec.natural_id(validate_creation(model, values))
         if own_id is not None and name != natural:
             raise InvalidValueError(f"{spec.name}: this id does not belong to this natural key", field="id")
         name = natural
-    return _Item(model=model, spec=spec, record_id=name, values=values)
+    return _Item(model=model, spec=spec, record_id=name, values=values, rests=rests)
+
+
+def _is_long(spec: ModelSpec, name: str, value: Any) -> bool:
+    """Whether a value is a text that cannot be written at once."""
+    return isinstance(spec.fields[name], TextKind) and isinstance(value, str) and len(value) > TEXT_INSERT_CHARS_MAX
 
 
 def _apply(replica: Replica, item: _Item, *, update: bool) -> str:
@@ -188,6 +205,13 @@ def _create(replica: Replica, item: _Item) -> None:
         _chosen_id.reset(token)
     if record.id != item.record_id:
         raise InputError("this replica was not opened by the command line, so imported records cannot keep their ids")
+    _append_rests(record, item)
+
+
+def _append_rests(record: Any, item: _Item) -> None:
+    for name, rest in item.rests.items():
+        for start in range(0, len(rest), TEXT_INSERT_CHARS_MAX):
+            getattr(record, name).append(rest[start : start + TEXT_INSERT_CHARS_MAX])
 
 
 def _update(replica: Replica, item: _Item, record: Any) -> None:
@@ -196,8 +220,12 @@ def _update(replica: Replica, item: _Item, record: Any) -> None:
         if isinstance(item.spec.fields[name], CounterKind):
             counter = getattr(record, name)
             counter.increment(values.pop(name) - int(counter))
+    same = [name for name, rest in item.rests.items() if str(getattr(record, name)) == values[name] + rest]
+    for name in same:
+        del values[name], item.rests[name]
     if values:
         replica.update(record, **values)
+    _append_rests(record, item)
 
 
 @contextmanager

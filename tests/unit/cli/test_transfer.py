@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from crdt_sync import Replica
 from crdt_sync.cli import lines
 from tests.unit.cli.conftest import Cli, created, run_process
 
@@ -121,7 +122,7 @@ def test_lines_that_are_no_text_or_too_long(
 
 
 def test_chunks_end_by_size_too(cli: Cli, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines, "CHUNK_BYTES_MAX", 100)
+    monkeypatch.setattr(lines, "CHUNK_BYTES_MAX", 80)
     file = write_lines(tmp_path / "in.jsonl", *({"title": "x" * 60} for _ in range(4)), {"title": 1})
     assert "Lines up to 4" in cli("import", store, file, "--model", "Task", "--json").error["hint"]
 
@@ -162,6 +163,25 @@ def test_the_hint_for_a_bad_line_speaks_of_a_file(cli: Cli, store: Path, tmp_pat
     hint = cli("import", store, write_lines(tmp_path / "in.jsonl", "{"), "--json").error["hint"]
     assert "JSON Lines" in hint
     assert "field:=" not in hint
+
+
+def test_a_text_longer_than_one_insertion_comes_back(cli: Cli, store: Path, other: Path, tmp_path: Path) -> None:
+    with Replica.open(store) as replica, replica.transaction():
+        replica.create(replica.model("Task"), title="before", notes="x" * 900_000)
+        record: Any = replica.create(replica.model("Task"), title="long", notes="a" * 1_000_000)
+        for letter in "bc":
+            record.notes.append(letter * 1_000_000)
+        record.notes.append("😀\n" * 1_000)
+    file = tmp_path / "out.jsonl"
+    assert cli("export", store, "-o", file).code == 0
+    imported = cli("import", other, file, "--json")
+    assert imported.code == 0, imported.err
+    assert imported.json["created"] == 2
+    assert cli("export", other).out == file.read_text()
+    assert cli("import", other, file, "--update", "--json").json["updated"] == 2
+    file.write_text(file.read_text().replace("aab", "aaXb"))
+    assert cli("import", other, file, "--update", "--json").json["updated"] == 2
+    assert cli("export", other).out == file.read_text()
 
 
 def test_a_deleted_record_stays_deleted(cli: Cli, store: Path, tmp_path: Path) -> None:
