@@ -64,7 +64,9 @@ class StoreLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = filelock.FileLock(f"{path}.lock", timeout=0)
+        self._file = Path(f"{path}.lock")
+        self._was_there = self._file.exists()
+        self._lock = filelock.FileLock(self._file, timeout=0)
 
     def acquire(self) -> None:
         """Take the lock.
@@ -96,6 +98,12 @@ class StoreLock:
         if self._lock.is_locked:
             self._pid_file().unlink(missing_ok=True)
             self._lock.release()
+
+    def abandon(self) -> None:
+        """Give the lock back for a file that turned out to be no store, and leave nothing of ours beside it."""
+        if self._lock.is_locked and not self._was_there:
+            self._file.unlink(missing_ok=True)
+        self.release()
 
     def _pid_file(self) -> Path:
         return Path(f"{self._path}.pid")

@@ -16,7 +16,7 @@ from crdt_sync.core.clock import Hlc, HybridClock
 from crdt_sync.core.ids import Author
 from crdt_sync.core.model import Model
 from crdt_sync.core.records import OPEN_SPACE, RecordKind, SpaceRecord
-from crdt_sync.errors import InputError, StoreReadOnlyError
+from crdt_sync.errors import InputError, NotAStoreError, StoreReadOnlyError, StoreVersionError
 from crdt_sync.replica.derive import derive_marked, described_models, rebuild_views
 from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.lease import Identity, Lease, StoreLock
@@ -102,6 +102,9 @@ def open_store(
     lock.acquire()
     try:
         store = open_sqlite(place, create=create, durability=durability)
+    except (NotAStoreError, StoreVersionError):
+        lock.abandon()
+        raise
     except BaseException:
         lock.release()
         raise

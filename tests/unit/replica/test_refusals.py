@@ -21,6 +21,7 @@ from crdt_sync.errors import (
     LimitError,
     ModelError,
     NotACandidateError,
+    NotAStoreError,
     RecordDeletedError,
     RecordExistsError,
     RecordNotFoundError,
@@ -399,3 +400,11 @@ def test_operations_are_read_in_the_owner_thread_alone() -> None:
     assert found == [WrongThreadError]
     with pytest.raises(StoreClosedError):
         next(left)
+
+
+def test_a_file_that_is_no_store_gets_nothing_beside_it(tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("not a store " * 100)
+    with pytest.raises(NotAStoreError):
+        Replica.open(other, state_dir=tmp_path / "state")
+    assert [item.name for item in tmp_path.iterdir()] == ["other.txt"]
