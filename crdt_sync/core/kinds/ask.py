@@ -6,6 +6,7 @@ ancestor of a later clash can be found (semantics: base).
 
 from __future__ import annotations
 
+from datetime import datetime, time
 from typing import Any
 
 from crdt_sync.core import codec
@@ -40,7 +41,10 @@ class AskRegister(PlainRegister):
 
     def clash(self, content: Content) -> list[RegisterValue]:
         found = self.candidates(content)
-        return found if len({item.data for item in found}) > 1 else []
+        if len({item.data for item in found}) < 2:
+            return []
+        first, *others = (codec.decode(item.data) for item in found)
+        return [] if all(_alike(first, other) for other in others) else found
 
     def base(self, content: Content, among: list[RegisterValue]) -> Any:
         found = _base(self.kept(content), among)
@@ -71,6 +75,25 @@ class AskRegister(PlainRegister):
         superseded.sort(key=latest_first)
         drops: list[Write] = [Drop(item.key) for item in superseded[ENTRY_LIMITS.hidden_values_max :]]
         return [*drops, Put(key, write_register(context.hlc, saw, data))]
+
+
+def _alike(left: Any, right: Any) -> bool:
+    """Whether values of different bytes are equal and of the same type, judged alike on every machine.
+
+    Datetimes with a zone differ where their bytes do: their instant follows from the machine's own list of zones. And
+    a datetime's fold, which `==` passes over, makes another one.
+    """
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(_alike(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(_alike(a, b) for a, b in zip(left, right, strict=True))
+    if isinstance(left, datetime) and (left.tzinfo is not None or right.tzinfo is not None):
+        return False
+    if isinstance(left, datetime | time) and left.fold != right.fold:
+        return False
+    return bool(left == right) or (left != left and right != right)  # noqa: PLR0124  only NaN differs from itself
 
 
 def _counter_of(item: RegisterValue, author: Author) -> int:

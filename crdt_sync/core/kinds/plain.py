@@ -23,6 +23,7 @@ _SELF_DESCRIBING = frozenset(
 )
 """Types whose values the codec itself brings back; any other type's values pass through pydantic when read."""
 
+_EMPTY_FACTORIES = (list, dict, tuple, set, frozenset, str, bytes, int, float, bool, Decimal)
 _JSON_ORIGINS = (list, dict, tuple)
 _NUMBERS = (int, float, Decimal)
 _NUMERIC = frozenset((*_NUMBERS, bool, type(None), None))
@@ -44,10 +45,16 @@ class PlainRegister(FieldKind):
         self._column = _column_kind(members)
 
     def default(self) -> Any:
-        """What a field that nobody wrote shows."""
+        """What a field that nobody wrote shows: the same at each read and everywhere.
+
+        So of factories only those count that make one thing; ``uuid4`` and the like fill in what is created only.
+        """
         if self.info.is_required():
             return None
-        return self.info.get_default(call_default_factory=True)
+        factory: Any = self.info.default_factory
+        if factory is None:
+            return self.info.get_default()
+        return factory() if factory in _EMPTY_FACTORIES else None
 
     def validate(self, value: Any) -> Any:
         if type(value) in _SELF_DESCRIBING:
@@ -239,4 +246,4 @@ def _same(left: Any, right: Any) -> bool:
         return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
     if isinstance(left, list | tuple):
         return len(left) == len(right) and all(_same(a, b) for a, b in zip(left, right, strict=True))
-    return bool(left == right) or left != left  # noqa: PLR0124  NaN is the one value that differs from itself
+    return bool(left == right) or (left != left and right != right)  # noqa: PLR0124  only NaN differs from itself

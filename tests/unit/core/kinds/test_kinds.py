@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -92,6 +93,46 @@ def test_ask_registers_clash_where_values_differ_and_name_the_base() -> None:
     assert shown(ASK, *sites) == "both"
     assert ASK.clash(three.content()) == []
     assert ASK.base(three.content(), ASK.candidates(three.content())) in ("base", UNKNOWN, "both", "one", "two")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "clashes"),
+    [
+        (Decimal("1.0"), Decimal("1.00"), False),
+        ([{"a": (Decimal("1.0"),)}], [{"a": (Decimal("1.00"),)}], False),
+        (0.0, -0.0, False),
+        (float("nan"), Decimal("nan"), True),
+        (float("nan"), 1.0, True),
+        (1.0, float("nan"), True),
+        (1, 1.0, True),
+        (1, True, True),
+        (Decimal(1), Decimal("1.01"), True),
+        ([Decimal(1)], [Decimal("1.0"), 2], True),
+        ({"a": Decimal(1)}, {"b": Decimal("1.0")}, True),
+        (NOON.replace(tzinfo=None), NOON.replace(tzinfo=None, fold=1), True),
+        (NOON, NOON.astimezone(timezone(timedelta(hours=2))), True),
+    ],
+)
+def test_equal_values_do_not_clash_whatever_their_bytes(first: Any, second: Any, *, clashes: bool) -> None:
+    one, two, _ = sites = trio(f="base")
+    one.write(ASK.assign(one.content(), first, context=one.at(5)))
+    two.write(ASK.assign(two.content(), second, context=two.at(4)))
+    meet(*sites)
+    for site in sites:
+        assert bool(ASK.clash(site.content())) is clashes
+        assert len(ASK.candidates(site.content())) == 2
+
+
+@pytest.mark.parametrize(
+    ("factory", "default"), [(list, []), (dict, {}), (str, ""), (int, 0), (uuid4, None), (lambda data: data["x"], None)]
+)
+def test_a_missing_field_shows_the_same_at_each_read(factory: Any, default: Any) -> None:
+    field = PlainRegister("f", FieldInfo(annotation=Any, default_factory=factory))
+    site = Site(1)
+    site.create(1)
+    assert field.read(site.content()) == default == field.read(site.content())
+    if default is not None:
+        assert field.default() is not field.default() or not isinstance(default, list | dict)
 
 
 def test_superseding_leaves_other_candidates() -> None:
