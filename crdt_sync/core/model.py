@@ -7,10 +7,10 @@ plain pydantic object, attached to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from collections.abc import Generator, Mapping
+from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from crdt_sync.core.declaration import EditAfterDelete, ModelSpec, read_declaration
 from crdt_sync.core.ids import DocumentKey, RecordId, split_document_key
@@ -159,15 +159,54 @@ class Model(BaseModel):
         binding = self.__dict__.get(_BINDING)
         return id(self) if binding is None else hash(binding[1])
 
+    def __iter__(self) -> Generator[tuple[str, Any], None, None]:
+        """Field names with values, as ``dict(record)`` takes them."""
+        if _BINDING in self.__dict__:
+            yield from self._detached()
+        else:
+            yield from super().__iter__()
+
+    def __copy__(self) -> Self:
+        """A copy is attached to nothing; that of a live record has the values of now."""
+        return self._detached() if _BINDING in self.__dict__ else super().__copy__()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """A copy is attached to nothing; that of a live record has the values of now."""
+        return self._detached() if _BINDING in self.__dict__ else super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """What is pickled: objects that are attached to nothing only."""
+        if _BINDING in self.__dict__:
+            raise ModelError(
+                f"a live {type(self).__name__} cannot be pickled",
+                hint="Pickle copy.copy(record) or its id; replica.get(Model, id) gives the record again.",
+            )
+        return super().__getstate__()
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, serialize: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
+        """Live records are serialised as they are now, also inside of other models and by a `TypeAdapter`.
+
+        It names no return type: pydantic would take that, not the fields, for the JSON schema.
+        """
+        return serialize(self._detached() if _BINDING in self.__dict__ else self)
+
     def model_dump(self, **options: Any) -> dict[str, Any]:
         """The values as a dict, as pydantic does; of a live record as they are now."""
-        binding = self.__dict__.get(_BINDING)
-        if binding is None:
-            return super().model_dump(**options)
-        host, key = binding
-        values = host.read_record(key, self.__crdt_spec__)
-        options.setdefault("warnings", False)  # a value that another version of the model wrote is given as it is
-        return type(self).model_construct(**values).model_dump(**options)
+        if _BINDING in self.__dict__:
+            options.setdefault("warnings", False)  # what another version of the model wrote is given as it is
+        return super().model_dump(**options)
+
+    def model_dump_json(self, **options: Any) -> str:
+        """The values as JSON, as pydantic does; of a live record as they are now."""
+        if _BINDING in self.__dict__:
+            options.setdefault("warnings", False)
+        return super().model_dump_json(**options)
+
+    def _detached(self) -> Self:
+        """A live record's values as a plain pydantic object; not validated, another version may have written them."""
+        host, key = self.__dict__[_BINDING]
+        return cast("Self", type(self).model_construct(**host.read_record(key, self.__crdt_spec__)))
 
 
 def spec_of(model: type[Model]) -> ModelSpec:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 from typing import Annotated, Any, Self
 
 import pytest
@@ -9,6 +12,7 @@ from pydantic import (
     BaseModel,
     Field,
     PydanticUserError,
+    TypeAdapter,
     ValidationInfo,
     create_model,
     field_validator,
@@ -232,3 +236,42 @@ def test_what_is_not_valid_any_more_does_not_hold_up_other_fields() -> None:
     assert validate_change(Late, current, {"start": 2}) == {"start": 2}
     with pytest.raises(InvalidValueError, match="after the end"):
         validate_change(Late, current, {"start": 10})
+
+
+class Shelf(BaseModel):
+    notes: list[Note]
+
+
+def test_live_records_are_serialised_as_they_are_now() -> None:
+    with Replica.open(":memory:", [Note]) as replica:
+        note = replica.create(Note, code="c", tags=[1], text="n")
+        note.votes.increment(2)
+        now = {"code": "c", "title": "t", "size": 0, "due": None, "text": "n", "votes": 2, "tags": {1}}
+        as_json = now | {"tags": [1]}
+        assert dict(note) == now
+        assert json.loads(note.model_dump_json()) == as_json
+        assert note.model_dump(mode="json", exclude={"due"}) == {k: v for k, v in as_json.items() if k != "due"}
+        assert json.loads(TypeAdapter(list[Note]).dump_json([note])) == [as_json]
+        assert Shelf(notes=[note]).model_dump() == {"notes": [now]}
+        assert json.loads(note.model_dump_json(include={"code", "votes"})) == {"code": "c", "votes": 2}
+
+
+def test_copies_of_live_records_are_attached_to_nothing() -> None:
+    with Replica.open(":memory:", [Note]) as replica:
+        note = replica.create(Note, code="c", tags=[1], text="n")
+        for made in (copy.copy(note), copy.deepcopy(note), copy.deepcopy([note])[0], note.model_copy()):
+            assert type(made) is Note
+            assert made.model_dump() == note.model_dump()
+            made.title = "changed"
+            with pytest.raises(ModelError):
+                _ = made.id
+        assert note.model_copy(update={"title": "u"}).title == "u"
+        assert note.title == "t"
+        with pytest.raises(ModelError, match="pickled") as refusal:
+            pickle.dumps(note)
+        assert refusal.value.hint
+        assert pickle.loads(pickle.dumps(copy.copy(note))) == copy.copy(note)  # noqa: S301  our own bytes
+
+
+def test_the_json_schema_of_what_is_serialised_names_the_fields() -> None:
+    assert set(Note.model_json_schema(mode="serialization")["properties"]) == set(Note.model_fields)
