@@ -111,6 +111,7 @@ class Peer:
                         return
         except TimeoutError:
             why = "" if self.connected or self.last_error is None else f": {self.last_error.message}"
+            why = why if self._pump is None else self._pump.conversation.obstacle
             raise SyncTimeoutError(f"catching up took longer than {timeout_s or 0:g} s{why}") from None
 
     async def run(self, first: Channel | None = None) -> None:

@@ -122,7 +122,7 @@ class _Round:
             self._steps, self._stepped_at_s = self._conversation.steps, now_s
         left_s = self._stepped_at_s + self._timeout_s - now_s
         if left_s <= 0:
-            raise SyncTimeoutError(f"nothing went forward for {self._timeout_s:g} s")
+            raise SyncTimeoutError(f"nothing went forward for {self._timeout_s:g} s{self._conversation.obstacle}")
         due_s = self._conversation.next_tick_s
         try:
             self._conversation.receive(self._channel.receive(timeout_s=min(left_s, due_s)))

@@ -37,6 +37,7 @@ from crdt_sync.protocol.events import (
 )
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.session import Session
+from crdt_sync.protocol.source import EntryStatus
 from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.ending import LOST, PERMANENT_CODES, End
 from crdt_sync.replica.port import Port
@@ -76,7 +77,6 @@ def _admit_all(peer: PeerIdentity) -> str | None:
 
 @dataclass(slots=True)
 class _Progress:
-    asked: int = 0
     proven: int = -1
     fingerprints: dict[str, str] = field(default_factory=dict)
 
@@ -125,6 +125,8 @@ class Conversation:
         """Grows with each step forward: a phase begun, data taken in, data of ours acknowledged, a proof."""
         self.traffic = Traffic()
         self._doubts = False
+        self.obstacle = ""
+        """What keeps both sides from being proven equal, as far as it is known; to be put behind an error's text."""
         self.clock_offset_ms = 0
         """The peer's clock minus ours, when it said hello."""
 
@@ -155,8 +157,7 @@ class Conversation:
         """
         if self.session is None:
             raise LocalProtocolError("there is no session yet")
-        self._progress.asked = self.session.request_proof()
-        return self._progress.asked
+        return self.session.request_proof()
 
     def receive(self, data: bytes) -> None:
         """Take one message of the channel."""
@@ -316,7 +317,7 @@ class Conversation:
                 self._take_in(session, event)
             case Acknowledged():
                 self.steps += bool(event.vector)
-                self.traffic.statuses += len(event.statuses)
+                self._note(event.statuses)
                 self._port.acknowledged(session.peer.device_id, event.vector, event.statuses)
             case OwnFork() | OwnAhead() | ForeignFork() | ContentDiffers():
                 self._mend(session, event)
@@ -355,6 +356,7 @@ class Conversation:
             case OwnAhead():
                 self._port.own_ahead(event.partition, event.author)
             case ForeignFork():
+                self.obstacle = f": the peer holds another branch of author {event.author}"
                 log.warning("peer %s holds another branch of author %d", session.peer.device_id, event.author)
             case ContentDiffers():
                 log.warning("%d documents differ at equal vectors and are derived anew", len(event.keys))
@@ -368,9 +370,16 @@ class Conversation:
         if batch.restated:
             session.restate()
         self.traffic.entries_in += batch.entries
-        self.traffic.statuses += len(batch.outcome.statuses)
+        self._note(batch.outcome.statuses)
         self._held.changes += batch.changes
         self._held.anything |= batch.entries > 0
+
+    def _note(self, statuses: tuple[EntryStatus, ...]) -> None:
+        self.traffic.statuses += len(statuses)
+        for status in statuses:
+            self.obstacle = (
+                f": entry {status.sequence} of author {status.author} was {status.kind.value} ({status.reason})"
+            )
 
     def _finish(self, end: End) -> None:
         self.end = end
