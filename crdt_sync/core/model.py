@@ -193,15 +193,19 @@ class Model(BaseModel):
 
     def model_dump(self, **options: Any) -> dict[str, Any]:
         """The values as a dict, as pydantic does; of a live record as they are now."""
-        if _BINDING in self.__dict__:
-            options.setdefault("warnings", False)  # what another version of the model wrote is given as it is
-        return super().model_dump(**options)
+        if _BINDING not in self.__dict__:
+            return super().model_dump(**options)
+        options.setdefault("warnings", False)  # what another version of the model wrote is given as it is
+        return self._detached().model_dump(**options)  # read out here: pydantic would wrap a closed replica's error
 
     def model_dump_json(self, **options: Any) -> str:
         """The values as JSON, as pydantic does; of a live record as they are now."""
-        if _BINDING in self.__dict__:
-            options.setdefault("warnings", False)
-        return super().model_dump_json(**options)
+        if _BINDING not in self.__dict__:
+            return super().model_dump_json(**options)
+        options.setdefault("warnings", False)  # what another version of the model wrote is given as it is
+        return self._detached().model_dump_json(
+            **options
+        )  # read out here: pydantic would wrap a closed replica's error
 
     def _detached(self) -> Self:
         """A live record's values as a plain pydantic object; not validated, another version may have written them."""
