@@ -82,11 +82,11 @@ class Derivation:
             elif was_live:
                 self._gone.setdefault(declared.spec.name, []).append(split_document_key(key)[2])
         self._versions.append((key, loaded.version()))
-        self._put_conflicts(key, had, clashes)
         self._put_document(loaded, fold=fold or had != loaded.conflicts or was_live != loaded.live)
         if was_live != loaded.live or (fields and loaded.live):
             kind = "update" if was_live == loaded.live else ("create" if loaded.live else "delete")
             self._tell(key, kind, fields)
+        self._put_conflicts(key, had, clashes)  # told behind the record that they belong to
 
     def finish(self) -> None:
         """Write everything that was collected; the last act of the transaction."""
@@ -118,14 +118,14 @@ class Derivation:
         opened = [name for name in now if name not in had]
         settled = [name for name in had if name not in now]
         store = self._state.store
+        if settled:
+            store.delete_many(Table.CONFLICT, (key + name for name in settled))
+            self._tell(key, "settled", frozenset(), conflicts=settled)
         if opened:
             items = ((key + name, now[name].field.encode()) for name in opened)
             store.put_many(Table.CONFLICT, items)
             self._state.counts.conflicts_opened += len(opened)
             self._tell(key, "conflict", frozenset(now[name].field for name in opened), conflicts=opened)
-        if settled:
-            store.delete_many(Table.CONFLICT, (key + name for name in settled))
-            self._tell(key, "settled", frozenset(), conflicts=settled)
 
     def _tell(self, key: DocumentKey, kind: str, fields: frozenset[str], *, conflicts: Iterable[bytes] = ()) -> None:
         _, model, record = split_document_key(key)

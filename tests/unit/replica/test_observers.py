@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 
 from crdt_sync import Change, Replica
 from crdt_sync.errors import InputError
-from tests.unit.replica.devices import Task
+from crdt_sync.testing.exchange import exchange
+from tests.unit.replica.devices import Task, memory
 
 
 def told(change: Change) -> tuple[str, ...]:
@@ -109,3 +111,28 @@ def test_who_is_unsubscribed_in_a_callback_is_not_told_any_more(replica: Replica
 def test_an_observer_must_be_callable(replica: Replica, callback: Any) -> None:
     with pytest.raises(InputError, match="cannot be called"):
         replica.observe(callback)
+
+
+def test_a_record_is_told_of_before_its_conflicts() -> None:
+    """So a screen never has a conflict without its record, nor one that is settled beside the one in its place."""
+    with memory(1) as left, memory(2) as right, memory(3) as third:
+        mine = left.create(Task, due=date(2025, 1, 1))
+        exchange(left, right)
+        mine.due = date(2025, 1, 2)
+        right.get(Task, mine.id).due = date(2025, 1, 3)
+        exchange(left, right)
+        seen: list[tuple[str, tuple[str, ...]]] = []
+        third.observe(lambda change: seen.append((change.type, change.conflicts)))
+        exchange(left, third)
+        (first,) = third.conflicts()
+        assert seen == [("create", ()), ("conflict", (first.id,))]
+        seen.clear()
+        right.resolve(first, value=date(2025, 1, 4))
+        left.resolve(first, value=date(2025, 1, 5))
+        exchange(left, right)
+        exchange(left, third)
+        (second,) = third.conflicts()
+        assert seen == [("update", ()), ("settled", (first.id,)), ("conflict", (second.id,))]
+        seen.clear()
+        third.delete(third.get(Task, mine.id))
+        assert seen == [("delete", ()), ("settled", (second.id,))]
