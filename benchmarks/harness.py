@@ -87,9 +87,10 @@ class Workload:
     Args:
         name: as on the command line.
         title: what is done.
-        contestants: name → contestant; one is the floor.
+        contestants: name → contestant.
         columns: the figures to show.
         notes: what is not equal work, and what the figures mean.
+        floors: the contestants that the others are compared with.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Workload:
     contestants: Mapping[str, Contestant]
     columns: tuple[Column, ...]
     notes: tuple[str, ...] = ()
+    floors: tuple[str, ...] = (FLOOR,)
 
 
 class Stopwatch:
@@ -144,15 +146,15 @@ def run(workload: Workload, settings: Settings, *, tell: Callable[[str], None]) 
     ]
 
 
-def ratio(rows: Sequence[Row], row: Row, figure: str) -> float | None:
-    """The least of a figure in terms of the floor's of the same row; None where there is no floor.
+def ratio(rows: Sequence[Row], row: Row, figure: str, *, floor: str = FLOOR) -> float | None:
+    """The least of a figure in terms of a floor's of the same row; None where there is none.
 
     The least, because noise on a shared machine only adds.
     """
     for other in rows:
-        if other.name == row.name and other.contestant == FLOOR and other is not row:
-            floor = other.figures[figure].least
-            return row.figures[figure].least / floor if floor else None
+        if other.name == row.name and other.contestant == floor and other is not row:
+            least = other.figures[figure].least
+            return row.figures[figure].least / least if least else None
     return None
 
 

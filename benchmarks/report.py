@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from benchmarks.harness import FLOOR, Column, Row, Settings, Workload, ratio
+from benchmarks.harness import Row, Settings, Workload, ratio
 from benchmarks.machine import commit, machine, versions
 
 
@@ -14,9 +14,9 @@ def table(workload: Workload, rows: Sequence[Row]) -> str:
     """A workload's results: median (min to max) of each figure, and its ratio to the floor's."""
     heads = ["", "contestant"]
     for column in workload.columns:
-        heads += [column.title, "x floor"] if column.has_ratio else [column.title]
+        heads += [column.title, *(f"x {floor}" for floor in workload.floors if column.has_ratio)]
     ordered = sorted(rows, key=lambda row: [other.name for other in rows].index(row.name))
-    body = [[row.name, row.contestant, *_cells(workload.columns, rows, row)] for row in ordered]
+    body = [[row.name, row.contestant, *_cells(workload, rows, row)] for row in ordered]
     lines = [f"## {workload.name}: {workload.title}", "", *grid(heads, body)]
     return "\n".join([*lines, "", *(f"- {note}" for note in workload.notes), ""])
 
@@ -67,7 +67,10 @@ def heading(settings: Settings) -> str:
 
 
 def _row(workload: Workload, rows: Sequence[Row], row: Row) -> dict[str, object]:
-    ratios = {column.figure: ratio(rows, row, column.figure) for column in workload.columns if column.has_ratio}
+    compared = [column.figure for column in workload.columns if column.has_ratio]
+    ratios = {
+        floor: {figure: ratio(rows, row, figure, floor=floor) for figure in compared} for floor in workload.floors
+    }
     return {
         "name": row.name,
         "contestant": row.contestant,
@@ -75,20 +78,27 @@ def _row(workload: Workload, rows: Sequence[Row], row: Row) -> dict[str, object]
             name: {"min": figure.least, "median": figure.middle, "max": figure.most}
             for name, figure in row.figures.items()
         },
-        "ratio_to_floor": {name: value for name, value in ratios.items() if value is not None},
+        "ratios": {
+            floor: known
+            for floor, found in ratios.items()
+            if (known := {name: value for name, value in found.items() if value is not None})
+        },
     }
 
 
-def _cells(columns: Sequence[Column], rows: Sequence[Row], row: Row) -> list[str]:
+def _cells(workload: Workload, rows: Sequence[Row], row: Row) -> list[str]:
     cells: list[str] = []
-    for column in columns:
+    for column in workload.columns:
+        floors = workload.floors if column.has_ratio else ()
         figure = row.figures.get(column.figure)
         if figure is None:
-            cells += ["", ""] if column.has_ratio else [""]
+            cells += [""] * (1 + len(floors))
             continue
         least, middle, most = (f"{value:,.{column.digits}f}" for value in (figure.least, figure.middle, figure.most))
         cells.append(middle if least == most else f"{middle} ({least} to {most})")
-        if column.has_ratio:
-            times = None if row.contestant == FLOOR else ratio(rows, row, column.figure)
-            cells.append("" if times is None else f"{times:.2f}")
+        ratios = [
+            None if row.contestant in workload.floors else ratio(rows, row, column.figure, floor=floor)
+            for floor in floors
+        ]
+        cells += ["" if times is None else f"{times:.2f}" for times in ratios]
     return cells
