@@ -21,7 +21,7 @@ from crdt_sync.errors import (
 from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Query, Store, Table, View, ViewValue
 from crdt_sync.storage.migrations import MIGRATIONS, Migration
 from crdt_sync.storage.sqlite_copy import back_up, damages
-from crdt_sync.storage.sqlite_file import BUSY_TIMEOUT_MS, OpenOptions, open_connection, translated
+from crdt_sync.storage.sqlite_file import BUSY_TIMEOUT_MS, OpenOptions, open_connection, remove_empty_log, translated
 from crdt_sync.storage.sqlite_statements import STATEMENTS, checksum, holds, table_name
 from crdt_sync.storage.sqlite_views import SqliteViews
 
@@ -50,11 +50,11 @@ def open_sqlite(
         migrations: the steps to the newest schema version; tests give their own.
 
     Raises:
-        StoreNotFoundError: there is no such file (and it is not to be made), or no such directory.
+        StoreNotFoundError: there is no such file, or an empty one (and it is not to be made), or no such directory.
         NotAStoreError: a directory, or a file that is no store.
         StoreVersionError: a newer program wrote it; or it needs an upgrade, and is opened read-only.
         StoreReadOnlyError: the file, or its directory, cannot be written.
-        StoreInUseError: another process keeps it locked.
+        StoreInUseError: another process keeps it locked, or it is open by another name (a hard link).
         StoreFullError: the disk is full.
         CorruptStoreError: SQLite finds it damaged.
     """
@@ -367,6 +367,8 @@ class SqliteStore(Store):
             self._connection.close()
         except apsw.Error as error:
             raise translated(error, path=self._path) from error
+        if self._read_only:
+            remove_empty_log(self._path)
 
 
 class _Transaction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from crdt_sync.errors import (
 from crdt_sync.storage.base import Durability
 from crdt_sync.storage.migrations import APPLICATION_ID, Migration, run_migrations
 from crdt_sync.storage.query_sql import FUNCTIONS
+
+log = logging.getLogger("crdt_sync.storage")
 
 BUSY_TIMEOUT_MS: Final = 2_000
 """How long to wait for a reader that checkpoints, or for another process that is about to close the store."""
@@ -75,6 +78,7 @@ def open_connection(path: Path, *, options: OpenOptions) -> apsw.Connection:
         if _is_empty(path, options=options):
             return _create(path, options=options)
         _refuse_foreign(path, options=options)
+        _refuse_other_name(path, options=options)
         return _open_read_only(path, options=options) if options.read_only else _open_writable(path, options=options)
     except apsw.Error as error:
         raise translated(error, path=path) from error
@@ -97,7 +101,10 @@ def _is_empty(path: Path, *, options: OpenOptions) -> bool:
     if not path.is_file():
         raise NotAStoreError(f"{path} is not a regular file")
     if size_bytes == 0 and (not options.create or options.read_only):
-        raise NotAStoreError(f"{path} is empty", hint="A creation was cut short, or it is no store; create it anew.")
+        raise StoreNotFoundError(
+            f"there is no store at {path} yet: the file is empty",
+            hint="A creation was cut short, or it is no store. Opened for writing, with create=True, it becomes one.",
+        )
     return size_bytes == 0
 
 
@@ -119,6 +126,55 @@ def _refuse_foreign(path: Path, *, options: OpenOptions) -> None:
     if application != APPLICATION_ID:
         raise NotAStoreError(f"{path} is a SQLite file of another application")
     _refuse_newer(path, version=version, options=options)
+
+
+def _refuse_other_name(path: Path, *, options: OpenOptions) -> None:
+    """Refuse a file with several names (hard links) that is open by another one.
+
+    SQLite keeps a log beside each name, so two names in use at once overwrite each other's commits. Whoever has the
+    file open by any name holds a lock on it. A reader may join whoever opened it by the reader's own name: then the log
+    is beside that.
+    """
+    if path.stat().st_nlink < 2 or (options.read_only and _log_of(path).exists()):
+        return
+    flags = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READWRITE
+    file = apsw.VFSFile("", str(path.absolute()), [flags, 0])
+    try:
+        file.xLock(apsw.SQLITE_LOCK_SHARED)
+        file.xLock(apsw.SQLITE_LOCK_EXCLUSIVE)
+    except apsw.BusyError:
+        raise StoreInUseError(
+            f"{path} is open by another name that the file has (a hard link)",
+            hint="Close it there, or open it by that name. A store should have one name; make copies of it instead.",
+        ) from None
+    except apsw.IOError:
+        return  # a file that this user may only read cannot be asked
+    finally:
+        file.xUnlock(apsw.SQLITE_LOCK_NONE)
+        file.xClose()
+
+
+def _log_of(path: Path) -> Path:
+    """SQLite's write-ahead log."""
+    return path.with_name(path.name + "-wal")
+
+
+def remove_empty_log(path: Path) -> None:
+    """Remove what a reader had to make beside the store, where nobody uses it; called when the reader has closed.
+
+    SQLite does it, under its locks, at the close of the last connection that may write.
+    """
+    wal = _log_of(path)
+    try:
+        if not wal.exists() or wal.stat().st_size:
+            return  # nothing was made, or somebody's commits are in it
+        connection = _connect(path, flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.pragma("user_version")  # it takes part in the log from the first read on
+        finally:
+            connection.close()
+    except (apsw.Error, OSError) as error:
+        log.debug("%s stays beside the store: %s", wal.name, error)
 
 
 def _begins_as_ours(path: Path) -> bool:
@@ -201,8 +257,8 @@ def _open_read_only(path: Path, *, options: OpenOptions) -> apsw.Connection:
         # A directory where SQLite cannot make the files that readers and writers share. Nobody can write there, so the
         # file alone is read, unless that would leave out what is in a log beside it.
         connection.close()
-        log = path.with_name(path.name + "-wal")
-        if log.exists() and log.stat().st_size:
+        wal = _log_of(path)
+        if wal.exists() and wal.stat().st_size:
             raise StoreReadOnlyError(
                 f"{path} was not closed cleanly and its directory cannot be written",
                 hint="Copy the store, with the files beside it, to where it can be written, and open the copy.",

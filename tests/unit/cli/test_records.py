@@ -180,3 +180,17 @@ def test_reading_changes_nothing_on_disk(cli: Cli, store: Path) -> None:
 def test_limits_have_limits(cli: Cli, store: Path, limit: str) -> None:
     assert cli("list", store, "Task", "--limit", limit, "--json").error["type"] == "InputError"
     assert cli("log", store, "--limit", limit, "--json").error["type"] == "InputError"
+
+
+@pytest.mark.parametrize("command", ["list", "show", "status", "log", "history", "check", "export", "conflicts"])
+def test_commands_that_only_read_leave_the_folder_as_it_was(cli: Cli, store: Path, command: str) -> None:
+    record = created(cli, store, "title=Milk")
+    arguments: dict[str, tuple[object, ...]] = {
+        "list": ("list", store, "Task"),
+        "show": ("show", store, "Task", record),
+        "history": ("log", store, "--record", record),
+        "conflicts": ("conflicts", "list", store),
+    }
+    before = {path.name: path.stat().st_mtime_ns for path in store.parent.iterdir()}
+    assert cli(*arguments.get(command, (command, store))).code == 0
+    assert {path.name: path.stat().st_mtime_ns for path in store.parent.iterdir()} == before

@@ -118,9 +118,10 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
 def test_an_empty_file_becomes_a_store_only_when_asked(tmp_path: Path) -> None:
     path = tmp_path / "store"
     path.touch()
-    for read_only in (False, True):
-        with pytest.raises(NotAStoreError):
-            open_sqlite(path, read_only=read_only)
+    for create, read_only in ((False, False), (False, True), (True, True)):
+        with pytest.raises(StoreNotFoundError, match="empty") as caught:
+            open_sqlite(path, create=create, read_only=read_only)
+        assert "for writing" in caught.value.hint
     assert path.read_bytes() == b""
     with open_sqlite(path, create=True) as store:
         assert store.schema_version == SCHEMA_VERSION
@@ -159,6 +160,44 @@ def test_a_read_only_store_refuses_writes(made: Path) -> None:
         store.flush()
         assert list(store.check()) == []
         assert "read-only" in repr(store)
+
+
+def test_a_reader_leaves_nothing_beside_the_store(made: Path) -> None:
+    before = snapshot(made.parent)
+    with open_sqlite(made, read_only=True) as one, open_sqlite(made, read_only=True) as other:
+        assert one.get(Table.META, b"key") == other.get(Table.META, b"key") == b"value"
+    assert snapshot(made.parent) == before
+
+
+def test_a_reader_takes_nothing_from_who_goes_on(made: Path) -> None:
+    with open_sqlite(made, read_only=True) as first:
+        first.get(Table.META, b"key")
+        with open_sqlite(made) as writer:
+            first.close()
+            with open_sqlite(made, read_only=True) as second:
+                with writer.transaction():
+                    writer.put(Table.META, b"key", b"new")
+                assert second.get(Table.META, b"key") == b"new"
+            with open_sqlite(made, read_only=True) as third:
+                assert third.get(Table.META, b"key") == b"new"
+    assert [path.name for path in made.parent.iterdir()] == ["store"]
+    with open_sqlite(made, read_only=True) as store:
+        assert store.get(Table.META, b"key") == b"new"
+
+
+def test_a_reader_leaves_the_log_of_who_was_killed(made: Path) -> None:
+    """What was committed and is only in the log beside the store stays there for the next writer."""
+    with open_sqlite(made) as store:
+        with store.transaction():
+            store.put(Table.META, b"key", b"new")
+        folder = made.with_name("copied")
+        folder.mkdir()
+        for name in ("store", "store-wal"):
+            (folder / name).write_bytes(made.with_name(name).read_bytes())
+    log = (folder / "store-wal").read_bytes()
+    with open_sqlite(folder / "store", read_only=True) as reader:
+        assert reader.get(Table.META, b"key") == b"new"
+    assert (folder / "store-wal").read_bytes() == log
 
 
 def test_a_reader_sees_what_a_writer_commits(made: Path) -> None:
@@ -217,6 +256,13 @@ class TestPermissions:
         assert as_other_user(code) == "b'value'"
         assert snapshot(open_to_all) == before
 
+    def test_a_file_with_two_names_that_cannot_be_written_is_read(self, open_to_all: Path) -> None:
+        path = self.make(open_to_all)
+        open_to_all.chmod(0o755)
+        os.link(path, open_to_all / "link")
+        code = f"print(open_sqlite({str(path)!r}, read_only=True).get(Table.META, b'key'))"
+        assert as_other_user(code) == "b'value'"
+
     def test_a_directory_that_cannot_be_written_takes_no_store(self, open_to_all: Path) -> None:
         path = self.make(open_to_all).with_name("other")
         code = f"try:\n    open_sqlite({str(path)!r}, create=True)\nexcept StoreError as error:\n    print(error.hint)"
@@ -251,6 +297,45 @@ def test_a_second_writer_is_told_that_the_store_is_in_use(made: Path) -> None:
         with second.transaction():
             second.put(Table.META, b"second", b"")
         assert first.count(Table.META) == 3
+
+
+OPEN_BY_ANOTHER_NAME = """
+import sys
+from crdt_sync.errors import StoreInUseError
+from crdt_sync.storage.sqlite import open_sqlite
+try:
+    open_sqlite(sys.argv[1], read_only=sys.argv[2] == "True")
+except StoreInUseError as error:
+    print("another name" in error.message and bool(error.hint))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links as POSIX has them")
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("apart", [False, True], ids=["one process", "two processes"])
+def test_a_store_that_is_open_by_another_name_is_in_use(made: Path, apart: bool, read_only: bool) -> None:
+    """Each name of a file has a log of its own, so two names in use would overwrite each other's commits."""
+    link = made.with_name("link")
+    with open_sqlite(made) as store:
+        with store.transaction():
+            store.put(Table.META, b"key", b"new")
+        os.link(made, link)
+        if apart:
+            command = [sys.executable, "-c", OPEN_BY_ANOTHER_NAME, str(link), str(read_only)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+            assert done.stdout == "True\n"
+        else:
+            with pytest.raises(StoreInUseError, match="another name") as caught:
+                open_sqlite(link, read_only=read_only)
+            assert caught.value.hint
+        with open_sqlite(made, read_only=True) as reader:  # its own name is no other one
+            assert reader.get(Table.META, b"key") == b"new"
+        with store.transaction():
+            store.put(Table.META, b"other", b"")
+    assert sorted(path.name for path in made.parent.iterdir()) == ["link", "store"]
+    with open_sqlite(link, read_only=read_only) as again:
+        assert again.get(Table.META, b"key") == b"new"
+        assert again.get(Table.META, b"other") == b""
 
 
 def test_a_store_that_is_locked_whole_is_in_use(made: Path) -> None:
