@@ -60,21 +60,26 @@ def encode_map(values: dict[str, Any]) -> bytes:
     return encode(values)
 
 
-def decode(data: bytes) -> Any:
+def decode(data: bytes, *, named_zones: bool = True) -> Any:
     """Decode value bytes.
+
+    Args:
+        data: the bytes.
+        named_zones: give datetimes the zones that they name, by the rules that this machine knows. Without, they have
+            the offsets that their writers knew: instants that are the same on every machine.
 
     Raises:
         MalformedEntryError: bytes that `encode` would not make.
     """
-    return _decode(data, tuples=0)
+    return _decode(data, tuples=0, named_zones=named_zones)
 
 
-def _decode(data: bytes, *, tuples: int) -> Any:
+def _decode(data: bytes, *, tuples: int, named_zones: bool) -> Any:
     """Decode, inside of so many tuples: each is decoded by a call of its own, and a stranger may nest them at will."""
     try:
         value = msgpack.unpackb(
             data,
-            ext_hook=_HOOKS[tuples],
+            ext_hook=_HOOKS[named_zones][tuples],
             strict_map_key=True,
             timestamp=3,  # msgpack's own timestamps, which `encode` never makes, are datetimes like any other
             max_str_len=ENTRY_LIMITS.value_bytes_max,
@@ -167,10 +172,10 @@ def _datetime_bytes(value: datetime) -> bytes:
     return packed
 
 
-def _decode_datetime(data: bytes) -> datetime:
+def _decode_datetime(data: bytes, *, named_zones: bool) -> datetime:
     text, fold, zone = msgpack.unpackb(data)
     value = datetime.fromisoformat(text)
-    if zone is not None:
+    if zone is not None and named_zones:
         try:
             value = value.replace(tzinfo=ZoneInfo(zone))
         except (ZoneInfoNotFoundError, OSError):
@@ -178,10 +183,10 @@ def _decode_datetime(data: bytes) -> datetime:
     return value.replace(fold=1) if fold else value
 
 
-def _decode_ext(code: int, data: bytes, *, tuples: int) -> Any:
+def _decode_ext(code: int, data: bytes, *, tuples: int, named_zones: bool) -> Any:
     match code:
         case _Ext.DATETIME:
-            return _decode_datetime(data)
+            return _decode_datetime(data, named_zones=named_zones)
         case _Ext.DATE:
             return date.fromisoformat(data.decode())
         case _Ext.DECIMAL:
@@ -204,9 +209,16 @@ def _decode_ext(code: int, data: bytes, *, tuples: int) -> Any:
         case _Ext.TUPLE:
             if tuples == ENTRY_LIMITS.value_depth_max:
                 raise MalformedEntryError("tuples nested deeper than the space allows")
-            return tuple(_decode(data, tuples=tuples + 1))
+            return tuple(_decode(data, tuples=tuples + 1, named_zones=named_zones))
         case _:
             raise MalformedEntryError("an extension type that no value has")
 
 
-_HOOKS = tuple(partial(_decode_ext, tuples=tuples) for tuples in range(ENTRY_LIMITS.value_depth_max + 1))
+_HOOKS = tuple(
+    tuple(
+        partial(_decode_ext, tuples=tuples, named_zones=named_zones)
+        for tuples in range(ENTRY_LIMITS.value_depth_max + 1)
+    )
+    for named_zones in (False, True)
+)
+"""By whether zones are named, then by how many tuples are around."""

@@ -43,7 +43,7 @@ class AskRegister(PlainRegister):
         found = self.candidates(content)
         if len({item.data for item in found}) < 2:
             return []
-        first, *others = (codec.decode(item.data) for item in found)
+        first, *others = (codec.decode(item.data, named_zones=False) for item in found)
         return [] if all(_alike(first, other) for other in others) else found
 
     def base(self, content: Content, among: list[RegisterValue]) -> Any:
@@ -80,8 +80,8 @@ class AskRegister(PlainRegister):
 def _alike(left: Any, right: Any) -> bool:
     """Whether values of different bytes are equal and of the same type, judged alike on every machine.
 
-    Datetimes with a zone differ where their bytes do: their instant follows from the machine's own list of zones. And
-    a datetime's fold, which `==` passes over, makes another one.
+    Datetimes with a zone are equal where their instants are, by the offsets that their writers knew; the values must
+    be decoded so. Of those without a zone the fold, which `==` passes over, makes another one.
     """
     if type(left) is not type(right):
         return False
@@ -89,9 +89,7 @@ def _alike(left: Any, right: Any) -> bool:
         return left.keys() == right.keys() and all(_alike(left[key], right[key]) for key in left)
     if isinstance(left, list | tuple):
         return len(left) == len(right) and all(_alike(a, b) for a, b in zip(left, right, strict=True))
-    if isinstance(left, datetime) and (left.tzinfo is not None or right.tzinfo is not None):
-        return False
-    if isinstance(left, datetime | time) and left.fold != right.fold:
+    if isinstance(left, datetime | time) and left.tzinfo is None and left.fold != right.fold:
         return False
     return bool(left == right) or (left != left and right != right)  # noqa: PLR0124  only NaN differs from itself
 

@@ -53,6 +53,10 @@ class Set(AbstractSet[T], Generic[T]):
         self._host.edit(lambda content, context: self._kind.remove(content, [checked]))
 
     def __contains__(self, element: object) -> bool:
+        try:
+            hash(element)
+        except TypeError:
+            return False  # what cannot be hashed is no element of any set
         return element in self._kind.read(self._host.content())
 
     def __iter__(self) -> Iterator[T]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -16,6 +18,7 @@ from crdt_sync.core import codec
 from crdt_sync.core.conflict import UNKNOWN
 from crdt_sync.core.content import Content, Dot
 from crdt_sync.core.kinds import AskRegister, CounterKind, Cut, Drop, Insert, PlainRegister, Put, SetKind, TextKind
+from crdt_sync.core.kinds.base import Write, WriteContext
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import InvalidValueError
 from tests.unit.core.kinds.sites import Site, meet
@@ -24,7 +27,22 @@ from tests.unit.core.values import alike, texts, values
 PLAIN = PlainRegister("f", FieldInfo(annotation=Any, default=None))
 ASK = AskRegister("f", FieldInfo(annotation=Any, default="nothing"))
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
+AUTUMN = datetime(2025, 10, 26, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+"""An hour that comes twice: by its fold, the first or the second time."""
 COUNTER, TEXT, TAGS = CounterKind("f"), TextKind("f"), SetKind("f", Any)
+
+
+class Held:
+    """What a live field needs of its record."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def content(self) -> Content:
+        return self._site.content()
+
+    def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
+        self._site.write(make(self._site.content(), self._site.at(9)))
 
 
 def trio(**values: object) -> tuple[Site, Site, Site]:
@@ -110,7 +128,18 @@ def test_ask_registers_clash_where_values_differ_and_name_the_base() -> None:
         ([Decimal(1)], [Decimal("1.0"), 2], True),
         ({"a": Decimal(1)}, {"b": Decimal("1.0")}, True),
         (NOON.replace(tzinfo=None), NOON.replace(tzinfo=None, fold=1), True),
-        (NOON, NOON.astimezone(timezone(timedelta(hours=2))), True),
+        (NOON.replace(tzinfo=None), NOON, True),
+        (NOON, NOON.astimezone(timezone(timedelta(hours=2))), False),
+        (NOON, NOON.astimezone(ZoneInfo("Europe/Berlin")), False),
+        (NOON, NOON.astimezone(ZoneInfo("Europe/Berlin")) + timedelta(microseconds=1), True),
+        ([(NOON, 1)], [(NOON.astimezone(ZoneInfo("Asia/Tokyo")), 1)], False),
+        (AUTUMN, AUTUMN.replace(fold=1), True),
+        (AUTUMN.replace(fold=1), AUTUMN.replace(fold=1).astimezone(UTC), False),
+        (NOON.timetz(), NOON.astimezone(timezone(timedelta(hours=2))).timetz(), False),
+        (NOON.date(), NOON.replace(tzinfo=None), True),
+        ("é", "e\u0301", True),
+        ("1", 1, True),
+        ((1, 2), [1, 2], True),
     ],
 )
 def test_equal_values_do_not_clash_whatever_their_bytes(first: Any, second: Any, *, clashes: bool) -> None:
@@ -121,6 +150,21 @@ def test_equal_values_do_not_clash_whatever_their_bytes(first: Any, second: Any,
     for site in sites:
         assert bool(ASK.clash(site.content())) is clashes
         assert len(ASK.candidates(site.content())) == 2
+
+
+def test_which_instants_are_equal_does_not_follow_the_zones_that_a_machine_knows() -> None:
+    """A zone's rules change: this text says what the writer's machine held for the offset of that day."""
+    held = codec.encode(NOON.astimezone(ZoneInfo("Europe/Berlin")))
+    outdated = held.replace(b"14:00:00+02:00", b"13:00:00+01:00")
+    assert codec.decode(held) != codec.decode(outdated)
+    assert codec.decode(held, named_zones=False) == codec.decode(outdated, named_zones=False) == NOON
+    one, two, _ = sites = trio(f="base")
+    for site, data in ((one, held), (two, outdated)):
+        (write,) = ASK.assign(site.content(), NOON, context=site.at(5))
+        assert isinstance(write, Put)
+        site.write([Put(write.key, write.data.replace(codec.encode(NOON), data))])
+    meet(*sites)
+    assert [ASK.clash(site.content()) for site in sites] == [[], [], []]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +263,17 @@ def test_adding_wins_over_removing_at_once(element: Any) -> None:
     assert shown(TAGS, *sites) == {element}
     three.write(TAGS.remove(three.content(), [element]))
     assert shown(TAGS, *sites) == set()
+
+
+@pytest.mark.parametrize("strange", [[], {}, {1}, ValueError, "b", None, 2, float("nan")], ids=repr)
+def test_what_can_be_no_element_is_not_in_a_set(strange: Any) -> None:
+    site = Site(1)
+    site.create(1)
+    tags = SetKind("f", str)
+    site.write(tags.add(["a"], context=site.at(2)))
+    live = tags.live(Held(site))
+    assert "a" in live
+    assert strange not in live
 
 
 @pytest.mark.parametrize(
