@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from crdt_sync.errors import (
 from crdt_sync.protocol.codes import CODES
 from crdt_sync.replica.ending import PERMANENT_CODES
 from crdt_sync.transport.base import ChannelLimits
+from crdt_sync.transport.memory import MemoryChannel, memory_pair
 from crdt_sync.transport.websocket import listen
 from tests.unit.aio.network import PATIENCE_S, QUICK, Clock, Line, Task, fill, titles, until
 
@@ -123,6 +124,23 @@ async def test_a_block_that_is_left_at_once_leaves_nothing(hub: Replica, one: Re
             async with connect(one, server.url):
                 pass
         await until(lambda: server.devices == ())
+
+
+async def test_a_block_that_is_left_before_the_session_began_closes_the_channel(
+    one: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing on the way out lets the session's task begin."""
+    left, right = memory_pair()
+
+    async def answer(*_: Any, **__: Any) -> MemoryChannel:
+        return left
+
+    monkeypatch.setattr("crdt_sync.aio.peers.dial", answer)
+    monkeypatch.setattr("crdt_sync.aio.peers.kept_current", lambda _: nullcontext())
+    async with connect(one, UNUSED):
+        pass
+    assert right.line.unread(right._end) == 0, "the session had begun"
+    assert right.line.ended is not None
 
 
 async def test_an_exception_in_the_block_comes_out_as_itself(hub: Replica, one: Replica) -> None:
@@ -260,6 +278,21 @@ async def test_a_full_disk_is_told_to_whoever_waits_and_tried_again(
         await peer.caught_up(timeout_s=PATIENCE_S)
         assert titles(one) == {"too much"}
         assert peer.failure is None
+
+
+async def test_a_full_disk_is_told_before_the_next_try(
+    hub: Replica, one: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise StoreFullError("the disk is full")
+
+    clock = Clock()  # that nobody moves: there is no next try
+    async with serve(hub) as server, connect(one, server.url, shell=clock.shell) as peer:
+        await peer.caught_up(timeout_s=PATIENCE_S)
+        monkeypatch.setattr(one.port, "accept_runs", full)
+        hub.create(Task, title="too much")
+        with pytest.raises(StoreFullError):
+            await peer.caught_up(timeout_s=PATIENCE_S)
 
 
 async def test_a_full_disk_at_the_hub_is_tried_again_too(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from crdt_sync import Change, Replica
 from crdt_sync.aio.pump import HANDSHAKE_TIMEOUT_S, LIVE_PAUSE_S
-from crdt_sync.errors import StoreFullError
+from crdt_sync.errors import ChannelClosed, StoreFullError
 from crdt_sync.protocol.codes import ErrorCode
 from crdt_sync.transport.memory import Fate, Frame, memory_pair
 from tests.unit.aio.network import PATIENCE_S, Clock, Noted, Task, fill, memory, pump_of, pumping, titles, until
@@ -87,8 +88,38 @@ async def test_a_transaction_held_across_an_await_delays_and_loses_nothing(
     assert titles(one) == titles(two) == expected
 
 
+async def test_a_rollback_lets_go_on_what_waited_for_it(
+    one: Replica, two: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else does: the next tick is an hour away."""
+    monkeypatch.setattr("crdt_sync.replica.conversation.TICK_S", 3600.0)
+    left, right = memory_pair()
+    async with pumping((one, left), (two, right)) as (pump, _):
+        assert await pump.proven()
+        sent = pump.conversation.traffic.messages_out
+        with contextlib.suppress(KeyError), two.transaction():
+            two.create(Task, title="mine")
+            one.create(Task, title="yours")
+            await until(lambda: pump.conversation.traffic.messages_out > sent and not right.line.unread(right._end))
+            raise KeyError
+        await until(lambda: titles(two) == {"yours"})
+
+
+async def test_a_goodbye_does_not_wait_for_the_end_of_a_transaction(one: Replica, two: Replica) -> None:
+    left, right = memory_pair()
+    async with pumping((one, left), (two, right)) as (pump, other):
+        assert await pump.proven()
+        with two.transaction():
+            other.close(ErrorCode.SHUTDOWN, "going down")
+            async with asyncio.timeout(PATIENCE_S):
+                await pump.over()
+        assert pump.conversation.end is not None
+        assert pump.conversation.end.code == "shutdown"
+
+
 async def test_a_session_that_ends_amid_a_transaction_tells_observers_after_it(one: Replica, two: Replica) -> None:
     left, right = memory_pair()
+    wakers = len(two._observers._wakers)
     seen: list[str] = []
     two.observe(lambda change: seen.append("amid" if two._records.in_transaction else "after"))
     answering = asyncio.Event()
@@ -109,6 +140,7 @@ async def test_a_session_that_ends_amid_a_transaction_tells_observers_after_it(o
             await other.over()
             assert seen == []
         assert seen == ["after"]
+        assert len(two._observers._wakers) == wakers, "it listens to commits though nothing is left to tell"
 
 
 async def test_observers_that_raise_do_not_end_the_session(
@@ -167,6 +199,22 @@ async def test_an_edit_on_an_idle_line_is_sent_at_once(one: Replica, two: Replic
         one.create(Task, title="now")
         assert pump._timer is None
         await until(lambda: two.count(Task) == 1)
+
+
+async def test_whoever_waits_for_proof_does_not_wait_for_more_edits(one: Replica, two: Replica) -> None:
+    left, right = memory_pair()
+    async with pumping((one, left), (two, right)) as (pump, _):
+        assert await pump.proven()
+        one.create(Task, title="now")
+        await until(lambda: not pump._commits)
+        one.create(Task, title="within the pause")
+        pause = pump._timer
+        assert pause is not None
+        proving = asyncio.create_task(pump.proven())
+        await asyncio.sleep(0)  # lets the task begin
+        assert pause.cancelled()
+        assert await proving
+    assert titles(two) == {"now", "within the pause"}
 
 
 async def test_a_full_disk_ends_the_session_and_acknowledges_nothing(
@@ -242,6 +290,39 @@ async def test_the_end_that_a_peer_announced_is_read_though_sending_fails(one: R
             if pump.finished:
                 break
             await asyncio.sleep(0)
+        await pump.over()
+        assert pump.conversation.end is not None
+        assert pump.conversation.end.code == "replaced"
+
+
+async def test_a_writer_that_fails_leaves_the_reader_time_to_find_out_why(one: Replica, two: Replica) -> None:
+    left, right = memory_pair()
+    reading, failed = asyncio.Event(), asyncio.Event()
+    reading.set()
+    receive, send = left.receive, left.send
+
+    async def receive_when_told() -> bytes:
+        await reading.wait()
+        return await receive()
+
+    async def send_and_note(data: bytes) -> None:
+        try:
+            await send(data)
+        except ChannelClosed:
+            failed.set()
+            raise
+
+    async with pumping((one, left), (two, right)) as (pump, other):
+        assert await pump.proven()
+        left.receive, left.send = receive_when_told, send_and_note  # type: ignore[method-assign]
+        reading.clear()
+        two.create(Task)  # the read that is under way takes this, the next one waits
+        await until(lambda: one.count(Task) == 1)
+        other.close(ErrorCode.REPLACED, "newer")
+        await until(lambda: right.line.ended is not None)
+        one.create(Task)
+        await failed.wait()
+        reading.set()
         await pump.over()
         assert pump.conversation.end is not None
         assert pump.conversation.end.code == "replaced"

@@ -29,7 +29,7 @@ from crdt_sync.errors import (
 from crdt_sync.protocol.codes import ErrorCode
 from crdt_sync.transport.base import Channel
 from crdt_sync.transport.websocket import listen
-from tests.unit.aio.network import Line, Task, fill, memory, titles
+from tests.unit.aio.network import Line, Task, fill, memory, pump_of, titles, until
 
 PATIENCE_S = 20.0
 
@@ -147,6 +147,50 @@ def test_observers_are_told_and_may_write(hub: Hub, one: Replica) -> None:
     assert [change.origin for change in seen] == ["remote", "local"]
     assert reconcile(one, hub.url).proven_equal
     assert hub.do(titles) == {"question", "answer"}
+
+
+def test_what_an_observer_writes_goes_out_in_the_same_round(elsewhere: Elsewhere, hub: Hub, one: Replica) -> None:
+    one.observe(lambda change: one.create(Task, title="answer") if change.origin == "remote" else None)
+    hub.do(lambda replica: replica.create(Task, title="question"))
+    assert reconcile(one, hub.url).proven_equal
+    elsewhere.run(lambda: until(lambda: titles(hub.replica) == {"question", "answer"}))
+
+
+@contextmanager
+def told_ends(elsewhere: Elsewhere, replica: Replica) -> Iterator[tuple[str, list[str]]]:
+    """A peer's url, and with which codes its conversations ended once the block is left."""
+    ends: list[str] = []
+    handled = threading.Event()
+
+    async def talk(channel: Channel) -> None:
+        pump = pump_of(replica, channel, initiator=False)
+        await pump.run()
+        assert pump.conversation.end is not None
+        ends.append(pump.conversation.end.code)
+        handled.set()
+
+    with listening(elsewhere, talk) as url:
+        yield url, ends
+        assert handled.wait(PATIENCE_S)
+
+
+def test_leave_is_taken(elsewhere: Elsewhere, hub: Hub, one: Replica) -> None:
+    with told_ends(elsewhere, hub.replica) as (url, ends):
+        reconcile(one, url)
+    assert ends == ["bye"]
+
+
+def test_a_failure_of_ours_is_told_before_it_is_raised(
+    elsewhere: Elsewhere, hub: Hub, one: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise StoreFullError("the disk is full")
+
+    hub.do(lambda replica: replica.create(Task, title="theirs"))
+    monkeypatch.setattr(one.port, "accept_runs", full)
+    with told_ends(elsewhere, hub.replica) as (url, ends), pytest.raises(StoreFullError):
+        reconcile(one, url)
+    assert ends == ["internal"]
 
 
 def test_nothing_answers(one: Replica) -> None:
