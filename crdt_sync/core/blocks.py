@@ -1,11 +1,10 @@
-"""What engine updates consist of: blocks of content, ranges of deletions, and how their numbers are written."""
+"""What engine updates consist of: blocks of content and ranges of deletions, and how much of them is accepted."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
 from crdt_sync.core.limits import ENTRY_LIMITS
-from crdt_sync.errors import MalformedEntryError
 
 CLOCK_MAX: Final = 2**31 - 1
 """Most operations of one author in one document: the engine counts them in 32 bits."""
@@ -109,38 +108,3 @@ DOCUMENT_BOUNDS: Final = UpdateBounds(
 def utf16_length(text: str) -> int:
     """How many clock units the engine counts for ``text``."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le")) >> 1
-
-
-def write_varint(out: bytearray, value: int) -> None:
-    """Append a number as unsigned LEB128."""
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-
-
-def read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """Read a number; returns it with the position behind it.
-
-    Raises:
-        MalformedEntryError: larger than five bytes can hold, or not in its shortest form.
-        IndexError: the data ends inside the number.
-    """
-    value = data[position]
-    position += 1
-    if value < 128:
-        return value, position
-    value &= 127
-    shift = 7
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            break
-        shift += 7
-        if shift > 28:  # five bytes hold every author, and no clock or length needs more
-            raise MalformedEntryError("a number too large for an update")
-    if byte == 0:
-        raise MalformedEntryError("a number that is not in its shortest form")
-    return value, position

@@ -14,6 +14,7 @@ from crdt_sync.core.clock import HLC_BYTES
 from crdt_sync.core.ids import AUTHOR_MAX, Author
 from crdt_sync.core.layout import KeyClass, parsed_key
 from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.varint import read_varint, write_varint
 from crdt_sync.errors import MalformedEntryError
 
 CREATION_COUNTER = 0
@@ -168,10 +169,10 @@ def read_register(data: bytes) -> tuple[int, dict[Author, int], bytes]:
 def write_context(context: Mapping[Author, int]) -> bytes:
     """Encode author → counter, sorted: a count, then varints."""
     out = bytearray()
-    _put_varint(out, len(context))
+    write_varint(out, len(context))
     for author in sorted(context):
-        _put_varint(out, author)
-        _put_varint(out, context[author])
+        write_varint(out, author)
+        write_varint(out, context[author])
     return bytes(out)
 
 
@@ -181,33 +182,14 @@ def read_context(data: bytes, position: int) -> tuple[dict[Author, int], int]:
     Raises:
         MalformedEntryError: truncated, out of range, or more authors than the space allows.
     """
-    count, position = _get_varint(data, position)
+    count, position = read_varint(data, position)
     if count > ENTRY_LIMITS.authors_max:
         raise MalformedEntryError("a causal context with more authors than the space allows")
     context: dict[Author, int] = {}
     for _ in range(count):
-        author, position = _get_varint(data, position)
-        counter, position = _get_varint(data, position)
+        author, position = read_varint(data, position)
+        counter, position = read_varint(data, position)
         if not 1 <= author <= AUTHOR_MAX or Author(author) in context:
             raise MalformedEntryError("a causal context with an author out of range")
         context[Author(author)] = counter
     return context, position
-
-
-def _put_varint(out: bytearray, value: int) -> None:
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-
-
-def _get_varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(data) and shift < 56:
-        byte = data[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, position
-        shift += 7
-    raise MalformedEntryError("a number that does not end")

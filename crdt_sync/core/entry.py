@@ -21,6 +21,7 @@ from blake3 import blake3
 
 from crdt_sync.core.ids import AUTHOR_MAX, Author, DocumentKey
 from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.varint import read_varint, varint
 from crdt_sync.errors import ChainError, LimitError, MalformedEntryError
 
 ChainHash = NewType("ChainHash", bytes)
@@ -143,7 +144,7 @@ def pack_entries(entries: Iterable[bytes]) -> bytes:
     """Join encoded entries into the body of a run."""
     parts: list[bytes] = []
     for entry in entries:
-        parts.append(_varint(len(entry)))
+        parts.append(varint(len(entry)))
         parts.append(entry)
     return b"".join(parts)
 
@@ -158,7 +159,7 @@ def split_entries(body: bytes) -> list[bytes]:
     entries: list[bytes] = []
     position, end = 0, len(body)
     while position < end:
-        length, position = _read_varint(body, position)
+        length, position = read_varint(body, position)
         if length == 0 or position + length > end:
             raise MalformedEntryError("a run whose lengths do not add up")
         entries.append(body[position : position + length])
@@ -261,24 +262,3 @@ def _sized_bytes(value: Any, size: int) -> bytes:
     if type(value) is not bytes or len(value) != size:
         raise MalformedEntryError("a byte string of the wrong length")
     return value
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _read_varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while position < len(data) and shift < 35:
-        byte = data[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, position
-        shift += 7
-    raise MalformedEntryError("a length that does not end")

@@ -32,12 +32,11 @@ from crdt_sync.core.blocks import (
     UnitId,
     Update,
     UpdateBounds,
-    read_varint,
     utf16_length,
-    write_varint,
 )
 from crdt_sync.core.ids import AUTHOR_MAX, Author
 from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.varint import read_varint, write_varint
 from crdt_sync.errors import LimitError, MalformedEntryError
 
 FORMAT_CHARS_MAX: Final = 1024

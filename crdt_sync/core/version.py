@@ -18,9 +18,10 @@ from typing import NewType
 
 from blake3 import blake3
 
-from crdt_sync.core.blocks import CLOCK_MAX, DOCUMENT_BOUNDS, read_varint, write_varint
+from crdt_sync.core.blocks import CLOCK_MAX, DOCUMENT_BOUNDS
 from crdt_sync.core.ids import AUTHOR_MAX
 from crdt_sync.core.update import parse_update
+from crdt_sync.core.varint import read_varint, write_varint
 from crdt_sync.errors import LimitError, MalformedEntryError
 
 Version = NewType("Version", bytes)

@@ -20,6 +20,8 @@ import lz4.block
 import msgpack
 from blake3 import blake3
 
+from crdt_sync.core.varint import read_varint, varint
+from crdt_sync.errors import MalformedEntryError
 from crdt_sync.protocol.codes import ErrorCode, PeerError
 from crdt_sync.protocol.limits import WireLimits
 
@@ -105,7 +107,7 @@ def split_packet(packet: bytes, limits: WireLimits) -> Iterator[tuple[int, bytes
         if count > limits.messages_max:
             raise PeerError(ErrorCode.TOO_LARGE, "more messages than a packet may have")
         kind = packet[position]
-        length, position = read_varint(packet, position + 1)
+        length, position = _read_length(packet, position + 1)
         if position + length > len(packet):
             raise PeerError(ErrorCode.MALFORMED, "a message that ends behind its packet")
         yield kind, packet[position : position + length]
@@ -146,29 +148,6 @@ def unpack(payload: bytes, *, items_max: int) -> tuple[Any, ...]:
     return raw
 
 
-def varint(value: int) -> bytes:
-    """LEB128 of a number from 0."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """A number of at most 35 bits and where it ends; raises `PeerError`."""
-    value = shift = 0
-    while position < len(data) and shift < 35:
-        byte = data[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, position
-        shift += 7
-    raise PeerError(ErrorCode.MALFORMED, "a length that does not end")
-
-
 def _compress(packet: bytes) -> tuple[int, bytes]:
     if len(packet) < COMPRESS_BYTES_MIN:
         return 0, packet
@@ -179,7 +158,7 @@ def _compress(packet: bytes) -> tuple[int, bytes]:
 
 
 def _decompress(content: bytes, plain_bytes_max: int) -> bytes:
-    size, start = read_varint(content, 0)
+    size, start = _read_length(content, 0)
     if size > plain_bytes_max:
         raise PeerError(ErrorCode.TOO_LARGE, "a packet that states a larger size than allowed")
     if size > 255 * len(content) + 64:  # no lz4 block grows by more: do not even set the memory aside
@@ -191,6 +170,13 @@ def _decompress(content: bytes, plain_bytes_max: int) -> bytes:
     if len(plain) != size:
         raise PeerError(ErrorCode.MALFORMED, "a packet of another size than it states")
     return plain
+
+
+def _read_length(data: bytes, position: int) -> tuple[int, int]:
+    try:
+        return read_varint(data, position)
+    except MalformedEntryError as error:
+        raise PeerError(ErrorCode.MALFORMED, error.message) from None
 
 
 def _no_extension(code: int, _data: bytes) -> Any:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycrdt import Doc, Snapshot
 
-from crdt_sync.core.blocks import CLOCK_MAX, read_varint
+from crdt_sync.core.blocks import CLOCK_MAX
 from crdt_sync.core.ids import AUTHOR_MAX
+from crdt_sync.core.varint import read_varint
 from crdt_sync.core.version import (
     VERSION_BYTES,
     encode_state_vector,

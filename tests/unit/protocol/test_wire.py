@@ -9,6 +9,7 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crdt_sync.core.varint import varint
 from crdt_sync.protocol.codes import ErrorCode, PeerError
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.wire import (
@@ -18,10 +19,8 @@ from crdt_sync.protocol.wire import (
     encode_frames,
     join_message,
     pack,
-    read_varint,
     split_packet,
     unpack,
-    varint,
 )
 
 LIMITS = WireLimits(frame_bytes_max=4096)
@@ -163,9 +162,3 @@ def test_hostile_payloads_are_refused(payload: bytes) -> None:
 def test_payloads_come_back() -> None:
     items = (None, True, -3, 2**63, 1.5, "text", b"bytes", (1, (2,)))
     assert unpack(pack(items), items_max=8) == items
-
-
-@given(st.integers(min_value=0, max_value=2**35 - 1))
-def test_varints_come_back(value: int) -> None:
-    data = varint(value)
-    assert read_varint(data + b"more", 0) == (value, len(data))
