@@ -5,17 +5,22 @@ Everything a user sees of a record is a pure function of this, so any replica wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeVar
 
 from crdt_sync.core import codec
+from crdt_sync.core.blocks import Bytes, Deleted, String, Update
 from crdt_sync.core.clock import HLC_BYTES
 from crdt_sync.core.ids import AUTHOR_MAX, Author
-from crdt_sync.core.layout import KeyClass, parsed_key
+from crdt_sync.core.index import DocumentIndex
+from crdt_sync.core.layout import KeyClass, parsed_key, text_root
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.varint import read_varint, write_varint
 from crdt_sync.errors import MalformedEntryError
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 CREATION_COUNTER = 0
 """A creation is its author's write number 0 of every register."""
@@ -99,6 +104,89 @@ def parse_content(cells: Mapping[str, bytes], texts: Mapping[str, str], state_ve
         except MalformedEntryError:
             continue  # not of this version's grammar: kept in the document, shown by whoever understands it
     return content
+
+
+def plain_content(
+    state: Update, index: DocumentIndex, text_fields: Sequence[str]
+) -> tuple[dict[str, bytes], dict[str, str]] | None:
+    """Read cells and texts without the engine; None where a text is more than the one piece that was inserted.
+
+    Args:
+        state: the whole document as one update.
+        index: of the same document; it knows the keys of values that replaced others, which an update leaves out.
+        text_fields: the fields whose texts are wanted.
+    """
+    cells: dict[str, bytes] = {}
+    texts: dict[str, str] = {}
+    for author, clock, length, origin, right, root, _, content in state.blocks:
+        if type(content) is Bytes:
+            key = index.tips.get((author, clock))
+            if key is not None and not (state.deletes and index.is_deleted(author, clock)):
+                cells[key] = content.value
+        elif type(content) is Deleted or not text_fields:
+            continue
+        elif type(content) is String and root is not None and root not in texts and origin is None and right is None:
+            if state.deletes and any(index.is_deleted(author, clock + unit) for unit in range(length)):
+                return None
+            texts[root] = content.text
+        else:
+            return None
+    return cells, {field: texts.get(text_root(field), "") for field in text_fields}
+
+
+def edited_content(content: Content, cells: Mapping[str, bytes | None], state_vector: Mapping[int, int]) -> Content:
+    """The content after a change of some cells, as `parse_content` would give it; the one before stays as it was.
+
+    Args:
+        content: what was there.
+        cells: key → its new value, or None where it is removed.
+        state_vector: author → next clock of the document, after the change.
+    """
+    edited = replace(content, state_vector=state_vector)
+    for key, data in cells.items():
+        try:
+            _drop_cell(edited, key)
+            if data is not None:
+                _take_cell(edited, key, data)
+        except MalformedEntryError:
+            continue
+    return edited
+
+
+def _drop_cell(content: Content, key: str) -> None:
+    """Take a cell out, if it is there; the groups that it is in become copies, so that it can be put in again."""
+    parsed = parsed_key(key)
+    field, rest = parsed.field, parsed.rest
+    match parsed.key_class:
+        case KeyClass.CREATION:
+            content.creations = [item for item in content.creations if item.author != parsed.author]
+        case KeyClass.PLAIN:
+            content.plain = _with(content.plain, field, [i for i in content.plain.get(field, ()) if i.key != key])
+        case KeyClass.CAUSAL:
+            content.causal = _with(content.causal, field, [i for i in content.causal.get(field, ()) if i.key != key])
+        case KeyClass.COUNTER:
+            totals = content.counters.get(field, {})
+            content.counters = _with(content.counters, field, _without(totals, parsed.author))
+        case KeyClass.SET:
+            elements = content.sets.get(field, {})
+            elements = _with(elements, rest, [item for item in elements.get(rest, ()) if item[0] != key])
+            content.sets = _with(content.sets, field, elements)
+        case KeyClass.TOMBSTONE:
+            content.tombstones = _without(content.tombstones, key)
+        case KeyClass.TOUCH:
+            pass
+
+
+def _with(groups: Mapping[K, V], name: K, group: V) -> dict[K, V]:
+    """A copy in which one group is another one; it is left out where that is empty."""
+    copy = {**groups, name: group}
+    if not group:
+        del copy[name]
+    return copy
+
+
+def _without(items: Mapping[K, V], name: K) -> dict[K, V]:
+    return {key: value for key, value in items.items() if key != name}
 
 
 def _take_cell(content: Content, key: str, data: bytes) -> None:

@@ -12,7 +12,7 @@ The rules are alike on every replica, and depend on the entry and its past only,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Block, Bytes, Deleted, Format, String, Update
@@ -73,7 +73,7 @@ def screen(update_bytes: bytes, *, author: Author, index: DocumentIndex, operati
             if not placer.place(block):
                 raise MissingCauseError(NOWHERE)
         removed, deleted_texts = _deletions(update, placer)
-        _check_removals(removed, placer, author=author)
+        check_removals(removed, written=placer.values, author=author)
     finally:
         placer.withdraw()
     written = tuple([(parsed_key(key), value) for key, value in placer.values.items()])
@@ -144,13 +144,23 @@ def _deletions(update: Update, placer: Placer) -> tuple[dict[str, bool], set[str
     return removed, roots
 
 
-def _check_removals(removed: dict[str, bool], placer: Placer, *, author: Author) -> None:
+def check_removals(removed: Mapping[str, bool], *, written: Iterable[str], author: Author) -> None:
+    """Judge what one update removes (rule 4).
+
+    Args:
+        removed: keys that lose a value, with whether it is their last one.
+        written: keys that the update leaves a value of its own under.
+        author: who removes.
+
+    Raises:
+        ScreeningError: a value that this update may not remove.
+    """
     if not removed:
         return
-    written = {key.field for name in placer.values if (key := parsed_key(name)).key_class in _REGISTERS}
+    fields = {key.field for name in written if (key := parsed_key(name)).key_class in _REGISTERS}
     for name, is_last in removed.items():
         key = parsed_key(name)
-        if key.key_class in _ANYBODY_REMOVES or (key.key_class in _REGISTERS and key.field in written):
+        if key.key_class in _ANYBODY_REMOVES or (key.key_class in _REGISTERS and key.field in fields):
             continue
         if is_last or key.author != author or key.key_class is KeyClass.CREATION:
             raise ScreeningError(f"an update that removes a value it may not remove ({key.key_class.name.lower()})")

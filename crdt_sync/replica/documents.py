@@ -10,16 +10,17 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Bytes, Deleted, String, Update
-from crdt_sync.core.content import Content, parse_content
+from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Update
+from crdt_sync.core.content import Content, edited_content, parse_content, plain_content
 from crdt_sync.core.document import Document, merge_updates
+from crdt_sync.core.editing import edit_map, merge_map
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.index import DocumentIndex
-from crdt_sync.core.kinds.base import Insert, Put, Write
+from crdt_sync.core.kinds.base import Drop, Insert, Put, Write
 from crdt_sync.core.layout import text_root
 from crdt_sync.core.screening import Screened, screen
-from crdt_sync.core.update import map_insert_update, parse_update
+from crdt_sync.core.update import encode_update, map_insert_update, parse_update
 from crdt_sync.core.version import parse_state_vector, version
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, Ledger
 from crdt_sync.replica.rows import DocumentRow, after_prefix, split_touch_key, unpack_document_row
@@ -29,8 +30,11 @@ CACHED_DOCUMENTS_MAX: Final = 1024
 CACHED_BYTES_MAX: Final = 64 * 1024 * 1024
 EXPECTED_MIN: Final = 4
 """Fewer documents are looked up one by one."""
+MERGED_BLOCKS_MAX: Final = 64
+"""Documents of more blocks are merged by the engine, which takes longer to begin with and less for each block."""
 LARGE_BYTES: Final = 16 * 1024
 """Documents above this are kept as snapshot and tail, and are not rewritten at every change."""
+EMPTY: Final = Update((), ())
 TAIL_UPDATES_MAX: Final = 2_000
 """Longest tail of a large document before its snapshot is written anew ..."""
 TAIL_FRACTION: Final = 4
@@ -101,16 +105,21 @@ class Loaded:
 
     @property
     def is_large(self) -> bool:
-        """Whether it is kept as snapshot and tail."""
-        return self.size > LARGE_BYTES
+        """Whether it is kept as snapshot and tail; a smaller one's snapshot is written at every change."""
+        return len(self.snapshot) > LARGE_BYTES
 
     def add(self, update: bytes, screened: Screened) -> None:
         """Take in an update that was screened against this index."""
-        self._parsed = screened.update if not self.known else None
+        state = None if screened.text_fields else self._state()
+        known = self.known
         self.index.apply(screened)
         if self._engine is not None:
             self._engine.apply(update)
         self._grow(update)
+        if state is not None:
+            self._parsed = merge_map(state, screened.update.blocks, index=self.index)
+        elif not known:
+            self._parsed = screened.update
 
     def add_content(self, update: bytes) -> None:
         """Take in part of a peer's document; the index is made anew from the merged state."""
@@ -118,18 +127,34 @@ class Loaded:
         engine.apply(update)
         self._grow(update)
         self.index = DocumentIndex.from_update(engine.encode())
-        self._parsed = None
 
-    def edit(self, writes: list[Write], *, operation: OperationType) -> bytes:
-        """Make a local change; returns its update, which is screened as everybody else will screen it."""
+    def edit(self, writes: Sequence[Write], *, operation: OperationType) -> bytes:
+        """Make a local change; returns its update, which is judged as everybody else will judge it."""
+        if self._engine is None:
+            cells = _map_writes(writes)
+            state = self._state() if self.known else EMPTY
+            if cells is not None and state is not None:
+                return self._edit_map(cells, state, operation=operation)
+        if not self.known:
+            return self._create(writes)
         update = self.engine().edit(writes)
-        self._parsed = None
         self.index.apply(screen(update, author=self._author, index=self.index, operation=operation))
         self._grow(update)
         return update
 
-    def create(self, writes: Sequence[Write]) -> bytes:
-        """Make a new document without the engine, from insertions alone; returns its update."""
+    def _edit_map(self, writes: Sequence[Put | Drop], state: Update, *, operation: OperationType) -> bytes:
+        edit = edit_map(writes, author=self._author, index=self.index, operation=operation)
+        self.index.take_over(edit.placed)
+        content = self._content
+        self._grow(edit.update)
+        self._parsed = merge_map(state, edit.blocks, index=self.index)
+        if content is not None:
+            cells = {write.key: write.data if type(write) is Put else None for write in writes}
+            self._content = edited_content(content, cells, self.index.state_vector)
+        return edit.update
+
+    def _create(self, writes: Sequence[Write]) -> bytes:
+        """Make a new document with texts, from insertions alone."""
         items = [(write.key, write.data) for write in writes if isinstance(write, Put)]
         texts = [(text_root(write.field), write.text) for write in writes if isinstance(write, Insert)]
         update = map_insert_update(self._author, items=items, texts=texts)
@@ -144,9 +169,10 @@ class Loaded:
 
     def content(self, text_fields: Iterable[str]) -> Content:
         """What the document holds; ``text_fields`` are the model's Text fields."""
-        if self._content is None:
-            self._content = self._read(tuple(text_fields))
-        return self._content
+        content = self._content
+        if content is None or (text_fields and not content.texts.keys() >= set(text_fields)):
+            content = self._content = self._read(tuple(text_fields))
+        return content
 
     def encode(self) -> bytes:
         """The whole state as one update."""
@@ -155,7 +181,7 @@ class Loaded:
         if not self.snapshot and len(self.tail) == 1:
             return self.tail[0]
         if self._encoded is None:
-            self._encoded = self.engine().encode()
+            self._encoded = self.engine().encode() if self._parsed is None else encode_update(self._parsed)
         return self._encoded
 
     def delta(self, state_vector: bytes) -> bytes:
@@ -189,7 +215,17 @@ class Loaded:
     def _grow(self, update: bytes) -> None:
         self.tail.append(update)
         self.size += len(update)
-        self._content = self._encoded = None
+        self._content = self._encoded = self._parsed = None
+
+    def _state(self) -> Update | None:
+        """The whole document, where it is small enough to be merged here, and the engine does not hold it anyway."""
+        if self._engine is not None or not self.known or self.size > LARGE_BYTES:
+            return None
+        if self._parsed is None:
+            if self.tail and (self.snapshot or len(self.tail) > 1):
+                return None
+            self._parsed = parse_update(self.encode(), bounds=DOCUMENT_BOUNDS)
+        return self._parsed if len(self._parsed.blocks) <= MERGED_BLOCKS_MAX else None
 
     def _read(self, text_fields: tuple[str, ...]) -> Content:
         plain = self._plain(text_fields)
@@ -208,32 +244,12 @@ class Loaded:
         return plain_content(self._parsed, self.index, text_fields)
 
 
-def plain_content(
-    state: Update, index: DocumentIndex, text_fields: Sequence[str]
-) -> tuple[dict[str, bytes], dict[str, str]] | None:
-    """Read cells and texts from a document's state; None where a text is more than one piece, as it was inserted.
-
-    Args:
-        state: the whole document as one update.
-        index: of the same document; it knows the keys of values that replaced others, which an update leaves out.
-        text_fields: the fields whose texts are wanted.
-    """
-    cells: dict[str, bytes] = {}
-    texts: dict[str, str] = {}
-    for author, clock, length, origin, right, root, _, content in state.blocks:
-        if type(content) is Bytes:
-            key = index.tips.get((author, clock))
-            if key is not None and not (state.deletes and index.is_deleted(author, clock)):
-                cells[key] = content.value
-        elif type(content) is Deleted or not text_fields:
-            continue
-        elif type(content) is String and root is not None and root not in texts and origin is None and right is None:
-            if state.deletes and any(index.is_deleted(author, clock + unit) for unit in range(length)):
-                return None
-            texts[root] = content.text
-        else:
-            return None
-    return cells, {field: texts.get(text_root(field), "") for field in text_fields}
+def _map_writes(writes: Sequence[Write]) -> list[Put | Drop] | None:
+    """Writes of the map root alone, each key once; None where there is anything else."""
+    found = [write for write in writes if isinstance(write, Put | Drop)]
+    if len(found) != len(writes) or len({write.key for write in found}) != len(found):
+        return None
+    return found
 
 
 class DocumentCache:
@@ -332,7 +348,8 @@ class DocumentCache:
             live=row.live,
             conflicts=row.conflicts,
         )
-        self._add_tail(loaded)
+        if loaded.is_large:
+            self._add_tail(loaded)
         return loaded
 
     def _add_tail(self, loaded: Loaded) -> None:

@@ -81,9 +81,8 @@ class LocalTransaction:
         pending = self._pending.setdefault(key, _Pending(operation))
         if operation is OperationType.DELETE or (operation is OperationType.CREATE and not pending.updates):
             pending.type = operation
-        begins = operation is OperationType.CREATE and not loaded.known
         self.torn = True
-        pending.updates.append(loaded.create(writes) if begins else loaded.edit(writes, operation=operation))
+        pending.updates.append(loaded.edit(writes, operation=operation))
         self.torn = False
         self._unshown.add(key)
         pending.fields |= fields

@@ -110,7 +110,7 @@ def test_a_write_that_fails_half_way_breaks_the_transaction(replica: Replica, mo
     with pytest.raises(TransactionError), replica.transaction():  # noqa: PT012  the whole block is refused
         replica.create(Task)
         with monkeypatch.context() as patch:
-            patch.setattr("crdt_sync.replica.documents.screen", _fail)
+            patch.setattr("crdt_sync.replica.documents.merge_map", _fail)
             with pytest.raises(Stop):
                 task.title = "half"
     assert picture(replica) == before
