@@ -23,7 +23,9 @@ FILTERS_MAX: Final = 16
 
 
 class DerivedCheck:
-    """Compares tables and conflicts of the models that were open last time; those of others are not kept current.
+    """Compares tables and conflicts with what the documents give.
+
+    Those of models that were not open last time are as of when they were: what differs there is no damage.
 
     Args:
         store: whose tables.
@@ -32,10 +34,12 @@ class DerivedCheck:
     def __init__(self, store: Store) -> None:
         self._store = store
         described = described_models(store)
-        held = {name: data for name, data in described.items() if data.get(OPEN)}
-        self._schema = Schema(models_of(held))
-        self._made = {name: _made_by_functions(data) for name, data in held.items()}
+        self._schema = Schema(models_of(described))
+        self._open = {name for name, data in described.items() if data.get(OPEN)}
+        self._made = {name: _made_by_functions(data) for name, data in described.items()}
         self._views = {view.name: view for view in store.views()}
+        self.behind: dict[str, int] = {}
+        """Model → rows that are not current because it was not open last time."""
 
     def differs(self, key: DocumentKey, replayed: Loaded) -> tuple[str, str]:
         """What kind of thing is wrong with what is shown of a document, and why; empty where nothing is.
@@ -47,17 +51,21 @@ class DerivedCheck:
         declared = self._schema.by_key(key)
         if declared is None:
             return "", ""
-        content = replayed.content(declared.text_fields)
-        reason = self._row_differs(declared, key, content)
-        if reason:
-            return "table", reason
-        expected = _conflicts(declared, key, content)
-        held = dict(self._store.scan(Table.CONFLICT, start=key, end=after_prefix(key)))
-        return ("", "") if held == expected else ("conflict", "its open conflicts are not those that its content has")
+        name, content = declared.spec.name, replayed.content(declared.text_fields)
+        what, reason = "table", self._row_differs(declared, key, content)
+        if not reason:
+            held = dict(self._store.scan(Table.CONFLICT, start=key, end=after_prefix(key)))
+            if held == _conflicts(declared, key, content):
+                return "", ""
+            what, reason = "conflict", "its open conflicts are not those that its content has"
+        if name in self._open:
+            return what, reason
+        self._note_behind(name)
+        return "", ""
 
     def missing_tables(self) -> Iterator[str]:
         """Models that have no table."""
-        return (declared.spec.name for declared in self._schema if declared.spec.name not in self._views)
+        return (name for name in self._schema.names() if name in self._open and name not in self._views)
 
     def strange_rows(self) -> Iterator[tuple[str, str]]:
         """Rows of tables that belong to no live record, as model and id."""
@@ -66,7 +74,7 @@ class DerivedCheck:
                 continue
             after = ""
             while ids := self._store.query(_page(name, after)):
-                yield from ((name, record) for record in ids if not self._is_live(name, record))
+                yield from ((name, record) for record in ids if self._is_strange(name, record))
                 after = ids[-1]
 
     def strange_conflicts(self) -> Iterator[str]:
@@ -75,13 +83,23 @@ class DerivedCheck:
             if self._store.get(Table.VERSION, key[:-CONFLICT_ID_BYTES]) is None:
                 yield key.hex()
 
-    def _is_live(self, model: str, record: str) -> bool:
+    def _is_strange(self, model: str, record: str) -> bool:
         try:
             key = document_key(DEFAULT_PARTITION, model, RecordId(record))
         except ValueError:
-            return False  # no id of ours
+            return True  # no id of ours
+        if self._store.get(Table.VERSION, key) is None:
+            return True
         data = self._store.get(Table.DOCUMENT, key)
-        return data is not None and (unpack_document_row(data).live or self._store.get(Table.DIRTY, key) is not None)
+        if data is None or unpack_document_row(data).live or self._store.get(Table.DIRTY, key) is not None:
+            return False  # of a document without content it was said already
+        if model in self._open:
+            return True
+        self._note_behind(model)
+        return False
+
+    def _note_behind(self, model: str) -> None:
+        self.behind[model] = self.behind.get(model, 0) + 1
 
     def _row_differs(self, declared: Declared, key: DocumentKey, content: Content) -> str:
         view = self._views.get(declared.spec.name)

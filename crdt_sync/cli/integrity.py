@@ -72,6 +72,8 @@ class Findings:
     listed: list[Finding] = field(default_factory=list)
     total: int = 0
     checked: dict[str, int] = field(default_factory=dict)
+    not_current: dict[str, int] = field(default_factory=dict)
+    """What is not brought up to date yet, which is no damage, and how many of it there are."""
 
     def add(self, what: str, *, where: str, reason: str) -> None:
         """Note damage."""
@@ -249,34 +251,48 @@ class _DocumentCheck:
                 what, reason = "document", error.message
             if reason:
                 self._findings.add(what, where=_named(document), reason=reason)
+            elif self._store.get(Table.DIRTY, key) is not None:
+                self._findings.not_current["documents"] = self._findings.not_current.get("documents", 0) + 1
         for model in self._derived.missing_tables():
             self._findings.add("table", where=model, reason="the model has no table")
         for model, record in self._derived.strange_rows():
             self._findings.add("table", where=f"{model} {record}", reason="the row belongs to no live record")
+        for model, number in self._derived.behind.items():
+            self._findings.not_current[f"rows of {model}"] = number
         for name in self._derived.strange_conflicts():
             self._findings.add("conflict", where=f"key {name}", reason="the conflict belongs to no record")
 
     def _differs(self, key: DocumentKey) -> tuple[str, str]:
-        replayed = Loaded(key, author=READER)
-        last = 0
-        for position, author, operation in self._operations(key):
-            last = position
-            if author == CONTENT_AUTHOR:
-                replayed.add_content(operation.update)
-            else:
-                verdict = screen(operation.update, author=author, index=replayed.index, operation=operation.type)
-                replayed.add(operation.update, verdict)
-        if self._store.get(Table.DIRTY, key) is not None:
-            return "", ""  # known to be behind
-        if self._store.get(Table.VERSION, key) != replayed.version():
-            return "document", "its version is not what the log makes"
-        data = self._store.get(Table.DOCUMENT, key)
+        """What is wrong with a document. One that is marked may be shown as of any time since its content was kept."""
+        data, held = self._store.get(Table.DOCUMENT, key), self._store.get(Table.VERSION, key)
         if data is None:
             return "document", "it is not kept"
         row = unpack_document_row(data)
-        if row.position >= last and version_of_update(row.state) != replayed.version():
+        is_marked = self._store.get(Table.DIRTY, key) is not None
+        replayed = Loaded(key, author=READER)
+        kept: bytes | None = None
+        shown: tuple[str, str] | None = None
+        for position, author, operation in self._operations(key):
+            if kept is None and position > row.position:
+                kept = replayed.version()
+            if is_marked and shown is None and replayed.known and replayed.version() == held:
+                shown = self._derived.differs(key, replayed)
+            self._replay(replayed, author, operation)
+        version = replayed.version()
+        if version_of_update(row.state) != (version if kept is None else kept):
             return "document", "its content is not what the log makes"
+        if shown is not None and version != held:
+            return shown
+        if version != held:
+            return "document", "its version is not what the log makes"
         return self._derived.differs(key, replayed)
+
+    def _replay(self, document: Loaded, author: Author, operation: EntryOperation) -> None:
+        if author == CONTENT_AUTHOR:
+            document.add_content(operation.update)
+            return
+        verdict = screen(operation.update, author=author, index=document.index, operation=operation.type)
+        document.add(operation.update, verdict)
 
     def _operations(self, key: DocumentKey) -> Iterator[tuple[int, Author, EntryOperation]]:
         for name, _ in self._store.scan(Table.TOUCH, start=key, end=after_prefix(key)):

@@ -156,6 +156,9 @@ def show_check(out: Console, result: Json) -> None:
     checked = result["checked"]
     counts = ", ".join(f"{count} {name}" for name, count in checked.items())
     out.print(f"{'sound' if result['ok'] else 'damaged'}: {counts}")
+    if result["not_current"]:
+        waiting = ", ".join(f"{count} {visible(name)}" for name, count in result["not_current"].items())
+        out.print(f"not brought up to date yet, which is no damage: {waiting}")
 
 
 def local_time(time: str) -> str:

@@ -6,6 +6,7 @@ made it. It is put there when it is edited, or when several updates have to be m
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -25,6 +26,8 @@ from crdt_sync.core.version import parse_state_vector, version
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, Ledger
 from crdt_sync.replica.rows import DocumentRow, after_prefix, split_touch_key, unpack_document_row
 from crdt_sync.storage.base import Store, Table
+
+log = logging.getLogger("crdt_sync.replica")
 
 CACHED_DOCUMENTS_MAX: Final = 1024
 CACHED_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -212,6 +215,11 @@ class Loaded:
             index=self.index.to_bytes(),
         )
 
+    def recover(self, conflicts: tuple[bytes, ...]) -> None:
+        """Note what the lost row said: whether the record is live, and the ids of its open conflicts."""
+        self.live = self._read(()).is_live()
+        self.conflicts = conflicts
+
     def _grow(self, update: bytes) -> None:
         self.tail.append(update)
         self.size += len(update)
@@ -294,7 +302,7 @@ class DocumentCache:
         """Ids grow with time, so what one device wrote at one time mostly lies in a range that is empty here."""
         if len(keys) < EXPECTED_MIN:
             return
-        found = self._store.scan(Table.DOCUMENT, start=keys[0], end=keys[-1] + b"\0", limit=1)
+        found = self._store.scan(Table.TOUCH, start=keys[0], end=after_prefix(keys[-1]), limit=1)
         if next(found, None) is None:
             for key in keys:
                 self.new(key)
@@ -337,7 +345,7 @@ class DocumentCache:
     def _load(self, key: DocumentKey) -> Loaded:
         data = self._store.get(Table.DOCUMENT, key)
         if data is None:
-            return Loaded(key, author=self.author)  # every touched document has a row
+            return self._recovered(key)
         row = unpack_document_row(data)
         loaded = Loaded(
             key,
@@ -350,6 +358,16 @@ class DocumentCache:
         )
         if loaded.is_large:
             self._add_tail(loaded)
+        return loaded
+
+    def _recovered(self, key: DocumentKey) -> Loaded:
+        """A document without a row: a new one, unless the log knows it, so that somebody else removed the row."""
+        loaded = Loaded(key, author=self.author)
+        self._add_tail(loaded)
+        if loaded.known:
+            log.warning("document %s is missing and is read from the log", key.hex())
+            open_conflicts = self._store.scan(Table.CONFLICT, start=key, end=after_prefix(key))
+            loaded.recover(tuple(name[len(key) :] for name, _ in open_conflicts))
         return loaded
 
     def _add_tail(self, loaded: Loaded) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -189,6 +189,67 @@ def test_a_model_that_was_not_open_is_not_accused(cli: Cli, lived: Path, other: 
         b.create(b.model("Task"), title="unseen")
         exchange(a, b)
     assert found_in(lived) == set()
+
+
+def test_rows_of_a_model_that_was_not_open_are_looked_at_too(cli: Cli, lived: Path, other: Path) -> None:
+    with Replica.open(lived, []) as a, Replica.open(other) as b:
+        b.update(b.find(b.model("Task"), title="t1")[0], title="later")
+        exchange(a, b)
+    with open_sqlite(lived, read_only=True) as store:
+        findings = check_store(store)
+    assert (findings.total, findings.not_current) == (0, {"rows of Task": 1})
+    assert "no damage: 1 rows of Task" in cli("check", lived).out
+    connection = apsw.Connection(str(lived))
+    connection.execute("INSERT INTO Task (id, title) VALUES ('018f0000-0000-7000-8000-000000000000', 'forged')")
+    connection.close()
+    assert found_in(lived) == {"table"}
+
+
+@pytest.fixture
+def dirty(lived: Path) -> Iterator[Path]:
+    """A store in which two large texts wait to be derived."""
+    with Replica.open(lived) as replica:
+        for title in ("t1", "t2"):
+            notes: Any = replica.find(replica.model("Task"), title=title)[0]
+            notes.notes.append("more")
+        yield lived
+
+
+def test_documents_that_wait_to_be_derived_are_not_accused(dirty: Path) -> None:
+    with open_sqlite(dirty, read_only=True) as store:
+        assert store.count(Table.DIRTY) == 2
+        findings = check_store(store)
+    assert (findings.total, findings.not_current) == (0, {"documents": 2})
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        pytest.param("UPDATE Task SET notes = 'forged' WHERE title = 't2'", {"table"}, id="its row"),
+        pytest.param("DELETE FROM Task WHERE title = 't2'", {"table"}, id="its row is gone"),
+    ],
+)
+def test_what_is_shown_of_documents_that_wait_is_checked(dirty: Path, statement: str, expected: set[str]) -> None:
+    connection = apsw.Connection(str(dirty))
+    connection.execute(statement)
+    assert connection.changes()
+    connection.close()
+    assert found_in(dirty) == expected
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        pytest.param(Table.VERSION, lambda key, _: (key, bytes(16)), id="version"),
+        pytest.param(Table.DOCUMENT, _other_state, id="content"),
+        pytest.param(Table.DOCUMENT, _gone, id="no content"),
+    ],
+)
+def test_what_is_kept_of_documents_that_wait_is_checked(
+    dirty: Path, table: Table, change: Callable[[bytes, bytes], Row | None]
+) -> None:
+    plant(dirty, table, change)
+    assert found_in(dirty) == {"document"}
 
 
 def test_a_broken_checksum_is_found_and_the_rest_is_checked(cli: Cli, lived: Path) -> None:

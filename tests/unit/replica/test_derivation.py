@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from crdt_sync import Replica
+from crdt_sync.core.model import document_key_of
+from crdt_sync.errors import RecordNotFoundError
 from crdt_sync.replica import documents
 from crdt_sync.replica.derive import derive_marked
 from crdt_sync.storage.base import Table
@@ -199,3 +202,54 @@ def test_the_same_dice_make_the_same_store() -> None:
             task.notes.replace("other")
             pictures.append(picture(replica))
     assert pictures[0] == pictures[1]
+
+
+def lose(replica: Replica, task: Task) -> None:
+    """What a foreign tool does that deletes a document's row."""
+    with store_of(replica).transaction():
+        store_of(replica).delete(Table.DOCUMENT, document_key_of(task))
+    state_of(replica).documents.clear()
+
+
+def test_a_lost_document_is_read_from_the_log(pair: tuple[Replica, Replica], caplog: pytest.LogCaptureFixture) -> None:
+    left, right = pair
+    task = left.create(Task, title="a", notes="n", due=date(2025, 1, 1))
+    exchange(left, right)
+    task.due = date(2025, 1, 2)
+    right.get(Task, task.id).due = date(2025, 1, 3)
+    exchange(left, right)
+    before = (task.model_dump(), left.conflicts(), left.history(task))
+    lose(left, task)
+    assert left.get(Task, task.id) == task
+    assert (task.model_dump(), left.conflicts(), left.history(task)) == before
+    assert "is read from the log" in caplog.text
+    seen: list[str] = []
+    left.observe(lambda change: seen.append(change.type))
+    task.notes.append("!")
+    assert seen == ["update"]
+    assert store_of(left).get(Table.DOCUMENT, document_key_of(task)) is not None
+    assert exchange(left, right).proven_equal
+
+
+def test_runs_for_lost_documents_are_taken_in(pair: tuple[Replica, Replica]) -> None:
+    left, right = pair
+    tasks = [left.create(Task, title=f"{number}") for number in range(6)]
+    exchange(left, right)
+    for task in tasks:
+        lose(right, task)
+    with left.transaction():
+        for task in tasks:
+            task.title += "!"
+    assert exchange(left, right).proven_equal
+    assert [right.get(Task, task.id).title for task in tasks] == [task.title for task in tasks]
+    (key,) = {document_key_of(task) for task in tasks[:1]}
+    assert store_of(right).get(Table.DOCUMENT, key) is not None
+
+
+def test_a_lost_deleted_document_stays_deleted(replica: Replica) -> None:
+    task = replica.create(Task, title="a")
+    replica.delete(task)
+    lose(replica, task)
+    with pytest.raises(RecordNotFoundError, match="deleted"):
+        replica.get(Task, task.id)
+    assert replica.restore(Task, task.id).title == "a"
