@@ -8,6 +8,10 @@ The rules are alike on every replica, and depend on the entry and its past only,
 4. What is deleted is there, and is one of: a tombstone; an element of a set; units of a text; an own value that this
    update replaces; a register value of a field for which this update writes a value. A creation is never deleted.
 5. A document begins with its author's creation.
+6. A tombstone says that it saw only what is there, so that it hides no edit that is yet to come.
+
+What an update refers to and is not here is missing (`MissingCauseError`), not refused: others may hold it already, and
+will have accepted the entry. Of the author's own there can be nothing more, since its chain is in order.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Block, Bytes, Deleted, Format, String, Update
+from crdt_sync.core.content import read_context
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
@@ -23,7 +28,7 @@ from crdt_sync.core.layout import KeyClass, MapKey, parse_text_root, parsed_key
 from crdt_sync.core.order import DOCUMENT_STEPS_MAX
 from crdt_sync.core.placing import NOWHERE, Place, Placed, Placer, place_all
 from crdt_sync.core.update import parse_update
-from crdt_sync.errors import MissingCauseError, ScreeningError
+from crdt_sync.errors import MalformedEntryError, MissingCauseError, ScreeningError
 
 _ANYBODY_REMOVES = frozenset((KeyClass.TOMBSTONE, KeyClass.SET))
 _REGISTERS = frozenset((KeyClass.PLAIN, KeyClass.CAUSAL))
@@ -77,6 +82,7 @@ def screen(update_bytes: bytes, *, author: Author, index: DocumentIndex, operati
     finally:
         placer.withdraw()
     written = tuple([(parsed_key(key), value) for key, value in placer.values.items()])
+    _check_tombstones(written, placer)
     if operation is OperationType.CREATE and not index.clocks and not _creates(written):
         raise ScreeningError("a document that does not begin with a creation")
     return Screened(update, written, *_summary(removed, placer, deleted_texts), placer.placed(update.deletes))
@@ -116,6 +122,7 @@ def screen_content(
     finally:
         placer.withdraw()
     written = tuple([(parsed_key(key), value) for key, value in placer.values.items()])
+    _check_tombstones(written, placer)
     return Screened(fresh, written, *_summary(removed, placer, deleted_texts), placer.placed(update.deletes))
 
 
@@ -164,6 +171,20 @@ def check_removals(removed: Mapping[str, bool], *, written: Iterable[str], autho
             continue
         if is_last or key.author != author or key.key_class is KeyClass.CREATION:
             raise ScreeningError(f"an update that removes a value it may not remove ({key.key_class.name.lower()})")
+
+
+def _check_tombstones(written: Iterable[tuple[MapKey, bytes]], placer: Placer) -> None:
+    for key, value in written:
+        if key.key_class is not KeyClass.TOMBSTONE:
+            continue
+        try:
+            seen, _ = read_context(value, 0)
+        except MalformedEntryError:
+            continue  # nobody reads it, so it hides nothing
+        for author, clock in seen.items():
+            if clock > placer.next_clock(author):
+                kind = ScreeningError if author == key.author else MissingCauseError
+                raise kind("a tombstone that says it saw what is not there")
 
 
 def _creates(written: tuple[tuple[MapKey, bytes], ...]) -> bool:

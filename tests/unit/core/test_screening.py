@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pycrdt import Doc, Text
 
 from crdt_sync.core.blocks import Block, Bytes, Content, Deleted, DeleteRange, Format, String, UnitId, Update
+from crdt_sync.core.content import write_context
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
@@ -17,7 +18,7 @@ from crdt_sync.core.layout import KeyClass, MapKey, map_key
 from crdt_sync.core.screening import Screened, screen, screen_content
 from crdt_sync.core.update import encode_update, map_insert_update
 from crdt_sync.core.version import version, version_of_update
-from crdt_sync.errors import MalformedEntryError, ScreeningError
+from crdt_sync.errors import MalformedEntryError, MissingCauseError, ScreeningError
 from tests.unit.core.devices import TEXTS, Device, history, merge
 
 A, B, C = Author(7), Author(9), Author(2**35 - 1)
@@ -139,6 +140,37 @@ class TestHonest:
         assert judge(record, update(text(A, 12, "x", origin=(A, 11)))).text_fields == {"notes"}
         touch = block(B, 0, Bytes(b""), at=key(KeyClass.TOUCH, B))
         assert judge(record, update(touch, deletes=((A, 7, 8),)), author=B).text_fields == {"notes"}
+
+
+class TestTombstones:
+    @staticmethod
+    def tombstone(vector: dict[Author, int], *, author: Author = B, clock: int = 0) -> bytes:
+        return map_insert_update(author, clock, items=[(key(KeyClass.TOMBSTONE, author), write_context(vector))])
+
+    def test_what_it_saw_is_there_with_its_own_block(self, record: DocumentIndex) -> None:
+        judge(record, self.tombstone({A: 12, B: 1}), author=B)
+
+    def test_what_it_says_it_saw_and_is_not_here_may_only_be_missing(self, record: DocumentIndex) -> None:
+        early = self.tombstone({A: 13, B: 1})
+        for unseen in (early, self.tombstone({A: 12, B: 1, C: 1})):
+            with pytest.raises(MissingCauseError):
+                screen(unseen, author=B, index=record, operation=OperationType.DELETE)
+        judge(record, update(text(A, 12, "x", origin=(A, 11))))
+        judge(record, early, author=B)
+
+    def test_its_authors_own_future_is_never_there(self, record: DocumentIndex) -> None:
+        with pytest.raises(ScreeningError) as refusal:
+            screen(self.tombstone({A: 12, B: 2}), author=B, index=record, operation=OperationType.DELETE)
+        assert not isinstance(refusal.value, MissingCauseError)
+
+    def test_one_that_nobody_can_read_hides_nothing(self, record: DocumentIndex) -> None:
+        name = key(KeyClass.TOMBSTONE, B)
+        judge(record, map_insert_update(B, items=[(name, b"\x01\x09")]), author=B)
+
+    def test_in_content_of_many_authors(self, record: DocumentIndex) -> None:
+        with pytest.raises(ScreeningError):
+            screen_content(self.tombstone({A: 13, B: 1}), index=record, known_authors={A, B})
+        screen_content(self.tombstone({A: 12, B: 1}), index=record, known_authors={A, B})
 
 
 class TestAuthorship:
