@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -93,10 +93,21 @@ def show_history(out: Console, result: Json) -> None:
     out.print(Text(f"{result['model']} {result['id']}", style="bold"))
     for item in result["history"]:
         out.print(Text(f"  {local_time(item['time'])}  {item['device_id']}  {item['type']}"))
-        for change in item["changes"]:
-            out.print(Text(f"      {change['field']}: {short(change['old'])} → {short(change['new'])}"))
+        for line in _changes(item):
+            out.print(Text(f"      {line}"))
     if result["total"] > len(result["history"]):
         out.print(f"the latest {len(result['history'])} of {result['total']}")
+
+
+def _changes(item: Json) -> Iterator[str]:
+    """What one operation did, a line for each field."""
+    for change in item["changes"]:
+        new = short(change["new"])
+        shown = new if change["conflict"] and change["old"] == change["new"] else f"{short(change['old'])} → {new}"
+        yield f"{change['field']}: {shown}" + (f" (conflict {change['conflict']})" if change["conflict"] else "")
+    if item["type"] == "update":
+        changed = {change["field"] for change in item["changes"]}
+        yield from (f"{name}: written, and the value shown stays" for name in item["fields"] if name not in changed)
 
 
 def show_status(out: Console, result: Json) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from heapq import merge
+from itertools import groupby
 from typing import Any
 
-from crdt_sync.core.conflict import Conflict
+from crdt_sync.core.conflict import Conflict, ConflictKind
 from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, split_document_key
 from crdt_sync.core.kinds import AskRegister
 from crdt_sync.core.model import validate_change
@@ -20,8 +22,19 @@ from crdt_sync.storage.base import Table
 CONFLICT_ID_BYTES = 16
 
 
-def find_conflicts(state: State, *, model: str | None, key: DocumentKey | None) -> Iterator[Conflict]:
-    """The open conflicts of a record, a model, or all, in the order of addresses."""
+def find_conflicts(
+    state: State, records: Records, *, model: str | None, key: DocumentKey | None, kind: str | ConflictKind | None
+) -> Iterator[Conflict]:
+    """The open conflicts of a record, a model, or all, in the order of addresses, as an open transaction has them.
+
+    Raises:
+        InputError: there is no such kind.
+    """
+    try:
+        wanted = set(ConflictKind) if kind is None else {ConflictKind(kind)}
+    except ValueError:
+        names = ", ".join(item.value for item in ConflictKind)
+        raise InputError(f"there is no kind of conflict {kind!r}", hint=f"Kinds: {names}.") from None
     if key is not None:
         if model not in (None, split_document_key(key)[1]):
             return
@@ -30,16 +43,15 @@ def find_conflicts(state: State, *, model: str | None, key: DocumentKey | None) 
         start = model_prefix(DEFAULT_PARTITION, model)
     else:
         start = b""
-    last = b""
-    for name, _ in state.store.scan(Table.CONFLICT, start=start, end=after_prefix(start) if start else None):
-        document = DocumentKey(name[:-CONFLICT_ID_BYTES])
-        if document == last:
-            continue
-        last = document
+    rows = state.store.scan(Table.CONFLICT, start=start, end=after_prefix(start) if start else None)
+    indexed = (DocumentKey(name[:-CONFLICT_ID_BYTES]) for name, _ in rows)
+    written = [document for document in records.written if document.startswith(start)]
+    for document, _ in groupby(merge(indexed, written)):
         declared = state.schema.by_key(document)
         if declared is not None:
             content = state.documents.get(document).content(declared.text_fields)
-            yield from conflicts_of(state, declared, document, content)
+            found = conflicts_of(state, declared, document, content) if content.is_live() else []
+            yield from (conflict for conflict in found if conflict.kind in wanted)
 
 
 def resolve(state: State, records: Records, conflict: Conflict, choice: Mapping[str, Any]) -> None:

@@ -264,10 +264,18 @@ class Replica:
         """
         self._check()
 
-    def history(self, record: Model, /) -> list[HistoryItem]:
-        """What was done to a record, in the order in which this replica applied it; also of a deleted one."""
+    def history(self, record: Model | type[Model], id: str | None = None, /) -> list[HistoryItem]:
+        """What was done to a record, in the order in which this replica applied it; also of a deleted one.
+
+        Args:
+            record: a record; or its model, with ``id``.
+            id: the record's id, where a model is given.
+
+        Raises:
+            RecordNotFoundError: there never was one.
+        """
         self._check()
-        declared, key = self._records.own(record)
+        declared, key = self._records.own(record) if id is None else self._records.known(record, id)
         return list(history_of(self._state, declared, key))
 
     def operations(self, *, status: str | OperationStatus | None = None) -> Iterator[SyncOperation]:
@@ -328,12 +336,7 @@ class Replica:
         self._upkeep.before_reading(texts_too=False)
         name = None if model is None else self._state.schema.of(model).spec.name
         key = None if record is None else self._records.own(record)[1]
-        try:
-            wanted = set(ConflictKind) if kind is None else {ConflictKind(kind)}
-        except ValueError:
-            names = ", ".join(item.value for item in ConflictKind)
-            raise InputError(f"there is no kind of conflict {kind!r}", hint=f"Kinds: {names}.") from None
-        found = [conflict for conflict in find_conflicts(self._state, model=name, key=key) if conflict.kind in wanted]
+        found = list(find_conflicts(self._state, self._records, model=name, key=key, kind=kind))
         self._records.let_go()
         return found
 
@@ -362,8 +365,6 @@ class Replica:
             InvalidValueError: ``value`` is of the wrong type.
         """
         self._check()
-        if len(choice) != 1 or not choice.keys() <= {"take", "value"}:
-            raise InputError("resolve takes either take=candidate or value=…")
         resolve(self._state, self._records, conflict, choice)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -65,6 +65,11 @@ class Records:
         """Whether a local transaction is open."""
         return self._transaction is not None
 
+    @property
+    def written(self) -> list[DocumentKey]:
+        """The records that the open transaction has written to, in order of address."""
+        return [] if self._transaction is None else sorted(self._transaction.documents)
+
     def show(self) -> None:
         """Let an open transaction find its own writes."""
         if self._transaction is not None:
@@ -119,11 +124,8 @@ class Records:
 
     def restore(self, model: type[M], name: str) -> M:
         """Bring a deleted record back; see `Replica.restore`."""
-        declared = self._state.schema.of(model)
-        key = self._key(declared, name)
+        declared, key = self.known(model, name)
         loaded = self._state.documents.get(key)
-        if not loaded.known:
-            raise _not_found(declared, key)
         drops: list[Write] = [Drop(name) for name in loaded.content(declared.text_fields).tombstones]
         if drops:
             with self._writing() as transaction:
@@ -141,7 +143,7 @@ class Records:
             raise _not_found(declared, key, deleted=loaded.known)
         return bind(model, self, key)
 
-    def own(self, record: Model) -> tuple[Declared, DocumentKey]:
+    def own(self, record: object) -> tuple[Declared, DocumentKey]:
         """The model and address of a live record of this replica.
 
         Raises:
@@ -157,6 +159,22 @@ class Records:
                 f"this {type(record).__name__} belongs to another replica", hint="Get the record from this replica."
             )
         return self._state.schema.of(spec_of(type(record)).name), key
+
+    def known(self, model: object, name: str) -> tuple[Declared, DocumentKey]:
+        """The model and address of a record that is or was here.
+
+        Raises:
+            RecordNotFoundError: there never was one.
+            ModelError, UnknownModelError: ``model`` is none, or not one of this replica's.
+        """
+        if not isinstance(model, type) or not issubclass(model, Model):
+            raise ModelError("an id goes with a model", hint="Give a record alone, or its model and its id.")
+        declared = self._state.schema.of(model)
+        key = self._key(declared, name)
+        if not self._state.documents.get(key).known:
+            raise _not_found(declared, key)
+        self.let_go()
+        return declared, key
 
     def live_content(self, declared: Declared, key: DocumentKey) -> Content:
         """The content of a record.

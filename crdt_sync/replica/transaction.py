@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from crdt_sync.core.content import Content, write_context
@@ -61,6 +62,11 @@ class LocalTransaction:
         self.torn = False
         """Whether a write failed half way, so that nothing of the transaction may be committed."""
         self.hlc = state.clock.tick(state.now_ms())
+
+    @property
+    def documents(self) -> Iterable[DocumentKey]:
+        """What was written to."""
+        return self._pending.keys()
 
     @property
     def context(self) -> WriteContext:

@@ -10,10 +10,10 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from crdt_sync.cli.values import json_of_value
-from crdt_sync.core.ids import DEFAULT_PARTITION, RecordId, document_key
-from crdt_sync.core.model import Model, bind, document_key_of, host_of, spec_of
-from crdt_sync.errors import InputError, UnknownModelError
-from crdt_sync.replica import Replica
+from crdt_sync.core.ids import RecordId
+from crdt_sync.core.model import Model, document_key_of, host_of, spec_of
+from crdt_sync.errors import InputError, RecordNotFoundError, UnknownModelError
+from crdt_sync.replica import HistoryItem, Replica
 
 Json = dict[str, Any]
 """A JSON document: what an action gives, and what `--json` prints."""
@@ -89,10 +89,12 @@ def model_of(replica: Replica, name: str) -> type[Model]:
         raise UnknownModelError(f"this store has no model {name!r}", hint=hint) from None
 
 
-def record_at(replica: Replica, model: type[Model], record: RecordId) -> Model:
-    """A record that may be deleted or may never have been, to ask for its history."""
-    host = replica._records  # noqa: SLF001  the facade hands out live records only
-    return bind(model, host, document_key(DEFAULT_PARTITION, spec_of(model).name, record))
+def history_at(replica: Replica, model: type[Model], record: RecordId) -> list[HistoryItem]:
+    """What was done to a record; nothing where there never was one."""
+    try:
+        return replica.history(model, record)
+    except RecordNotFoundError:
+        return []
 
 
 def record_json(record: Model) -> Json:

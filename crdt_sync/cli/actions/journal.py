@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from crdt_sync.cli.actions.base import Action, Json, record_at
+from crdt_sync.cli.actions.base import Action, Json, history_at
 from crdt_sync.cli.actions.conflicts import device_time
 from crdt_sync.cli.values import json_of_value
 from crdt_sync.core.ids import device_id, record_id
@@ -61,7 +61,7 @@ def history(replica: Replica, params: HistoryParams) -> Json:
     _check_limit(params.limit)
     wanted = record_id(params.record_id)
     for model in replica.models:
-        items = replica.history(record_at(replica, model, wanted))
+        items = history_at(replica, model, wanted)
         if items:
             shown = [_item_json(model, item) for item in items[-params.limit :]]
             return {"model": spec_of(model).name, "id": wanted, "total": len(items), "history": shown}
@@ -149,6 +149,7 @@ def _item_json(model: type[Model], item: HistoryItem) -> Json:
             "field": change.field,
             "old": json_of_value(kinds[change.field], change.old) if change.old is not None else None,
             "new": json_of_value(kinds[change.field], change.new) if change.new is not None else None,
+            "conflict": change.conflict or None,
         }
         for change in item.changes
     ]
@@ -157,6 +158,7 @@ def _item_json(model: type[Model], item: HistoryItem) -> Json:
         "device_id": item.device_id,
         **device_time(item.timestamp),
         "live": item.live,
+        "fields": list(item.fields),
         "changes": changes,
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import uuid6
 
-from crdt_sync.cli.actions.base import Action, Json, model_of, record_at, record_json
+from crdt_sync.cli.actions.base import Action, Json, history_at, model_of, record_json
 from crdt_sync.cli.values import parse_json, value_of_json
 from crdt_sync.core.ids import RecordId, record_id
 from crdt_sync.core.kinds import CounterKind, TextKind
@@ -193,8 +193,7 @@ def _existing(replica: Replica, item: _Item) -> Any:
     try:
         return replica.get(item.model, item.record_id)
     except RecordNotFoundError:
-        known = replica.history(record_at(replica, item.model, item.record_id))
-        return _DELETED if known else None
+        return _DELETED if history_at(replica, item.model, item.record_id) else None
 
 
 def _create(replica: Replica, item: _Item) -> None:

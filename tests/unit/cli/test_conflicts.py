@@ -62,6 +62,25 @@ def test_a_conflict_is_settled_everywhere(
     assert cli("list", other, "Task", "--json").json["records"][0]["fields"]["due"] == value
 
 
+def test_the_history_of_a_record_shows_what_settled_a_conflict(cli: Cli, clashing: Path) -> None:
+    conflict = cli("conflicts", "list", clashing, "--json").json["conflicts"][0]
+    cli("conflicts", "resolve", clashing, conflict["id"], "--latest")
+    told = cli("log", clashing, "--record", conflict["record_id"], "--json").json["history"][-1]
+    day = "2026-03-03"
+    assert told["fields"] == ["due"]
+    assert told["changes"] == [{"field": "due", "old": day, "new": day, "conflict": "settled"}]
+    text = cli("log", clashing, "--record", conflict["record_id"]).out
+    assert "(conflict opened)" in text
+    assert f"due: {day} (conflict settled)" in text
+
+
+def test_the_history_of_a_record_shows_a_value_that_lost(cli: Cli, store: Path, other: Path) -> None:
+    record = created(cli, store, "title=Milk")
+    clash(store, other, "title", ("Butter", "Bread"))
+    texts = [cli("log", place, "--record", record).out for place in (store, other)]
+    assert sum("title: written, and the value shown stays" in text for text in texts) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "code", "kind"),
     [

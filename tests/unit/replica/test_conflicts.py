@@ -128,6 +128,36 @@ def test_the_settling_knows_only_its_candidates(pair: tuple[Replica, Replica]) -
         assert third.conflicts() == [rest]
 
 
+def test_an_open_transaction_sees_the_conflicts_that_it_settles_and_brings_back(
+    clash: tuple[Replica, Replica, Task, Task],
+) -> None:
+    left, _, mine, _ = clash
+    (conflict,) = left.conflicts()
+    with left.transaction():
+        left.delete(mine)
+        assert left.conflicts() == left.conflicts(record=mine) == left.conflicts(model=Task) == []
+        left.restore(Task, mine.id)
+        assert left.conflicts() == [conflict]
+        left.resolve(conflict, value=DAYS[5])
+        assert left.conflicts() == []
+    assert left.conflicts() == []
+
+
+def test_an_open_transaction_sees_the_conflicts_of_a_record_that_it_restores(
+    clash: tuple[Replica, Replica, Task, Task],
+) -> None:
+    left, _, mine, _ = clash
+    (conflict,) = left.conflicts()
+    left.delete(mine)
+    assert left.conflicts() == []
+    with left.transaction():
+        left.restore(Task, mine.id)
+        left.create(Task)
+        assert left.conflicts() == left.conflicts(record=mine) == left.conflicts(model=Task) == [conflict]
+        assert left.conflicts(model=Person) == []
+    assert left.conflicts() == [conflict]
+
+
 def test_equal_values_written_at_once_are_no_conflict(pair: tuple[Replica, Replica]) -> None:
     left, right = pair
     mine = left.create(Task, due=DAYS[0])

@@ -12,6 +12,7 @@ import pytest
 
 from crdt_sync import Change, Replica
 from crdt_sync.core.entry import OperationType
+from crdt_sync.errors import InputError, RecordNotFoundError
 from crdt_sync.protocol.source import EntryStatus, Position, StatusKind
 from crdt_sync.replica import OperationStatus
 from crdt_sync.testing.exchange import exchange
@@ -132,6 +133,40 @@ def test_history_of_a_deleted_record_is_readable(replica: Replica) -> None:
     items = replica.history(task)
     assert [item.live for item in items] == [True, False]
     assert {change.field: change.new for change in items[0].changes}["mood"] is Mood.WILD
+
+
+def test_history_is_asked_for_by_model_and_id_too(pair: tuple[Replica, Replica]) -> None:
+    replica, other = pair
+    task = replica.create(Task, title="a")
+    replica.delete(task)
+    assert replica.history(Task, task.id) == replica.history(Task, task.id.upper()) == replica.history(task)
+    with pytest.raises(RecordNotFoundError):
+        other.history(Task, task.id)
+    with pytest.raises(InputError, match="UUID"):
+        replica.history(Task, "x")
+
+
+def test_history_tells_of_conflicts_opened_and_settled(pair: tuple[Replica, Replica]) -> None:
+    left, right = pair
+    one, two = date(2025, 1, 2), date(2025, 1, 3)
+    task = left.create(Task, due=date(2025, 1, 1))
+    exchange(left, right)
+    task.due = one
+    right.get(Task, task.id).due = two
+    right.get(Task, task.id).title = "t"
+    exchange(left, right)
+    (conflict,) = left.conflicts()
+    left.resolve(conflict, take=conflict.candidates[0])
+    exchange(left, right)
+    for replica in pair:
+        items = replica.history(Task, task.id)
+        assert [item.fields for item in items[1:]] == [("due",), ("due",), ("title",), ("due",)] or replica is right
+        assert [change.conflict for item in items for change in item.changes if change.conflict] == [
+            "opened",
+            "settled",
+        ]
+        (last,) = items[-1].changes
+        assert (last.field, last.old, last.new, last.conflict) == ("due", conflict.value, conflict.value, "settled")
 
 
 # ── observers ────────────────────────────────────────────────────────────────────────────────────────────────────────

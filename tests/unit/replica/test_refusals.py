@@ -154,6 +154,10 @@ REFUSALS: list[tuple[str, type[CRDTSyncError], Call]] = [
     ("no record: update", ModelError, lambda s: s.replica.update({"id": s.live.id}, title="x")),
     ("no record: delete", ModelError, lambda s: s.replica.delete(s.live.id)),
     ("no record: history", ModelError, lambda s: s.replica.history("x")),
+    ("no record: history of a model", ModelError, lambda s: s.replica.history(Task)),
+    ("history: a record and an id", ModelError, lambda s: s.replica.history(s.live, s.live.id)),
+    ("history: unknown model", UnknownModelError, lambda s: s.replica.history(Stranger, s.live.id)),
+    ("history: never there", RecordNotFoundError, lambda s: s.replica.history(Task, NEVER)),
     ("no record: candidates", ModelError, lambda s: s.replica.candidates(Task, "title")),
     ("no record: conflicts", ModelError, lambda s: s.replica.conflicts(record=s.live.id)),
     # questions
