@@ -6,7 +6,7 @@ Everything a user sees of a record is a pure function of this, so any replica wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from crdt_sync.core import codec
@@ -16,7 +16,7 @@ from crdt_sync.core.ids import AUTHOR_MAX, Author
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.layout import KeyClass, parsed_key, text_root
 from crdt_sync.core.limits import ENTRY_LIMITS
-from crdt_sync.core.varint import read_varint, write_varint
+from crdt_sync.core.varint import read_varint, varint
 from crdt_sync.errors import MalformedEntryError
 
 K = TypeVar("K")
@@ -142,14 +142,23 @@ def edited_content(content: Content, cells: Mapping[str, bytes | None], state_ve
         cells: key → its new value, or None where it is removed.
         state_vector: author → next clock of the document, after the change.
     """
-    edited = replace(content, state_vector=state_vector)
+    edited = Content(
+        content.creations,
+        content.plain,
+        content.causal,
+        content.counters,
+        content.sets,
+        content.tombstones,
+        content.texts,
+        state_vector,
+    )
     for key, data in cells.items():
         try:
             _drop_cell(edited, key)
             if data is not None:
                 _take_cell(edited, key, data)
         except MalformedEntryError:
-            continue
+            continue  # as in `parse_content`
     return edited
 
 
@@ -257,10 +266,10 @@ def read_register(data: bytes) -> tuple[int, dict[Author, int], bytes]:
 def write_context(context: Mapping[Author, int]) -> bytes:
     """Encode author → counter, sorted: a count, then varints."""
     out = bytearray()
-    write_varint(out, len(context))
+    out += varint(len(context))
     for author in sorted(context):
-        write_varint(out, author)
-        write_varint(out, context[author])
+        out += varint(author)
+        out += varint(context[author])
     return bytes(out)
 
 

@@ -120,8 +120,13 @@ class Model(BaseModel):
     @classmethod
     def _bind(cls, host: RecordHost, key: DocumentKey) -> Self:
         """A live record of ``host``."""
+        return cls._unattached({_BINDING: (host, key)})
+
+    @classmethod
+    def _unattached(cls, values: dict[str, Any]) -> Self:
+        """An object with these attributes, as they are."""
         record = cls.__new__(cls)
-        object.__setattr__(record, "__dict__", {_BINDING: (host, key)})
+        object.__setattr__(record, "__dict__", values)
         object.__setattr__(record, "__pydantic_fields_set__", set())
         object.__setattr__(record, "__pydantic_extra__", None)
         object.__setattr__(record, "__pydantic_private__", None)
@@ -319,7 +324,8 @@ def _changed(model: type[Model], current: Mapping[str, Any], values: Mapping[str
                 raise
         else:
             return judged.__dict__
-    draft = model.model_construct(**final)
+    has_validators = bool(model.__pydantic_decorators__.model_validators)
+    draft = model.model_construct(**final) if has_validators else model._unattached(final)  # noqa: SLF001  faster
     for name, value in values.items():
         model.__pydantic_validator__.validate_assignment(draft, name, value)
     return draft.__dict__

@@ -36,7 +36,7 @@ from crdt_sync.core.blocks import (
 )
 from crdt_sync.core.ids import AUTHOR_MAX, Author
 from crdt_sync.core.limits import ENTRY_LIMITS
-from crdt_sync.core.varint import read_varint, write_varint
+from crdt_sync.core.varint import read_varint, varint
 from crdt_sync.errors import LimitError, MalformedEntryError
 
 FORMAT_CHARS_MAX: Final = 1024
@@ -81,11 +81,11 @@ def encode_update(update: Update) -> bytes:
         else:
             sections.append([block])
     out = bytearray()
-    write_varint(out, len(sections))
+    out += varint(len(sections))
     for section in sections:
-        write_varint(out, len(section))
-        write_varint(out, section[0].author)
-        write_varint(out, section[0].clock)
+        out += varint(len(section))
+        out += varint(section[0].author)
+        out += varint(section[0].clock)
         for block in section:
             _write_block(out, block)
     _write_deletes(out, update.deletes)
@@ -109,14 +109,14 @@ def map_insert_update(
     """
     filled = [text for text in texts if text[1]]
     out = bytearray(b"\x01")
-    write_varint(out, len(items) + len(filled))
-    write_varint(out, author)
-    write_varint(out, clock)
+    out += varint(len(items) + len(filled))
+    out += varint(author)
+    out += varint(clock)
     for key, value in items:
         out += b"\x28\x01\x01m"
         _write_text(out, key)
         out += b"\x01\x74"
-        write_varint(out, len(value))
+        out += varint(len(value))
         out += value
     for root, text in filled:
         out += b"\x04\x01"
@@ -267,7 +267,7 @@ def _read_deletes(data: bytes, position: int, bounds: UpdateBounds) -> tuple[tup
 
 def _write_text(out: bytearray, text: str) -> None:
     raw = text.encode()
-    write_varint(out, len(raw))
+    out += varint(len(raw))
     out += raw
 
 
@@ -286,20 +286,19 @@ def _write_block(out: bytearray, block: Block) -> None:
         out.append(kind | (_ORIGIN if block.origin else 0) | (_RIGHT if block.right_origin else 0))
         for dot in (block.origin, block.right_origin):
             if dot is not None:
-                write_varint(out, dot[0])
-                write_varint(out, dot[1])
-    match content:
-        case Bytes(value):
-            out += b"\x01\x74"
-            write_varint(out, len(value))
-            out += value
-        case String(text):
-            _write_text(out, text)
-        case Deleted(length):
-            write_varint(out, length)
-        case Format(name, value):
-            _write_text(out, name)
-            _write_text(out, value)
+                out += varint(dot[0])
+                out += varint(dot[1])
+    if isinstance(content, Bytes):
+        out += b"\x01\x74"
+        out += varint(len(content.value))
+        out += content.value
+    elif isinstance(content, String):
+        _write_text(out, content.text)
+    elif isinstance(content, Deleted):
+        out += varint(content.length)
+    else:
+        _write_text(out, content.name)
+        _write_text(out, content.json)
 
 
 _KINDS = {Bytes: _ANY, String: _STRING, Deleted: _DELETED, Format: _FORMAT}
@@ -309,10 +308,10 @@ def _write_deletes(out: bytearray, deletes: Sequence[DeleteRange]) -> None:
     by_author: dict[int, list[DeleteRange]] = {}
     for item in deletes:
         by_author.setdefault(item.author, []).append(item)
-    write_varint(out, len(by_author))
+    out += varint(len(by_author))
     for author, ranges in by_author.items():
-        write_varint(out, author)
-        write_varint(out, len(ranges))
+        out += varint(author)
+        out += varint(len(ranges))
         for item in ranges:
-            write_varint(out, item.start)
-            write_varint(out, item.end - item.start)
+            out += varint(item.start)
+            out += varint(item.end - item.start)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from crdt_sync.errors import MalformedEntryError
 
 
@@ -13,8 +15,9 @@ def write_varint(out: bytearray, value: int) -> None:
     out.append(value)
 
 
+@lru_cache(maxsize=8192)
 def varint(value: int) -> bytes:
-    """A number from 0, encoded by itself."""
+    """A number from 0, encoded by itself; remembered, as authors, clocks and lengths come again and again."""
     out = bytearray()
     write_varint(out, value)
     return bytes(out)

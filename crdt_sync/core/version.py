@@ -21,7 +21,7 @@ from blake3 import blake3
 from crdt_sync.core.blocks import CLOCK_MAX, DOCUMENT_BOUNDS
 from crdt_sync.core.ids import AUTHOR_MAX
 from crdt_sync.core.update import parse_update
-from crdt_sync.core.varint import read_varint, write_varint
+from crdt_sync.core.varint import read_varint, varint
 from crdt_sync.errors import LimitError, MalformedEntryError
 
 Version = NewType("Version", bytes)
@@ -48,20 +48,20 @@ def _version_without_deletions(state_vector: tuple[tuple[int, int], ...]) -> Ver
 
 def _canonical(state_vector: Sequence[tuple[int, int]], delete_set: Mapping[int, Ranges]) -> bytes:
     out = bytearray()
-    write_varint(out, len(state_vector))
+    out += varint(len(state_vector))
     for author, clock in state_vector:
-        write_varint(out, author)
-        write_varint(out, clock)
+        out += varint(author)
+        out += varint(clock)
     authors = sorted(author for author, ranges in delete_set.items() if ranges)
-    write_varint(out, len(authors))
+    out += varint(len(authors))
     for author in authors:
         ranges = squash(delete_set[author])
-        write_varint(out, author)
-        write_varint(out, len(ranges))
+        out += varint(author)
+        out += varint(len(ranges))
         previous = 0
         for start, end in ranges:
-            write_varint(out, start - previous)
-            write_varint(out, end - start)
+            out += varint(start - previous)
+            out += varint(end - start)
             previous = end
     return bytes(out)
 
@@ -122,8 +122,8 @@ def encode_state_vector(vector: Iterable[tuple[int, int]]) -> bytes:
     """Write a state vector, given as (author, next clock), in the order of authors."""
     pairs = sorted(vector)
     out = bytearray()
-    write_varint(out, len(pairs))
+    out += varint(len(pairs))
     for author, clock in pairs:
-        write_varint(out, author)
-        write_varint(out, clock)
+        out += varint(author)
+        out += varint(clock)
     return bytes(out)

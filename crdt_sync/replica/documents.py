@@ -148,7 +148,7 @@ class Loaded:
     def _edit_map(self, writes: Sequence[Put | Drop], state: Update, *, operation: OperationType) -> bytes:
         edit = edit_map(writes, author=self._author, index=self.index, operation=operation)
         self.index.take_over(edit.placed)
-        content = self._content
+        content = self._content if self.known else Content()
         self._grow(edit.update)
         self._parsed = merge_map(state, edit.blocks, index=self.index)
         if content is not None:
@@ -212,7 +212,7 @@ class Loaded:
             live=self.live,
             conflicts=self.conflicts,
             state=self.snapshot,
-            index=self.index.to_bytes(),
+            units=self.index.to_bytes(),
         )
 
     def recover(self, conflicts: tuple[bytes, ...]) -> None:
@@ -254,7 +254,7 @@ class Loaded:
 
 def _map_writes(writes: Sequence[Write]) -> list[Put | Drop] | None:
     """Writes of the map root alone, each key once; None where there is anything else."""
-    found = [write for write in writes if isinstance(write, Put | Drop)]
+    found = [write for write in writes if isinstance(write, (Put, Drop))]
     if len(found) != len(writes) or len({write.key for write in found}) != len(found):
         return None
     return found
@@ -351,7 +351,7 @@ class DocumentCache:
             key,
             author=self.author,
             snapshot=row.state,
-            index=DocumentIndex.from_bytes(row.index),
+            index=DocumentIndex.from_bytes(row.units),
             position=row.position,
             live=row.live,
             conflicts=row.conflicts,

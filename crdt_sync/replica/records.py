@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from crdt_sync.core.content import Content, write_creation
@@ -272,18 +272,13 @@ class Records:
         self._state.documents.shrink()
         self._observers.publish(changes)
 
-    @contextmanager
-    def _writing(self) -> Iterator[LocalTransaction]:
+    def _writing(self) -> AbstractContextManager[LocalTransaction]:
         """The open transaction, or one of its own for this change.
 
         An error in it does not break the open one: it was raised before anything was written, or the transaction knows
         that it is torn.
         """
-        if self._transaction is not None:
-            yield self._transaction
-            return
-        with self._outermost() as transaction:
-            yield transaction
+        return self._outermost() if self._transaction is None else nullcontext(self._transaction)
 
     def _create_again(
         self, transaction: LocalTransaction, declared: Declared, loaded: Loaded, given: Mapping[str, Any]

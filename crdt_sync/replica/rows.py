@@ -137,33 +137,31 @@ def split_touch_key(key: bytes) -> Touch:
     return Touch(int.from_bytes(key[-12:-4], "big"), int.from_bytes(key[-4:-2], "big"), int.from_bytes(key[-2:], "big"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DocumentRow:
+class DocumentRow(NamedTuple):
     """Derived state of one document.
 
     Args:
-        position: the log position up to which ``state`` and ``index`` hold everything.
+        position: the log position up to which ``state`` and ``units`` hold everything.
         live: whether the record is live (as of its last derivation).
         conflicts: ids of its open conflicts, 16 bytes each.
         state: the engine's state as one update.
-        index: what screening must know, packed.
+        units: what screening must know, packed (`core.index`).
     """
 
     position: int
     live: bool
     conflicts: tuple[bytes, ...]
     state: bytes
-    index: bytes
+    units: bytes
 
     def pack(self) -> bytes:
         """The row's bytes."""
-        return _pack(self.position, self.live, self.conflicts, self.state, self.index)
+        return _pack(*self)
 
 
 def unpack_document_row(data: bytes) -> DocumentRow:
     """Read a row of the document table."""
-    position, live, conflicts, state, index = _unpack(data, 5, "document")
-    return DocumentRow(position=position, live=live, conflicts=conflicts, state=state, index=index)
+    return DocumentRow._make(_unpack(data, 5, "document"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from crdt_sync.core.entry import (
 )
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.kinds import Cut, Drop, Put, Write, WriteContext
-from crdt_sync.core.layout import KeyClass, map_key, parse_map_key
+from crdt_sync.core.layout import KeyClass, map_key, parsed_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import StoreReadOnlyError, TransactionError
 from crdt_sync.replica.collector import collector_paused
@@ -62,16 +62,8 @@ class LocalTransaction:
         self.torn = False
         """Whether a write failed half way, so that nothing of the transaction may be committed."""
         self.hlc = state.clock.tick(state.now_ms())
-
-    @property
-    def documents(self) -> Iterable[DocumentKey]:
-        """What was written to."""
-        return self._pending.keys()
-
-    @property
-    def context(self) -> WriteContext:
+        self.context = WriteContext(author=self._identity.author, hlc=self.hlc)
         """Who writes, and when."""
-        return WriteContext(author=self._identity.author, hlc=self.hlc)
 
     def write(self, key: DocumentKey, writes: list[Write], *, operation: OperationType, fields: frozenset[str]) -> None:
         """Apply writes to a document; a change that only deletes also moves the author's touch key.
@@ -92,7 +84,8 @@ class LocalTransaction:
         self.torn = False
         self._unshown.add(key)
         pending.fields |= fields
-        pending.text_only &= operation is OperationType.UPDATE and all(not _is_cell(item) for item in writes)
+        if pending.text_only:
+            pending.text_only = operation is OperationType.UPDATE and not any(map(_is_cell, writes))
 
     def tombstone(self, loaded: Loaded, content: Content) -> None:
         """Delete a record: replace the tombstones seen by one that holds the state vector with its own block in it."""
@@ -126,6 +119,11 @@ class LocalTransaction:
     def _hide(self, key: DocumentKey) -> None:
         _, model, record = split_document_key(key)
         self._state.store.delete_rows(model, (record,))
+
+    @property
+    def documents(self) -> Iterable[DocumentKey]:
+        """What was written to."""
+        return self._pending.keys()
 
     @property
     def wrote(self) -> bool:
@@ -193,9 +191,10 @@ class LocalTransaction:
             raise TransactionError(f"a transaction touches at most {ENTRY_LIMITS.documents_max} records")
 
     def _moving(self, writes: list[Write]) -> list[Write]:
-        if all(isinstance(item, Drop | Cut) for item in writes):
-            return [*writes, Put(map_key(KeyClass.TOUCH, self._identity.author), b"")]
-        return writes
+        for item in writes:
+            if not isinstance(item, (Drop, Cut)):
+                return writes
+        return [*writes, Put(map_key(KeyClass.TOUCH, self._identity.author), b"")]
 
 
 def sign_entry(state: State, identity: Identity, *, partition: str, entry: Entry) -> LogRow:
@@ -220,5 +219,5 @@ def sign_entry(state: State, identity: Identity, *, partition: str, entry: Entry
 def _is_cell(write: Write) -> bool:
     """Whether a write changes more than a text: a touch key does not."""
     if isinstance(write, Put):
-        return parse_map_key(write.key).key_class is not KeyClass.TOUCH
+        return parsed_key(write.key).key_class is not KeyClass.TOUCH
     return isinstance(write, Drop)

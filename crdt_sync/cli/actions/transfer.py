@@ -12,8 +12,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-import uuid6
-
 from crdt_sync.cli.actions.base import Action, Json, history_at, model_of, record_json
 from crdt_sync.cli.values import parse_json, value_of_json
 from crdt_sync.core.ids import RecordId, record_id
@@ -33,7 +31,8 @@ _chosen_id: ContextVar[str | None] = ContextVar("_chosen_id", default=None)
 
 def sources() -> Sources:
     """What the command line opens replicas with: new records get the id that an import chose for them."""
-    return Sources(new_record_id=lambda: _chosen_id.get() or str(uuid6.uuid7()))
+    fresh = Sources().new_record_id
+    return Sources(new_record_id=lambda: _chosen_id.get() or fresh())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -14,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from crdt_sync.core import codec
 from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, RegisterValue, write_register
+from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldKind, Put, Write, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.errors import InvalidValueError, UnrepresentableValueError
@@ -101,18 +103,19 @@ class PlainRegister(FieldKind):
         return self.decode(found[0].data) if found else self.default()
 
     def candidates(self, content: Content) -> list[RegisterValue]:
-        written = content.plain.get(self.name, [])
+        written = content.plain.get(self.name, ())
         seen = {author for value in written for author in value.context}
-        found = [*written, *(value for value in self.created(content) if value.dot.author not in seen)]
-        found.sort(key=latest_first)
+        found = [*written, *self.created(content, but=seen)]
+        if len(found) > 1:
+            found.sort(key=latest_first)
         return found
 
-    def created(self, content: Content) -> list[RegisterValue]:
-        """The field's values in the record's creations."""
+    def created(self, content: Content, *, but: Container[Author] = ()) -> list[RegisterValue]:
+        """The field's values in the record's creations, those of some authors left out."""
         return [
             RegisterValue(Dot(item.author, CREATION_COUNTER), item.hlc, codec.encode(item.values[self.name]), {}, "")
             for item in content.creations
-            if self.name in item.values
+            if item.author not in but and self.name in item.values
         ]
 
     def create(self, value: Any, *, context: WriteContext) -> list[Write]:
@@ -153,6 +156,10 @@ def column_value(value: Any) -> int | float | str | bytes | None:
     kind = type(value)
     if kind is str or kind is int or value is None:
         return value  # type: ignore[no-any-return]  # the most frequent ones, narrowed by `kind`
+    if kind is bool:
+        return int(value)
+    if kind is date:
+        return value.isoformat()  # type: ignore[no-any-return]  # narrowed by `kind`
     if isinstance(value, Enum):
         return column_value(value.value)
     if isinstance(value, bool):

@@ -101,7 +101,7 @@ def _other_body(key: bytes, value: bytes) -> Row:
 
 
 def _other_state(key: bytes, value: bytes) -> Row:
-    return key, replace(unpack_document_row(value), state=b"\0\0").pack()
+    return key, unpack_document_row(value)._replace(state=b"\0\0").pack()
 
 
 def _other_record(key: bytes, value: bytes) -> Row:
