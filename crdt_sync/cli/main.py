@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
@@ -83,12 +85,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(args=given, prog_name="crdt-sync", standalone_mode=False)
+        code = _show_help(given) if "--help" in given else _run(given)
+    except typer.Exit as error:
+        return error.exit_code
     except _ClickError as error:
         return _refuse(error, as_json="--json" in given)
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED_EXIT_CODE
     return code if isinstance(code, int) else 0
+
+
+def _run(arguments: Sequence[str]) -> object:
+    return app(args=arguments, prog_name="crdt-sync", standalone_mode=False)
+
+
+def _show_help(arguments: Sequence[str]) -> object:
+    """Print help; it is collected first, for what becomes of output that cannot be written is said in one place."""
+    told = io.StringIO()
+    with redirect_stdout(told):
+        code = _run(arguments)
+    with reporting(as_json=False), standard_output() as out:
+        out.write(told.getvalue())
+    return code
 
 
 def _refuse(error: Exception, *, as_json: bool) -> int:

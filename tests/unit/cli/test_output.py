@@ -19,6 +19,9 @@ COMMANDS = [
     ("check", "STORE"),
     ("check", "STORE", "--json"),
     ("--version",),
+    ("--help",),
+    ("list", "--help"),
+    ("conflicts", "--help"),
 ]
 
 
