@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from crdt_sync.core.ids import DocumentKey
 from crdt_sync.protocol.codes import ErrorCode, MessageType, PeerError
-from crdt_sync.protocol.fields import COUNT_MAX, document, exactly, integer, pairs, sized
+from crdt_sync.protocol.fields import COUNT_MAX, boolean, document, exactly, flattened, integer, one_count, pairs, sized
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.vectors import check_partition
 from crdt_sync.protocol.wire import pack, unpack
@@ -68,8 +68,7 @@ class Proof:
 
     @classmethod
     def read(cls, payload: bytes, _limits: WireLimits) -> Proof:
-        (token,) = exactly(unpack(payload, items_max=1), 1)
-        return cls(token=integer(token, COUNT_MAX, least=1))
+        return cls(token=one_count(payload))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +89,7 @@ class Listing:
     def read(cls, payload: bytes, limits: WireLimits) -> Listing:
         items = unpack(payload, items_max=max(5, 4 * limits.listing_page_keys))
         partition, round_, final, keys, versions = exactly(items, 5)
-        if type(final) is not bool or type(keys) is not tuple:
+        if type(keys) is not tuple:
             raise PeerError(ErrorCode.MALFORMED, "a listing of the wrong shape")
         sized(versions, VERSION_BYTES * len(keys))
         listed = tuple(
@@ -102,7 +101,7 @@ class Listing:
         if any(first[0] >= second[0] for first, second in itertools.pairwise(listed)):
             raise PeerError(ErrorCode.MALFORMED, "a listing out of order")
         round_ = integer(round_, limits.rounds_max, least=1)
-        return cls(partition=check_partition(partition), round=round_, final=final, pairs=listed)
+        return cls(partition=check_partition(partition), round=round_, final=boolean(final), pairs=listed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +113,7 @@ class Want:
     documents: tuple[tuple[DocumentKey, bytes], ...]
 
     def payload(self) -> bytes:
-        return pack((self.partition, *(item for pair in self.documents for item in pair)))
+        return pack((self.partition, *flattened(self.documents)))
 
     @classmethod
     def read(cls, payload: bytes, limits: WireLimits) -> Want:
@@ -135,12 +134,12 @@ class Documents:
     documents: tuple[tuple[DocumentKey, bytes], ...]
 
     def payload(self) -> bytes:
-        return pack((self.partition, self.final, *(item for pair in self.documents for item in pair)))
+        return pack((self.partition, self.final, *flattened(self.documents)))
 
     @classmethod
     def read(cls, payload: bytes, limits: WireLimits) -> Documents:
         items = unpack(payload, items_max=2 + 8 * limits.want_page_keys)
-        if len(items) < 2 or type(items[1]) is not bool:
+        if len(items) < 2:
             raise PeerError(ErrorCode.MALFORMED, "documents of the wrong shape")
         documents = pairs(items[2:], limits.packet_bytes_max)
-        return cls(partition=check_partition(items[0]), final=items[1], documents=documents)
+        return cls(partition=check_partition(items[0]), final=boolean(items[1]), documents=documents)

@@ -98,11 +98,13 @@ class ProvenEqual:
 
     Args:
         vector_hash: `vector_hash` of the partition, 16 bytes.
+        fingerprint: of what both hold there, 16 bytes.
         token: the latest own `request_proof` that this proof is at or after, if there was one.
     """
 
     partition: str
     vector_hash: bytes
+    fingerprint: bytes
     token: int | None
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from crdt_sync.core.ids import AUTHOR_MAX, Author, DocumentKey
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.protocol.codes import ErrorCode, PeerError
 from crdt_sync.protocol.limits import WireLimits
+from crdt_sync.protocol.wire import unpack
 
 COUNT_MAX = 2**53
 DOCUMENT_KEY_BYTES_MAX = 2 * (ENTRY_LIMITS.name_bytes_max + 1) + 16
@@ -61,6 +63,24 @@ def text_line(value: Any, limits: WireLimits) -> str:
     if not isinstance(value, str) or len(value) > limits.text_chars_max:
         raise PeerError(ErrorCode.MALFORMED, "a text of the wrong shape")
     return "".join(char if char.isprintable() else "?" for char in value)
+
+
+def boolean(value: Any) -> bool:
+    """True or false."""
+    if type(value) is not bool:
+        raise PeerError(ErrorCode.MALFORMED, "something else than true or false")
+    return value
+
+
+def one_count(payload: bytes) -> int:
+    """The payload of a message that is one number from 1."""
+    (value,) = exactly(unpack(payload, items_max=1), 1)
+    return integer(value, COUNT_MAX, least=1)
+
+
+def flattened(documents: Iterable[tuple[DocumentKey, bytes]]) -> Iterator[bytes]:
+    """What `pairs` reads."""
+    return (item for pair in documents for item in pair)
 
 
 def pairs(items: tuple[Any, ...], bytes_max: int) -> tuple[tuple[DocumentKey, bytes], ...]:

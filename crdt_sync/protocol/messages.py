@@ -15,7 +15,7 @@ from crdt_sync.core.ids import Author
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.protocol.codes import NUMBER_OF, ErrorCode, MessageType, PeerError, code_of
 from crdt_sync.protocol.comparing import Documents, Fingerprint, Listing, Proof, Want
-from crdt_sync.protocol.fields import COUNT_MAX, author_number, exactly, integer, sized, text_line
+from crdt_sync.protocol.fields import COUNT_MAX, author_number, boolean, exactly, integer, one_count, sized, text_line
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.opening import Held, HeldDigest, Hello, Records, VectorDigest, VectorMessage
 from crdt_sync.protocol.source import EntryStatus, StatusKind
@@ -88,8 +88,7 @@ class Credit:
 
     @classmethod
     def read(cls, payload: bytes, _limits: WireLimits) -> Credit:
-        (amount,) = exactly(unpack(payload, items_max=1), 1)
-        return cls(amount=integer(amount, COUNT_MAX, least=1))
+        return cls(amount=one_count(payload))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,14 +216,12 @@ def _read_status(raw: Any, limits: WireLimits) -> EntryStatus:
     if type(raw) is not tuple:
         raise PeerError(ErrorCode.MALFORMED, "a status of the wrong shape")
     partition, author, sequence, parked, code, reason, retry = exactly(raw, 7)
-    if type(parked) is not bool or type(retry) is not bool:
-        raise PeerError(ErrorCode.MALFORMED, "a status of the wrong shape")
     return EntryStatus(
         partition=check_partition(partition),
         author=author_number(author),
         sequence=integer(sequence, SEQUENCE_MAX),
-        kind=StatusKind.PARKED if parked else StatusKind.REFUSED,
+        kind=StatusKind.PARKED if boolean(parked) else StatusKind.REFUSED,
         code=text_line(code, limits),
         reason=text_line(reason, limits),
-        retry=retry,
+        retry=boolean(retry),
     )

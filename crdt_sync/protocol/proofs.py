@@ -58,6 +58,7 @@ class Proven:
 
     comparison: Comparison
     vector_hash: bytes = b""
+    fingerprint: bytes = b""
     token: int = 0
 
 
@@ -229,4 +230,4 @@ class Proofs:
         state.proven_token = max(state.proven_token, heard.token)
         if heard.token >= self.token:
             state.open, state.attempts = False, 0
-        return Proven(comparison=Comparison.EQUAL, vector_hash=said[0], token=heard.token)
+        return Proven(comparison=Comparison.EQUAL, vector_hash=said[0], fingerprint=said[1], token=heard.token)

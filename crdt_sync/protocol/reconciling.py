@@ -133,8 +133,14 @@ class Reconciling:
             return
         outcome = self.proofs.advance(partition, ready=ready, now_ms=now_ms)
         if outcome.comparison is Comparison.EQUAL:
-            token = outcome.token or None
-            self._events.append(ProvenEqual(partition=partition, vector_hash=outcome.vector_hash, token=token))
+            self._events.append(
+                ProvenEqual(
+                    partition=partition,
+                    vector_hash=outcome.vector_hash,
+                    fingerprint=outcome.fingerprint,
+                    token=outcome.token or None,
+                )
+            )
         elif outcome.comparison is Comparison.DIFFERENT:
             self._begin(partition)
 

@@ -322,7 +322,7 @@ class Conversation:
             case OwnFork() | OwnAhead() | ForeignFork() | ContentDiffers():
                 self._mend(session, event)
             case ProvenEqual():
-                self._progress.fingerprints[event.partition] = self._port.fingerprint(event.partition).hex()
+                self._progress.fingerprints[event.partition] = event.fingerprint.hex()
             case AllProven():
                 self.steps += 1
                 self._progress.proven = max(self._progress.proven, event.token or 0)

@@ -9,16 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from crdt_sync.errors import InvalidValueError, StoreClosedError, StoreError, TransactionError
+from crdt_sync.errors import StoreClosedError, StoreError
+from crdt_sync.storage import refusals
 from crdt_sync.storage.base import STORE_LIMITS, Damage, Progress, Query, Store, Table, View, ViewValue
 from crdt_sync.storage.migrations import SCHEMA_VERSION
 from crdt_sync.storage.ordering import Cell
 from crdt_sync.storage.query_python import Row, answer, matching
 from crdt_sync.storage.rows import ViewDefinition, cell_makers, check_view, unknown_view, values
 from crdt_sync.storage.sqlite import open_sqlite
-
-_FAILED = "a write of this transaction had failed, so all of it is rolled back"
-_FAILED_HINT = "Let the error of a write end the transaction, and do the whole of it again."
 
 
 class _MemoryTable:
@@ -91,9 +89,7 @@ class MemoryStore(Store):
     def _begin(self) -> None:
         self._refuse_closed()
         if self._writing:
-            raise TransactionError(
-                "a transaction is open already", hint="End it first; transactions of a store do not nest."
-            )
+            raise refusals.nested()
         self._writing, self._failed = True, False
 
     def _commit(self) -> None:
@@ -101,7 +97,7 @@ class MemoryStore(Store):
             raise StoreClosedError("the store was closed within a transaction, which was rolled back")
         if self._failed:
             self._roll_back()
-            raise TransactionError(_FAILED, hint=_FAILED_HINT)
+            raise refusals.failed()
         self._writing = False
         self._undo.clear()
 
@@ -118,9 +114,9 @@ class MemoryStore(Store):
     def _write(self, work: Callable[[], object]) -> None:
         self._refuse_closed()
         if self._failed:
-            raise TransactionError(_FAILED, hint=_FAILED_HINT)
+            raise refusals.failed()
         if not self._writing:
-            raise TransactionError("a write outside of a transaction", hint="Use `with store.transaction():`.")
+            raise refusals.outside()
         try:
             work()
         except BaseException:
@@ -267,12 +263,12 @@ class MemoryStore(Store):
         makers = cell_makers(definition.view, on_wide=wide.add)
         for row in rows:
             if len(row) != len(makers) + 1 or not isinstance(row[0], str):
-                raise InvalidValueError(f"a row of {view} is an id (str) and {len(makers)} values")
+                raise refusals.wrong_row(view, values=len(makers))
             cells = tuple(make(value) for make, value in zip(makers, row[1:], strict=True))
             try:
                 "".join(cell for cell in (row[0], *cells) if isinstance(cell, str)).encode()
             except UnicodeEncodeError as error:
-                raise InvalidValueError(f"{view} cannot keep text with lone surrogates: {error}") from error
+                raise refusals.lone_surrogates(view, error) from error
             self._set_row(target, row[0], cells)
         if not wide <= definition.wide:
             self._keep(ViewDefinition(view=definition.view, wide=definition.wide | wide))
@@ -334,7 +330,7 @@ class MemoryStore(Store):
     def _refuse_within_transaction(self, what: str) -> None:
         self._refuse_closed()
         if self._writing:
-            raise TransactionError(f"{what} within a transaction", hint="End the transaction first.")
+            raise refusals.within(what)
 
     def close(self) -> None:
         if self._closed:

@@ -16,8 +16,8 @@ from crdt_sync.errors import (
     CorruptStoreError,
     StoreClosedError,
     StoreReadOnlyError,
-    TransactionError,
 )
+from crdt_sync.storage import refusals
 from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Query, Store, Table, View, ViewValue
 from crdt_sync.storage.migrations import MIGRATIONS, Migration
 from crdt_sync.storage.sqlite_copy import back_up, damages
@@ -26,8 +26,6 @@ from crdt_sync.storage.sqlite_statements import STATEMENTS, checksum, holds, tab
 from crdt_sync.storage.sqlite_views import SqliteViews
 
 _Answer = TypeVar("_Answer")
-_FAILED = "a write of this transaction had failed, so all of it is rolled back"
-_FAILED_HINT = "Let the error of a write end the transaction, and do the whole of it again."
 
 
 def open_sqlite(
@@ -127,9 +125,7 @@ class SqliteStore(Store):
         if self._read_only:
             raise StoreReadOnlyError(f"{self._path} was opened read-only")
         if self._writing:
-            raise TransactionError(
-                "a transaction is open already", hint="End it first; transactions of a store do not nest."
-            )
+            raise refusals.nested()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
@@ -141,7 +137,7 @@ class SqliteStore(Store):
             raise StoreClosedError(f"{self._path} was closed within a transaction, which was rolled back")
         if not self._writable:
             self._roll_back()
-            raise TransactionError(_FAILED, hint=_FAILED_HINT)
+            raise refusals.failed()
         try:
             self._connection.execute("COMMIT")
         except apsw.Error as error:
@@ -167,8 +163,8 @@ class SqliteStore(Store):
         if self._read_only:
             raise StoreReadOnlyError(f"{self._path} was opened read-only")
         if self._writing:
-            raise TransactionError(_FAILED, hint=_FAILED_HINT)
-        raise TransactionError("a write outside of a transaction", hint="Use `with store.transaction():`.")
+            raise refusals.failed()
+        raise refusals.outside()
 
     def _write(self, work: Callable[[], object]) -> None:
         """Do a write that is rare or large enough for a call around it."""
@@ -355,7 +351,7 @@ class SqliteStore(Store):
         if self._closed:
             raise StoreClosedError(f"{self._path} was closed")
         if self._writing:
-            raise TransactionError(f"{what} within a transaction", hint="End the transaction first.")
+            raise refusals.within(what)
 
     def close(self) -> None:
         if self._closed:

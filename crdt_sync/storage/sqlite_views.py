@@ -9,7 +9,8 @@ from pathlib import Path
 
 import apsw
 
-from crdt_sync.errors import CorruptStoreError, InvalidValueError, SchemaError
+from crdt_sync.errors import CorruptStoreError, SchemaError
+from crdt_sync.storage import refusals
 from crdt_sync.storage.base import Column, ColumnKind, Query, View, ViewValue
 from crdt_sync.storage.ordering import Cell
 from crdt_sync.storage.query_sql import quoted, select_count, select_ids
@@ -102,7 +103,7 @@ class SqliteViews:
         try:
             self._connection.executemany(_put_row_sql(definition.view), _cells(rows, name=name, makers=makers))
         except UnicodeEncodeError as error:
-            raise InvalidValueError(f"{name} cannot keep text with lone surrogates: {error}") from error
+            raise refusals.lone_surrogates(name, error) from error
         if not wide <= definition.wide:
             self._keep(ViewDefinition(view=definition.view, wide=definition.wide | wide))
 
@@ -162,5 +163,5 @@ def _cells(
     length = len(makers) + 1
     for row in rows:
         if len(row) != length or not isinstance(row[0], str):
-            raise InvalidValueError(f"a row of {name} is an id (str) and {len(makers)} values")
+            raise refusals.wrong_row(name, values=len(makers))
         yield (row[0], *[make(value) for make, value in zip(makers, row[1:], strict=True)])

@@ -53,7 +53,9 @@ def test_what_each_side_has_reaches_the_other_in_one_round_trip_and_is_proven() 
     for end in pair.ends():
         assert end.session.state is Phase.LIVE
         assert end.of(ProvenEqual) == [
-            ProvenEqual(partition="", vector_hash=vector_hash(left.vector()[""]), token=None)
+            ProvenEqual(
+                partition="", vector_hash=vector_hash(left.vector()[""]), fingerprint=left.fingerprint(""), token=None
+            )
         ]
         assert end.ended is None
 
