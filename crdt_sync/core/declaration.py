@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, PydanticUserError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from pydantic_core import SchemaError as CoreSchemaError
 
 from crdt_sync.core import codec
 from crdt_sync.core.ids import RecordId, natural_record_id
@@ -58,6 +59,31 @@ class ModelSpec:
                 f"model {self.name!r} has no field {name!r}", hint=f"Its fields: {', '.join(self.fields)}."
             )
         return kind
+
+
+def build(model: type[BaseModel]) -> None:
+    """Have pydantic build its validators, which a model's configuration defers until here.
+
+    Raises:
+        SchemaError: pydantic cannot; it names the field.
+    """
+    try:
+        model.model_rebuild(raise_errors=False, _types_namespace={})
+    except (PydanticUserError, CoreSchemaError) as error:
+        field = next((name for name, info in model.model_fields.items() if not _can_be_built(name, info)), None)
+        where = f"model {model.__name__!r}" if field is None else f"model {model.__name__!r}, field {field!r}"
+        if field is not None and isinstance(error, PydanticUserError):
+            raise SchemaError(f"{where}: pydantic knows no values of {model.model_fields[field].annotation}") from None
+        raise SchemaError(f"{where}: pydantic cannot build it: {str(error).splitlines()[-1].strip()}") from None
+
+
+def _can_be_built(name: str, info: FieldInfo) -> bool:
+    field: Any = (info.annotation, info)
+    try:
+        create_model("Field", **{name: field})
+    except (PydanticUserError, CoreSchemaError):
+        return False
+    return True
 
 
 def read_declaration(
@@ -121,6 +147,8 @@ def _kind(model: str, field: str, info: FieldInfo) -> FieldKind:
             f"model {model!r}, field {field!r}: Text, Counter and Set stand alone",
             hint="Write `notes: Text`, without a union, an Optional or a container around it.",
         )
+    if _holds_callable(info.annotation):
+        raise SchemaError(f"model {model!r}, field {field!r}: a function cannot be kept")
     kind = kind_of(field, info)
     has_default = info.default is not PydanticUndefined or info.default_factory is not None
     if not kind.in_creation and has_default:
@@ -130,6 +158,10 @@ def _kind(model: str, field: str, info: FieldInfo) -> FieldKind:
     if isinstance(kind, AskRegister) and get_origin(info.annotation) is None and info.annotation is None:
         raise SchemaError(f"model {model!r}, field {field!r}: ask() needs a type")
     return kind
+
+
+def _holds_callable(annotation: Any) -> bool:
+    return (get_origin(annotation) or annotation) is Callable or any(map(_holds_callable, get_args(annotation)))
 
 
 _RESERVED = frozenset(("id",))

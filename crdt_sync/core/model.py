@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from crdt_sync.core.declaration import EditAfterDelete, ModelSpec, read_declaration
+from crdt_sync.core.declaration import EditAfterDelete, ModelSpec, build, read_declaration
 from crdt_sync.core.ids import DocumentKey, RecordId, split_document_key
 from crdt_sync.core.kinds import FieldKind
 from crdt_sync.errors import InvalidValueError, ModelError, SchemaError
@@ -92,7 +92,7 @@ class Model(BaseModel):
         ...     notes: Text
     """
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=False, defer_build=True)
     __crdt_spec__: ClassVar[ModelSpec]
 
     @classmethod
@@ -108,6 +108,7 @@ class Model(BaseModel):
         super().__pydantic_init_subclass__()
         if unknown:
             raise SchemaError(f"model {cls.__name__!r}: unknown class keyword {', '.join(sorted(unknown))}")
+        build(cls)
         spec = read_declaration(cls, key=key, on_edit_after_delete=on_edit_after_delete, version=version)
         cls.__crdt_spec__ = spec
         for kind in spec.fields.values():

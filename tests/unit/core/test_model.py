@@ -11,7 +11,6 @@ import pytest
 from pydantic import (
     BaseModel,
     Field,
-    PydanticUserError,
     TypeAdapter,
     ValidationInfo,
     create_model,
@@ -107,14 +106,6 @@ def test_what_cannot_work_is_refused_at_the_declaration(
     with pytest.raises(SchemaError) as refusal:
         declare(name, fields=fields, **keywords)
     assert refusal.value.hint
-
-
-def test_types_that_no_value_can_have_are_refused_by_pydantic() -> None:
-    class Foreign:
-        pass
-
-    with pytest.raises(PydanticUserError):
-        declare(fields={"a": (Foreign, ...)})
 
 
 def test_a_detached_object_is_a_plain_pydantic_object() -> None:
