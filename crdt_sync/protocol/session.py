@@ -51,7 +51,8 @@ class Session:
         2. Every call changes state; `_next` alone decides what is sent.
         3. Nothing is acknowledged, and nothing stands in a vector or fingerprint, that the source does not hold.
         4. A run goes out once, in the order of the log, and never to the peer it came from.
-        5. Records go before the runs that need them, fingerprints behind the runs that they cover.
+        5. Records go before the runs that need them, fingerprints behind the runs that they cover. Where `wake` is
+           told late a fingerprint may run ahead of runs: it is compared at its own vector only, so it waits for them.
 
     Args:
         initiator: this side opened the channel; only shown.
