@@ -25,7 +25,7 @@ from crdt_sync.core.entry import (
     run_statement,
     split_entries,
 )
-from crdt_sync.core.ids import DocumentKey, split_document_key
+from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.records import decode_record
 from crdt_sync.core.screening import Screened, screen
 from crdt_sync.errors import ChainError, EntryError, ForkError, MissingCauseError, SignatureError
@@ -61,14 +61,18 @@ class Batch:
     Args:
         outcome: statuses of what was not applied, for the acknowledgement.
         changes: what observers are to be told, after the acknowledgement is on its way.
+        records: how many new space records were kept.
         entries: how many entries were applied.
+        authors: whose entries were applied.
         forked_runs: runs that continue a chain from another entry than the one held here.
         restated: whether our own vector changed otherwise than by growing, so that the peer must be told it again.
     """
 
     outcome: ApplyOutcome = field(default_factory=ApplyOutcome)
     changes: list[Change] = field(default_factory=list)
+    records: int = 0
     entries: int = 0
+    authors: set[Author] = field(default_factory=set)
     forked_runs: list[Run] = field(default_factory=list)
     restated: bool = False
 
@@ -183,6 +187,7 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
     if checked is not None and applied:
         _append(state, run, checked, applied=len(applied))
         batch.entries += len(applied)
+        batch.authors.add(run.author)
     return status
 
 

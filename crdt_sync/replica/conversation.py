@@ -14,10 +14,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from crdt_sync.core.peer import PeerIdentity
-from crdt_sync.errors import (
-    EntryError,
-    LocalProtocolError,
-)
+from crdt_sync.errors import EntryError, LocalProtocolError
 from crdt_sync.protocol.codes import ErrorCode
 from crdt_sync.protocol.events import (
     Acknowledged,
@@ -256,6 +253,7 @@ class Conversation:
             return
         self.traffic.handshake_bytes = self.traffic.bytes_in + self.traffic.bytes_out + sum(map(len, self._out))
         self.steps += 1
+        self._held.changes += self._port.leave_lost_authors()  # unless a crash came between, there are none
         self.session = Session(
             initiator=self._initiator,
             peer=peer,
@@ -338,11 +336,11 @@ class Conversation:
         self.steps += 1
         match event:
             case RecordsReceived():
-                self._held.anything |= self._port.accept_records(event.records) > 0
+                self._took(session, self._port.accept_records(event.records))
             case RunsReceived():
-                self._took(session, event.batch, self._port.accept_runs(event.runs))
+                self._took(session, self._port.accept_runs(event.runs), number=event.batch)
             case DocumentsReceived():
-                self._took(session, event.batch, self._port.accept_documents(event.partition, event.documents))
+                self._took(session, self._port.accept_documents(event.partition, event.documents), number=event.batch)
             case _:
                 assert_never(event)
 
@@ -365,14 +363,15 @@ class Conversation:
             case _:
                 assert_never(event)
 
-    def _took(self, session: Session, number: int, batch: Batch) -> None:
-        session.persisted(number, batch.outcome)
+    def _took(self, session: Session, batch: Batch, *, number: int | None = None) -> None:
+        if number is not None:
+            session.persisted(number, batch.outcome)
         if batch.restated:
             session.restate()
         self.traffic.entries_in += batch.entries
         self._note(batch.outcome.statuses)
         self._held.changes += batch.changes
-        self._held.anything |= batch.entries > 0
+        self._held.anything |= batch.entries + batch.records > 0
 
     def _note(self, statuses: tuple[EntryStatus, ...]) -> None:
         self.traffic.statuses += len(statuses)

@@ -1,34 +1,52 @@
 """When somebody else wrote under our author: a new lease, and our own unsent entries re-encoded under it.
 
-It happens when a backup is restored or a machine is cloned together with its fences. Whoever notices at a handshake
-that a peer holds another branch keeps the peer's, and brings what it wrote itself, and sent to nobody, under a new
+It happens when a backup is restored or a machine is cloned together with its fences, and when two devices drew one
+author. Whoever notices keeps what the others hold, and brings what it wrote itself, and sent to nobody, under a new
 author: ids in blocks, origins, deletions and keys are rewritten (`core.rewrite`), so that text keeps its place.
+
+A peer that says that our author was used elsewhere is believed at once, since a new author costs little and writing on
+under a forked one costs much; but only so often without a proof, which is a run with our own signature (`CLAIMS_MAX`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
 
-from crdt_sync.core import codec
-from crdt_sync.core.content import Content, parse_content, read_context, read_register, write_context, write_register
-from crdt_sync.core.entry import Entry, EntryOperation, Run, decode_entry, next_hash, split_entries
+import msgpack
+
+from crdt_sync.core.content import Content
+from crdt_sync.core.entry import Entry, EntryOperation, Head, Run, decode_entry, next_hash, run_statement, split_entries
 from crdt_sync.core.ids import Author, DocumentKey
-from crdt_sync.core.layout import KeyClass, MapKey
-from crdt_sync.core.rewrite import rewrite_author
+from crdt_sync.core.index import DocumentIndex
+from crdt_sync.core.rewrite import Rewriting
 from crdt_sync.core.screening import screen
 from crdt_sync.errors import ForkError
 from crdt_sync.replica.derive import Derivation, fields_of
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.lease import Identity
+from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.opening import bind_author
 from crdt_sync.replica.rows import LogRow, Touch, key_number, number_key, touch_key, unpack_log_row
-from crdt_sync.replica.state import Change, State, Touched
+from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.transaction import sign_entry
+from crdt_sync.security.identity import verify
 from crdt_sync.storage.base import Table
 
 log = logging.getLogger("crdt_sync.replica")
+
+Sent = Callable[[Author], int]
+"""The last entry under an author of ours that anybody has acknowledged."""
+
+
+CLAIMS_MAX: Final = 8
+"""New authors that are drawn in a day because of what peers say, and have not proven."""
+
+_CLAIMS: Final = b"claims"
+"""Key in the meta table: the day, and how many were drawn in it."""
+_DAY_MS: Final = 86_400_000
 
 
 def lease_new_author(state: State, identity: Identity) -> None:
@@ -42,94 +60,105 @@ def lease_new_author(state: State, identity: Identity) -> None:
     state.name_everything()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rename:
-    """How one document's ids change: ``old`` from clock ``start`` on becomes ``new`` from clock ``shift`` on."""
-
-    old: Author
-    new: Author
-    start: int
-    shift: int
-    content: Content
-
-    def value(self, key: MapKey, value: bytes) -> bytes:
-        """What a rewritten key holds: contexts and vectors name the new author, counters leave the old total out."""
-        match key.key_class:
-            case KeyClass.COUNTER:
-                return codec.encode(codec.decode(value) - self.content.counters.get(key.field, {}).get(self.old, 0))
-            case KeyClass.PLAIN | KeyClass.CAUSAL:
-                hlc, context, data = read_register(value)
-                return write_register(hlc, self._context(key.field, context), data)
-            case KeyClass.TOMBSTONE:
-                vector = read_context(value, 0)[0]
-                clock = vector.get(self.old, 0)
-                if clock > self.start:
-                    vector[self.new] = clock - self.start + self.shift
-                    vector[self.old] = self.start
-                return write_context({author: seen for author, seen in vector.items() if seen})
-            case _:
-                return value
-
-    def _context(self, field: str, context: dict[Author, int]) -> dict[Author, int]:
-        seen = context.get(self.old)
-        if seen is None:
-            return context
-        shared = self._shared_counter(field)
-        if seen > shared:
-            context[self.new] = seen
-            if shared >= 0:
-                context[self.old] = shared
-            else:
-                del context[self.old]
-        return context
-
-    def _shared_counter(self, field: str) -> int:
-        """The old author's last write of a register that both branches have; -1 where there is none."""
-        items = self.content.causal.get(field, [])
-        own = [item.dot.counter for item in items if item.dot.author == self.old]
-        seen = [item.context.get(self.old, -1) for item in items]
-        created = [0 for item in self.content.creations if item.author == self.old]
-        return max([-1, *own, *seen, *created])
+def believe_claim(state: State, identity: Identity) -> None:
+    """Draw a new author on a peer's word; not more than `CLAIMS_MAX` times a day, or until a claim was proven."""
+    today = state.now_ms() // _DAY_MS
+    noted = state.store.get(Table.META, _CLAIMS)
+    day, count = (today, 0) if noted is None else msgpack.unpackb(noted)
+    count = count if day == today else 0
+    if count >= CLAIMS_MAX:
+        log.warning("peers named our author too often without a proof: we keep it until there is one")
+        return
+    with state.store.transaction():
+        state.store.put(Table.META, _CLAIMS, msgpack.packb((today, count + 1)))
+    lease_new_author(state, identity)
 
 
-def settle_fork(state: State, journal: Journal, run: Run, *, sent: Callable[[Author], int]) -> list[Change]:
-    """Give up our branch behind the point where ``run`` parts from it; write its entries again under our author now.
+def note_proof(state: State) -> None:
+    """A run came that we signed, and that is not in our log: what peers said of our authors was true."""
+    if state.store.get(Table.META, _CLAIMS) is not None:
+        with state.store.transaction():
+            state.store.delete(Table.META, _CLAIMS)
+
+
+def settle_fork(state: State, journal: Journal, run: Run, *, sent: Sent) -> list[Change]:
+    """Give up our branch behind the point where ``run`` parts from it; write its entries again under a new author.
 
     What we wrote after it under later authors saw the branch, so it is written again too, in the same order.
 
     Args:
-        state: the replica; its author is not ``run.author`` any more.
+        state: the replica.
         journal: its operations, which follow their entries.
         run: what a peer holds of the same author.
-        sent: the last entry under an author of ours that anybody has acknowledged.
+        sent: tells the last entry under an author of ours that anybody has acknowledged.
 
     Raises:
-        ForkError: the branches part before what was sent, or other entries of ours rest on the branch.
+        ForkError: the branches part before what was sent, or others have built on ours.
+        EntryError: what we wrote cannot be written again; nothing was changed.
     """
-    shared = _shared_sequence(state, run)
-    rows = _given_up(state, run, shared=shared)
-    identity = state.identity
-    if identity is None or any(not row.own or row.first <= sent(row.author) for _, row in rows):
-        raise ForkError("two branches of one author were both sent to others")
-    log.warning("%d entries of author %d are written again under author %d", len(rows), run.author, identity.author)
+    return _write_again(state, journal, run.partition, run.author, after=_shared_sequence(state, run), sent=sent)
+
+
+def leave_lost_authors(state: State, journal: Journal, *, sent: Sent) -> list[Change]:
+    """Write again what nobody acknowledged under authors of ours that are bound to another device by now.
+
+    Of two bindings of one author the smaller record hash holds, so nobody accepts from us under the other one any more.
+    What was acknowledged before stays with those who hold it.
+
+    Raises:
+        ForkError, EntryError: as `settle_fork`.
+    """
+    identity, changes = state.identity, list[Change]()
+    if identity is None:
+        return changes
+    for author in state.lease.own_authors():
+        if state.records.bound_key(author) in (None, identity.key.public_key):
+            continue
+        if state.identity is not None and state.identity.author == author:
+            lease_new_author(state, state.identity)
+        for partition, ends in list(state.ledger.heads.items()):
+            after = sent(author)
+            if author in ends and ends[author].sequence > after and not _is_accepted(state, partition, author):
+                changes += _write_again(state, journal, partition, author, after=after, sent=sent)
+    return changes
+
+
+def _is_accepted(state: State, partition: str, author: Author) -> bool:
+    """Whether the signature of an author's last entry holds under its binding."""
+    end = state.ledger.end_of(partition, author)
+    ((_, row),) = state.ledger.rows_of(partition, author, after=end.sequence - 1)
+    statement = run_statement(state.space, row.last, row.head)
+    return verify(state.records.bound_key(author) or b"", statement=statement, signature=row.signature)
+
+
+def _write_again(
+    state: State, journal: Journal, partition: str, author: Author, *, after: int, sent: Sent
+) -> list[Change]:
+    """Withdraw what we wrote under an author behind a sequence, and all that followed; write it under a new one."""
+    rows = _given_up(state, partition, author, after=after, sent=sent)
+    identity = _unused_identity(state) if rows else None
+    if identity is None:
+        return []
+    log.warning(
+        "%d entries behind %d of author %d are written again under %d", len(rows), after, author, identity.author
+    )
     entries = [decode_entry(split_entries(row.body)[0]) for _, row in rows]
-    keys = _documents(zip(entries, (row.author for _, row in rows), strict=True))
+    keys = dict.fromkeys(operation.document for entry in entries for operation in entry.operations)
+    seen = {key: state.documents.get(key).index for key in keys}
     with state.store.transaction():
-        for position, row in rows:
-            _remove(state, position, row)
+        for (position, row), entry in zip(rows, entries, strict=True):
+            _remove(state, position, row, entry)
         state.reload()
         for key in keys:
             state.store.delete(Table.DOCUMENT, key)
             state.documents.rebuild(key)
-        renames: dict[DocumentKey, _Rename] = {}
-        moved: dict[tuple[Author, int], tuple[Author, int]] = {}
-        touched: dict[DocumentKey, Touched] = {}
-        for entry, (_, row) in zip(entries, rows, strict=True):
-            moved[row.author, row.last] = _write_again(state, identity, row, entry, renames=renames, touched=touched)
-        journal.move(moved)
+        writer = _Writer(state, identity, seen=seen)
+        journal.move(
+            {(row.author, row.last): writer.write(row, entry) for (_, row), entry in zip(rows, entries, strict=True)}
+        )
         derivation = Derivation(state, origin="local")
-        for key in keys:
-            derivation.derive(key, fields=touched[key].fields, fold=True)
+        for key, fields in writer.fields.items():
+            derivation.derive(key, fields=fields, fold=True)
         derivation.finish()
     state.documents.shrink()
     return derivation.changes
@@ -149,91 +178,94 @@ def _shared_sequence(state: State, run: Run) -> int:
     return shared
 
 
-def _given_up(state: State, run: Run, *, shared: int) -> list[tuple[int, LogRow]]:
-    """Our rows behind the fork, and what we wrote after them under any author, in the order of the log."""
-    first = state.ledger.position_after(run.partition, run.author, shared)
+def _given_up(state: State, partition: str, author: Author, *, after: int, sent: Sent) -> list[tuple[int, LogRow]]:
+    """Our rows behind a sequence of an author, and what we wrote after them, in the order of the log.
+
+    Raises:
+        ForkError: somebody else holds one of them.
+    """
+    first = state.ledger.position_after(partition, author, after)
     if first is None:
         return []
     own = state.lease.own_authors()
-    rows = (
-        (key_number(key), unpack_log_row(data)) for key, data in state.store.scan(Table.LOG, start=number_key(first))
-    )
-    return [
-        (position, row)
-        for position, row in rows
-        if row.partition == run.partition and (row.author == run.author or (row.own and row.author in own))
-    ]
+    rows: list[tuple[int, LogRow]] = []
+    withdrawn: dict[Author, int] = {}
+    for key, data in state.store.scan(Table.LOG, start=number_key(first)):
+        row = unpack_log_row(data)
+        if row.partition != partition or row.author == CONTENT_AUTHOR:
+            continue
+        if row.author == author or (row.own and row.author in own):
+            if not row.own or row.first <= sent(row.author):
+                raise ForkError("two branches of one author were both sent to others")
+            rows.append((key_number(key), row))
+            withdrawn.setdefault(row.author, row.first)
+        elif any(head.sequence >= withdrawn.get(head.author, head.sequence + 1) for head in _heads(row)):
+            raise ForkError("others have written on the branch of ours that is to be given up")
+    return rows
 
 
-def _documents(entries: Iterable[tuple[Entry, Author]]) -> set[DocumentKey]:
-    """The documents that entries touch.
-
-    Raises:
-        ForkError: one was touched under two authors, so that ids of both would have to change: not built yet.
-    """
-    authors: dict[DocumentKey, Author] = {}
-    for entry, author in entries:
-        for operation in entry.operations:
-            if authors.setdefault(operation.document, author) != author:
-                raise ForkError("later entries of ours rest on a branch that is given up")
-    return set(authors)
+def _heads(row: LogRow) -> Iterator[Head]:
+    for entry in split_entries(row.body)[: row.last - row.first + 1]:
+        yield from decode_entry(entry).heads
 
 
-def _remove(state: State, position: int, row: LogRow) -> None:
-    entry = decode_entry(split_entries(row.body)[0])
+def _unused_identity(state: State) -> Identity | None:
+    """Who we are, under an author that has written nothing: it may have been drawn before its first entry saw this."""
+    identity = state.identity
+    if identity is not None and any(identity.author in ends for ends in state.ledger.heads.values()):
+        lease_new_author(state, identity)
+    return state.identity
+
+
+def _remove(state: State, position: int, row: LogRow, entry: Entry) -> None:
     keys = [touch_key(item.document, Touch(position, 0, at)) for at, item in enumerate(entry.operations)]
     state.store.delete_many(Table.TOUCH, keys)
     state.ledger.remove(position, row)
 
 
-def _write_again(
-    state: State,
-    identity: Identity,
-    row: LogRow,
-    entry: Entry,
-    *,
-    renames: dict[DocumentKey, _Rename],
-    touched: dict[DocumentKey, Touched],
-) -> tuple[Author, int]:
-    operations: list[EntryOperation] = []
-    for operation in entry.operations:
-        loaded = state.documents.get(operation.document)
-        rename = renames.get(operation.document)
-        if rename is None:
-            rename = renames[operation.document] = _rename(state, operation.document, row.author, identity.author)
-        update = rewrite_author(
-            operation.update,
-            old=row.author,
-            new=identity.author,
-            from_clock=rename.start,
-            shift=rename.shift,
-            index=loaded.index,
-            rewrite_value=rename.value,
+class _Writer:
+    """Writes withdrawn entries again, in their order.
+
+    Args:
+        state: the replica, without them.
+        identity: who writes.
+        seen: the indexes of the documents that they touch, as they were.
+    """
+
+    def __init__(self, state: State, identity: Identity, *, seen: Mapping[DocumentKey, DocumentIndex]) -> None:
+        self._state = state
+        self._identity = identity
+        self._seen = seen
+        self._rewritings: dict[DocumentKey, Rewriting] = {}
+        self.fields: dict[DocumentKey, frozenset[str]] = {}
+        """documents → the fields that were written"""
+
+    def write(self, row: LogRow, entry: Entry) -> tuple[Author, int]:
+        """Append an entry anew; returns its author and sequence."""
+        state = self._state
+        again = Entry(
+            hlc=entry.hlc,
+            records=state.records_to_name(),
+            heads=state.heads_to_name(row.partition),
+            operations=tuple([self._operation(operation) for operation in entry.operations]),
         )
-        verdict = screen(update, author=identity.author, index=loaded.index, operation=operation.type)
-        loaded.add(update, verdict)
-        fields, _ = fields_of(verdict, state.schema.by_key(operation.document))
-        before = touched.get(operation.document)
-        fields = fields if before is None else fields | before.fields
-        touched[operation.document] = Touched(key=operation.document, fields=fields, text_only=False)
-        operations.append(replace(operation, update=update))
-    again = Entry(
-        hlc=entry.hlc,
-        records=state.records_to_name(),
-        heads=state.heads_to_name(row.partition),
-        operations=tuple(operations),
-    )
-    written = sign_entry(state, identity, partition=row.partition, entry=again)
-    position = state.ledger.append(written).position
-    items = [(touch_key(item.document, Touch(position, 0, at)), b"") for at, item in enumerate(operations)]
-    state.store.put_many(Table.TOUCH, items)
-    state.took_heads(row.partition)
-    return identity.author, written.last
+        written = sign_entry(state, self._identity, partition=row.partition, entry=again)
+        position = state.ledger.append(written).position
+        items = [(touch_key(item.document, Touch(position, 0, at)), b"") for at, item in enumerate(again.operations)]
+        state.store.put_many(Table.TOUCH, items)
+        state.took_heads(row.partition)
+        return written.author, written.last
 
-
-def _rename(state: State, key: DocumentKey, old: Author, new: Author) -> _Rename:
-    loaded = state.documents.get(key)
-    content = loaded.content(()) if loaded.known else parse_content({}, {}, {})
-    return _Rename(
-        old=old, new=new, start=loaded.index.next_clock(old), shift=loaded.index.next_clock(new), content=content
-    )
+    def _operation(self, operation: EntryOperation) -> EntryOperation:
+        key, author = operation.document, self._identity.author
+        loaded = self._state.documents.get(key)
+        rewriting = self._rewritings.get(key)
+        if rewriting is None:
+            content = loaded.content(()) if loaded.known else Content()
+            rewriting = self._rewritings[key] = Rewriting(author, seen=self._seen[key], content=content)
+        update = rewriting.rewrite(operation.update, index=loaded.index)
+        screened = screen(update, author=author, index=loaded.index, operation=operation.type)
+        loaded.add(update, screened)
+        fields, _ = fields_of(screened, self._state.schema.by_key(key))
+        self.fields[key] = fields | self.fields.get(key, frozenset())
+        return replace(operation, update=update)

@@ -163,13 +163,18 @@ class Journal:
         return len(done)
 
     def move(self, moved: Mapping[tuple[Author, int], tuple[Author, int]]) -> None:
-        """Follow entries that were re-encoded: (author, sequence) before → after. In the caller's store transaction."""
-        changed = [
-            (key, row.changed(author=moved[row.author, row.sequence][0], sequence=moved[row.author, row.sequence][1]))
-            for key, row in self.rows()
-            if (row.author, row.sequence) in moved
-        ]
-        self._store.put_many(Table.OPERATION, [(key, row.pack()) for key, row in changed])
+        """Follow entries that were re-encoded: (author, sequence) before → after. In the caller's store transaction.
+
+        They are pending again, also where they had been refused before.
+        """
+        changed: list[tuple[bytes, bytes]] = []
+        for key, row in self.rows():
+            place = moved.get((row.author, row.sequence))
+            if place is not None:
+                again = row.changed(author=place[0], sequence=place[1], status=0, error="", finished_ms=0)
+                changed.append((key, again.pack()))
+        self._store.put_many(Table.OPERATION, changed)
+        self._store.put_many(Table.PENDING, [(key, b"") for key, _ in changed])
 
     def operation(self, key: bytes, row: OperationRow, *, device_id: str) -> SyncOperation:
         """A row as users see it."""

@@ -13,13 +13,13 @@ from crdt_sync.core.entry import ChainHash, Run, encode_run
 from crdt_sync.core.fingerprint import fingerprint
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey
 from crdt_sync.core.version import Version, encode_state_vector
-from crdt_sync.errors import ForkError, StoreReadOnlyError, TransactionError
+from crdt_sync.errors import EntryError, StoreReadOnlyError, TransactionError
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Position, RunPage, StatusKind, Vector
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
 from crdt_sync.replica.accept import Batch, accept_records, accept_runs
 from crdt_sync.replica.content import accept_content, rederive
 from crdt_sync.replica.derive import derive_marked
-from crdt_sync.replica.fork import lease_new_author, settle_fork
+from crdt_sync.replica.fork import believe_claim, lease_new_author, leave_lost_authors, note_proof, settle_fork
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers, Subscription
 from crdt_sync.replica.rows import after_prefix, key_number, number_key, pack_vector, unpack_vector
@@ -90,8 +90,10 @@ class Port:
         return self._state.ledger.hash_at(partition, author, sequence)
 
     def own_authors(self) -> frozenset[Author]:
-        """Every author that this replica has ever leased."""
-        return self._state.lease.own_authors()
+        """Every author that this replica has ever leased, but for those that are bound to another device by now."""
+        identity, records = self._state.identity, self._state.records
+        key = None if identity is None else identity.key.public_key
+        return frozenset(item for item in self._state.lease.own_authors() if records.bound_key(item) in (None, key))
 
     def runs_after(self, cursor: int, known: Vector, *, bytes_max: int) -> RunPage:
         """Whole runs after ``cursor`` that ``known`` does not cover.
@@ -181,19 +183,22 @@ class Port:
             return True
         return False
 
-    def accept_records(self, records: Iterable[bytes]) -> int:
-        """Verify and keep signed space records; returns how many were new."""
+    def accept_records(self, records: Iterable[bytes]) -> Batch:
+        """Verify and keep signed space records, durably."""
         self._check()
-        new = self._guarded(lambda: accept_records(self._state, records))
-        if new:
-            self._settle_binding()
+        batch = Batch(records=self._guarded(lambda: accept_records(self._state, records)))
+        if batch.records:
+            end = self._state.ledger.end
+            batch.changes = self.leave_lost_authors()
+            batch.restated = self._state.ledger.end != end
             self._observers.wake()
-        return new
+        return batch
 
     def accept_runs(self, runs: Sequence[bytes]) -> Batch:
         """Check and apply a batch of runs, durably. The caller acknowledges, then calls `publish`."""
         self._check()
         batch = self._guarded(lambda: accept_runs(self._state, runs))
+        self._take_proof({*batch.authors, *(run.author for run in batch.forked_runs)})
         for run in batch.forked_runs:
             self._settle_fork(run, batch)
         self._make_durable()
@@ -240,25 +245,29 @@ class Port:
         """A peer holds more of an author of ours than we do: this store was rewound. What is missing will come."""
         self._check()
         log.warning("a peer holds entries of ours that are not here (author %d): the store was restored", author)
-        self._lease_new_author(author)
+        self._believe(author)
 
     def own_fork(self, partition: str, author: Author) -> None:
         """A peer holds another branch of an author of ours: find out from its runs where they part."""
         self._check()
         log.warning("somebody else wrote under our author %d: the store was copied or restored", author)
-        shared, identity = self._acknowledged_by_anybody(author), self._state.identity
-        known = (partition, author) in self._state.doubted
-        if identity is not None and not known and self._state.ledger.end_of(partition, author).sequence > shared:
-            self._lease_new_author(identity.author)  # also where the author is an old one: later entries saw the branch
-        else:
-            self._lease_new_author(author)
-        self._state.doubted[partition, author] = shared
+        self._believe(author)
+        self._state.doubted[partition, author] = self._acknowledged_by_anybody(author)
 
     def end_doubt(self) -> None:
         """The session that raised doubts about chains of ours is over: what waited for their settlement may go on."""
         if self._state.doubted:
             self._state.doubted.clear()
             self._observers.wake()
+
+    def leave_lost_authors(self) -> list[Change]:
+        """Of two bindings of one author the smaller record hash holds: where ours lost, write again under another."""
+        sent = self._acknowledged_by_anybody
+        try:
+            return self._guarded(lambda: leave_lost_authors(self._state, self._journal, sent=sent))
+        except EntryError as error:
+            log.error("what we wrote under an author of another device stays there: %s", error.message)  # noqa: TRY400
+            return []
 
     def publish(self, changes: Sequence[Change]) -> None:
         """Tell observers of remote changes, after they were acknowledged."""
@@ -292,18 +301,22 @@ class Port:
             self._state.reload()
             raise
 
-    def _lease_new_author(self, author: Author) -> None:
+    def _believe(self, author: Author) -> None:
+        """Write under a new author before the next local write, where a peer says that the present one was used."""
         identity = self._state.identity
         if identity is not None and identity.author == author:
-            self._guarded(lambda: lease_new_author(self._state, identity))
+            self._guarded(lambda: believe_claim(self._state, identity))
             self._observers.wake()
 
-    def _settle_binding(self) -> None:
-        """Of two bindings of one author the smaller record hash holds; where ours lost, write under another one."""
+    def _take_proof(self, authors: set[Author]) -> None:
+        """Whoever else wrote under these authors had signed it with the key that they are bound to."""
         identity = self._state.identity
-        if identity is not None and self._state.records.bound_key(identity.author) != identity.key.public_key:
-            log.warning("author %d is bound to another device", identity.author)
-            self._lease_new_author(identity.author)
+        if identity is None or authors.isdisjoint(self.own_authors()):
+            return
+        self._guarded(lambda: note_proof(self._state))
+        if identity.author in authors:
+            self._guarded(lambda: lease_new_author(self._state, identity))
+            self._observers.wake()
 
     def _is_ours(self, partition: str, author: Author, position: Position) -> bool:
         """Whether a peer's position is on the branch that we hold; one ahead of ours may be on another one."""
@@ -326,7 +339,7 @@ class Port:
         sent = self._acknowledged_by_anybody
         try:
             settled = self._guarded(lambda: settle_fork(self._state, self._journal, run, sent=sent))
-        except ForkError as error:
+        except EntryError as error:
             log.error("two branches of our author %d stay apart: %s", run.author, error.message)  # noqa: TRY400
             self._state.keep_evidence(run)
             return
