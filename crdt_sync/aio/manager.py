@@ -14,10 +14,9 @@ from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import keep_current
 from crdt_sync.core.model import Model
 from crdt_sync.errors import InputError, LocalProtocolError, SyncError, TransactionError
-from crdt_sync.replica.conversation import Traffic
 from crdt_sync.replica.facade import Replica
 from crdt_sync.replica.journal import OperationStatus, SyncOperation
-from crdt_sync.replica.report import SyncReport
+from crdt_sync.replica.report import SyncReport, Traffic
 from crdt_sync.transport.base import CHANNEL_LIMITS, ChannelLimits
 
 ROUND_TIMEOUT_S = 30.0

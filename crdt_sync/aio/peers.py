@@ -14,8 +14,9 @@ from crdt_sync.aio.shell import Bell, Shell
 from crdt_sync.aio.upkeep import kept_current
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.errors import CRDTSyncError, StoreClosedError, StoreError, SyncError, SyncTimeoutError
-from crdt_sync.replica.conversation import Conversation, Traffic
+from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.facade import Replica
+from crdt_sync.replica.report import Traffic
 from crdt_sync.transport.base import CHANNEL_LIMITS, Channel, ChannelLimits
 from crdt_sync.transport.websocket import dial
 from crdt_sync.transport.websocket_pipe import parse_url

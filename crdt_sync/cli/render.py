@@ -142,7 +142,8 @@ def show_initialised(out: Console, result: Json) -> None:
 def show_report(out: Console, result: Json) -> None:
     """One round of sync."""
     out.print(Text(f"{visible(result['url'])}: both sides hold the same, proven in {result['seconds']:.2f} s"))
-    out.print(f"  sent      {result['bytes_out']:,} bytes; {result['completed_operations']} operations completed")
+    sent = f"{result['sent_entries']} entries, {result['completed_operations']} operations completed"
+    out.print(f"  sent      {result['bytes_out']:,} bytes; {sent}")
     out.print(f"  received  {result['bytes_in']:,} bytes; {result['received_entries']} entries")
     for partition, fingerprint in result["fingerprints"].items():
         out.print(Text(f"  proof     {fingerprint}{f' ({visible(partition)})' if partition else ''}"))

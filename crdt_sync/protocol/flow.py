@@ -11,7 +11,7 @@ from crdt_sync.errors import EntryError, LocalProtocolError
 from crdt_sync.protocol.codes import ErrorCode, PeerError
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.messages import Ack, Credit
-from crdt_sync.protocol.source import EntryStatus, Source
+from crdt_sync.protocol.source import EntryStatus, Source, Vector
 from crdt_sync.protocol.vectors import Position
 
 RunHead = tuple[str, Author, int]
@@ -61,6 +61,10 @@ class Outflow:
         self._window = 0
         self._credit = 0
         self._unacked: deque[tuple[RunHead, ...]] = deque()
+        self._ends: dict[tuple[str, Author], int] = {}
+        """The last entry that was sent of each author."""
+        self.entries = 0
+        """Entries sent that the peer was not known to have."""
         self.sent = 0
         self.acked = 0
         self.cursor = 0
@@ -85,8 +89,18 @@ class Outflow:
         """A bulk message goes out."""
         self._credit -= size_bytes
 
-    def sent_batch(self, heads: tuple[RunHead, ...]) -> None:
-        """A batch goes out; documents count as a batch without heads."""
+    def sent_batch(self, heads: tuple[RunHead, ...], *, known: Vector | None = None) -> None:
+        """A batch goes out; documents count as a batch without heads.
+
+        Args:
+            heads: where its runs end.
+            known: what the peer holds, as far as it said.
+        """
+        for partition, author, last in heads:
+            held = None if known is None else known.get(partition, {}).get(author)
+            before = max(self._ends.get((partition, author), 0), 0 if held is None else held.sequence)
+            self.entries += max(0, last - before)
+            self._ends[partition, author] = max(last, before)
         self.sent += 1
         self._unacked.append(heads)
 

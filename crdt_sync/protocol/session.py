@@ -110,6 +110,11 @@ class Session:
         return self._standing.complete and self._outflow.at_end and self._outflow.settled
 
     @property
+    def entries_out(self) -> int:
+        """How many entries were sent that the peer was not known to have."""
+        return self._outflow.entries
+
+    @property
     def owes_acknowledgement(self) -> bool:
         """Something is persisted whose acknowledgement `data_to_send` has not given yet."""
         return self._inflow.owes_acknowledgement or any(isinstance(message, Ack) for message in self._queue)
@@ -245,7 +250,8 @@ class Session:
                 self._standing.prune()
                 self._reconciling.look()
             if page.runs:
-                out.sent_batch(tuple([(partition, author, last) for _, partition, author, last in page.runs]))
+                heads = tuple([(partition, author, last) for _, partition, author, last in page.runs])
+                out.sent_batch(heads, known=self._standing.known)
                 self._drained_told = False
                 return Runs(runs=tuple([run for run, *_ in page.runs]))
         return None

@@ -38,6 +38,7 @@ from crdt_sync.protocol.source import EntryStatus
 from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.ending import LOST, PERMANENT_CODES, End
 from crdt_sync.replica.port import Port
+from crdt_sync.replica.report import Traffic
 from crdt_sync.replica.state import Change
 from crdt_sync.security.handshake import NONCE_BYTES, Handshake
 
@@ -49,22 +50,6 @@ Admit = Callable[[PeerIdentity], str | None]
 
 TICK_S = 1.0
 TICK_S_MIN = 0.001
-
-
-@dataclass(slots=True, kw_only=True)
-class Traffic:
-    """What one conversation moved, handshake included; frames as the channel carries them."""
-
-    bytes_in: int = 0
-    bytes_out: int = 0
-    messages_in: int = 0
-    messages_out: int = 0
-    handshake_bytes: int = 0
-    """of both ways"""
-    entries_in: int = 0
-    """applied from the peer"""
-    statuses: int = 0
-    """entries that either side did not apply"""
 
 
 def _admit_all(peer: PeerIdentity) -> str | None:
@@ -180,6 +165,7 @@ class Conversation:
                 self._handle_events()
             if not self.session.owes_acknowledgement:
                 self._release()
+        self.traffic.entries_out = 0 if self.session is None else self.session.entries_out
         self.traffic.messages_out += len(frames)
         self.traffic.bytes_out += sum(map(len, frames))
         return frames

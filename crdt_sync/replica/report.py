@@ -5,7 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from crdt_sync.replica.conversation import Traffic
+
+@dataclass(slots=True, kw_only=True)
+class Traffic:
+    """What one conversation moved, handshake included; frames as the channel carries them."""
+
+    bytes_in: int = 0
+    bytes_out: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    handshake_bytes: int = 0
+    """of both ways"""
+    entries_in: int = 0
+    """applied from the peer"""
+    entries_out: int = 0
+    """sent to the peer, which was not known to have them"""
+    statuses: int = 0
+    """entries that either side did not apply"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

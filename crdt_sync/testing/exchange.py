@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from crdt_sync.errors import ChannelClosed
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.replica import Replica
-from crdt_sync.replica.conversation import Conversation, Traffic
+from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.ending import End as Ended
+from crdt_sync.replica.report import Traffic
 from crdt_sync.transport.memory import End, Fates, MemoryLine, always_deliver
 
 FLIGHTS_MAX = 10_000

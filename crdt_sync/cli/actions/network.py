@@ -9,7 +9,7 @@ from crdt_sync.aio import connect
 from crdt_sync.blocking import reconcile
 from crdt_sync.cli.actions.base import Action, Json
 from crdt_sync.replica import Replica
-from crdt_sync.replica.conversation import Traffic
+from crdt_sync.replica.report import Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,7 @@ def _report_json(url: str, *, traffic: Traffic, completed: int, seconds: float, 
         "seconds": round(seconds, 3),
         "completed_operations": completed,
         "received_entries": traffic.entries_in,
+        "sent_entries": traffic.entries_out,
         "bytes_out": traffic.bytes_out,
         "bytes_in": traffic.bytes_in,
         "messages_out": traffic.messages_out,

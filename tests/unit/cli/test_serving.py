@@ -90,13 +90,14 @@ def test_two_devices_sync_through_serve_and_prove_it(cli: Cli, store: Path, othe
         assert found.code == 0, found.err
         (report,) = found.json["peers"]
         assert (report["url"], report["proven_equal"]) == (server.url, True)
-        assert (report["received_entries"], report["completed_operations"]) == (1, 1)
+        assert (report["received_entries"], report["sent_entries"], report["completed_operations"]) == (1, 1, 1)
         assert report["bytes_in"] > 0 < report["bytes_out"]
         assert len(report["fingerprints"][""]) == 32
         assert [item["status"] for item in cli("log", other, "--json").json["operations"]] == ["completed"]
         assert cli("list", store, "Task", "--json").json["total"] == 2
         text = cli("sync", other, server.url).out
         assert "both sides hold the same" in text
+        assert "0 entries, 0 operations completed" in text
         assert f"proof     {report['fingerprints']['']}" in text
     assert cli("list", other, "Task", "--json").json["total"] == 2
 

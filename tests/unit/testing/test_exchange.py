@@ -58,9 +58,28 @@ def test_nothing_is_sent_twice(pair: tuple[Replica, Replica]) -> None:
     left.create(Task)
     first = exchange(left, right)
     assert (first.left.entries_in, first.right.entries_in) == (0, 1)
+    assert (first.left.entries_out, first.right.entries_out) == (1, 0)
     second = exchange(left, right)
     assert (second.left.entries_in, second.right.entries_in) == (0, 0)
+    assert (second.left.entries_out, second.right.entries_out) == (0, 0)
     assert second.right.bytes_in < first.right.bytes_in
+
+
+def test_entries_are_counted_alike_where_they_leave_and_where_they_arrive(pair: tuple[Replica, Replica]) -> None:
+    left, right = pair
+    task = left.create(Task, notes="n" * 100_000)
+    right.create(Task)
+    joined = Exchange(left, right)
+    joined.settle()
+    for number in range(5):
+        task.notes.append(f"{number}" * 100_000)  # more than one batch, and more than one run
+    joined.settle()
+    for _ in range(3):
+        task.votes.increment()
+    joined.settle()
+    report = joined.report(proven_equal=False)
+    one, other = report.left, report.right
+    assert (one.entries_out, one.entries_in) == (other.entries_in, other.entries_out) == (9, 1)
 
 
 def test_writes_in_between_are_sent_live(pair: tuple[Replica, Replica]) -> None:
