@@ -23,6 +23,7 @@ from crdt_sync.core.layout import text_root
 from crdt_sync.core.screening import Screened, screen
 from crdt_sync.core.update import encode_update, map_insert_update, parse_update
 from crdt_sync.core.version import parse_state_vector, version
+from crdt_sync.replica.collector import BULK_DOCUMENTS
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, Ledger
 from crdt_sync.replica.rows import DocumentRow, after_prefix, split_touch_key, unpack_document_row
 from crdt_sync.storage.base import Store, Table
@@ -331,7 +332,13 @@ class DocumentCache:
         self._bytes = 0
 
     def shrink(self) -> None:
-        """Let go of what is over the bounds. Not to be called while a transaction holds documents."""
+        """Let go of what is over the bounds, and of what bulk work touched: what is next read is rather something else.
+
+        Not to be called while a transaction holds documents.
+        """
+        if len(self._handed_out) >= BULK_DOCUMENTS:
+            for key in self._handed_out:
+                self.drop(key)
         for key in self._handed_out:
             loaded = self._held.get(key)
             if loaded is not None:

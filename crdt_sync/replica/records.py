@@ -268,8 +268,9 @@ class Records:
             raise
         finally:
             self._transaction = None
+            self._state.documents.shrink()
+            transaction.end()
             self._observers.wake()  # pumps wait while a transaction is open; after a rollback nothing else wakes them
-        self._state.documents.shrink()
         self._observers.publish(changes)
 
     def _writing(self) -> AbstractContextManager[LocalTransaction]:

@@ -20,7 +20,7 @@ from crdt_sync.core.kinds import Cut, Drop, Put, Write, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key, parsed_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import StoreReadOnlyError, TransactionError
-from crdt_sync.replica.collector import collector_paused
+from crdt_sync.replica.collector import BULK_DOCUMENTS, BulkWork, collector_paused
 from crdt_sync.replica.derive import Derivation
 from crdt_sync.replica.documents import Loaded, join_updates
 from crdt_sync.replica.journal import Journal
@@ -59,6 +59,7 @@ class LocalTransaction:
         self._partition: str | None = None
         self._unshown: set[DocumentKey] = set()
         self._shown: set[DocumentKey] = set()
+        self._bulk = BulkWork()
         self.torn = False
         """Whether a write failed half way, so that nothing of the transaction may be committed."""
         self.hlc = state.clock.tick(state.now_ms())
@@ -74,6 +75,8 @@ class LocalTransaction:
         if not writes:
             return
         self._admit(key)
+        if len(self._pending) == BULK_DOCUMENTS:
+            self._bulk.begin()
         writes = self._moving(writes)
         loaded = self._state.documents.get(key)
         pending = self._pending.setdefault(key, _Pending(operation))
@@ -134,6 +137,11 @@ class LocalTransaction:
         """Note, after the commit, what need not be named again."""
         if self._pending:
             self._state.took_heads(self._partition or "")
+
+    def end(self) -> None:
+        """Let go of what the process shares, whether it was committed or not."""
+        self._pending.clear()
+        self._bulk.end()
 
     def commit(self) -> list[Change]:
         """Make the entry, journal it, derive what it changed; returns what observers are to be told afterwards."""
