@@ -34,6 +34,7 @@ class _Ext(IntEnum):
 
 _CONTAINERS = frozenset((list, tuple, dict))
 _SCALARS = frozenset((str, bool, float, bytes, type(None)))
+_STR = frozenset((str,))
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _INT_BYTES_MAX = 1750
 """Larger integers have more digits than Python turns into text (sys.int_info.default_max_str_digits)."""
@@ -102,7 +103,7 @@ def decode_map(data: bytes) -> dict[str, Any]:
         MalformedEntryError: bytes that `encode_map` would not make.
     """
     value = decode(data)
-    if type(value) is not dict or not all(type(key) is str for key in value):
+    if type(value) is not dict or not _STR.issuperset(map(type, value)):
         raise MalformedEntryError("bytes that are no fields")
     return value
 

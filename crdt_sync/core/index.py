@@ -19,6 +19,9 @@ from crdt_sync.core.placing import Place, Placed, Placer, pairs_of, place_all
 from crdt_sync.core.update import parse_update
 from crdt_sync.errors import MalformedEntryError, ScreeningError
 
+ALIKE_BYTES_MAX = 512
+"""Indexes up to this size are remembered once they are read."""
+
 FORMAT = 0
 """Version of `DocumentIndex.to_bytes`; an index of another version is built again from its document."""
 
@@ -193,6 +196,11 @@ class DocumentIndex:
         Raises:
             MalformedEntryError: not an index of this version; build it from the document again.
         """
+        alike = _without_texts(data) if len(data) <= ALIKE_BYTES_MAX else None
+        return cls._parse(data) if alike is None else alike._without_order()  # noqa: SLF001  of this class
+
+    @classmethod
+    def _parse(cls, data: bytes) -> DocumentIndex:
         try:
             raw: Any = msgpack.unpackb(data, use_list=False, strict_map_key=True)
             if raw[0] != FORMAT:
@@ -200,6 +208,17 @@ class DocumentIndex:
             return cls._from_parts(raw)
         except (ValueError, TypeError, IndexError, AttributeError, msgpack.exceptions.UnpackException):
             raise MalformedEntryError("bytes that are no index of a document") from None
+
+    def _without_order(self) -> DocumentIndex:
+        """A copy of an index without texts."""
+        copy = DocumentIndex()
+        copy.clocks = self.clocks.copy()
+        copy.last = self.last.copy()
+        copy.tips = self.tips.copy()
+        copy.ranges = {author: ranges.copy() for author, ranges in self.ranges.items()}
+        copy.deleted = {author: ranges.copy() for author, ranges in self.deleted.items()}
+        copy.pairs = self.pairs.copy()
+        return copy
 
     @classmethod
     def _from_parts(cls, raw: Any) -> DocumentIndex:
@@ -240,6 +259,13 @@ class DocumentIndex:
                 raise ScreeningError("an update that deletes what is not there")
         index.take_over(placer.placed(update.deletes))
         return index
+
+
+@lru_cache(maxsize=1024)
+def _without_texts(data: bytes) -> DocumentIndex | None:
+    """The index that these bytes are, not to be changed; None where it holds texts. Many documents have equal ones."""
+    index = DocumentIndex._parse(data)  # noqa: SLF001  of this module
+    return None if index.order else index
 
 
 @lru_cache(maxsize=1024)
