@@ -19,7 +19,7 @@ from crdt_sync.errors import (
     UnknownFieldError,
 )
 from crdt_sync.replica.journal import OperationStatus
-from tests.unit.aio.network import PATIENCE_S, QUICK, Clock, Task, titles, until
+from tests.unit.aio.network import PATIENCE_S, QUICK, Clock, Task, fill, titles, until
 
 UNUSED = "ws://127.0.0.1:9"
 
@@ -41,6 +41,25 @@ async def test_operations_from_data_reach_the_peer(hub: Replica, one: Replica) -
         assert titles(hub) == set()
         assert (await sync.execute_operation(changed)).status is OperationStatus.COMPLETED
         assert repr(sync) == "<SyncManager 1 of 1 peers, 0 pending>"
+
+
+async def test_a_round_reports_its_own_traffic(hub: Replica, one: Replica) -> None:
+    fill(one, 20, size=2_000)
+    async with serve(hub) as server, SyncManager(one, [server.url]) as sync:
+        first = await sync.sync(timeout_s=PATIENCE_S)
+        again = await sync.sync(timeout_s=PATIENCE_S)
+    assert first.traffic.bytes_out > 20_000
+    assert 0 < again.traffic.bytes_out < 1_000
+
+
+async def test_leave_is_taken_at_the_end_of_the_block(hub: Replica, one: Replica) -> None:
+    async with serve(hub) as server:
+        async with SyncManager(one, [server.url]) as sync:
+            await sync.sync(timeout_s=PATIENCE_S)
+            (pump,) = server._pumps.values()
+        await pump.over()
+        assert pump.conversation.end is not None
+        assert pump.conversation.end.code == "bye"
 
 
 @pytest.mark.parametrize(

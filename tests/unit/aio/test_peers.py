@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,20 @@ from crdt_sync.aio.pump import HANDSHAKE_TIMEOUT_S
 from crdt_sync.errors import (
     InputError,
     PeerUnreachableError,
+    StoreClosedError,
     StoreFullError,
     StoreReadOnlyError,
     SyncError,
     SyncTimeoutError,
 )
-from crdt_sync.protocol.codes import CODES
+from crdt_sync.protocol.codes import CODES, ErrorCode
+from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, StatusKind
+from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.ending import PERMANENT_CODES
 from crdt_sync.transport.base import ChannelLimits
 from crdt_sync.transport.memory import MemoryChannel, memory_pair
 from crdt_sync.transport.websocket import listen
-from tests.unit.aio.network import PATIENCE_S, QUICK, Clock, Line, Task, fill, titles, until
+from tests.unit.aio.network import PATIENCE_S, QUICK, Clock, Line, Task, fill, memory, titles, until
 
 UNUSED = "ws://127.0.0.1:9"
 
@@ -81,6 +85,48 @@ async def test_a_lost_connection_is_dialled_again_with_growing_pauses(hub: Repli
         await peer.caught_up(timeout_s=PATIENCE_S)
         assert titles(hub) == {"written meanwhile"}
         assert peer.failure is None
+
+
+async def test_what_moved_and_was_proven_is_kept_after_a_loss(hub: Replica, one: Replica) -> None:
+    clock = Clock()
+    async with (
+        serve(hub) as server,
+        Line(server.port).open() as line,
+        connect(one, line.url, shell=clock.shell) as peer,
+    ):
+        await peer.caught_up(timeout_s=PATIENCE_S)
+        before, proven = peer.traffic, dict(peer.fingerprints)
+        line.cut()
+        await pause(clock)
+        assert peer.traffic == before
+        assert before.bytes_out > 0
+        assert dict(peer.fingerprints) == proven != {}
+
+
+async def test_after_a_connection_that_lasted_the_pauses_are_short_again(hub: Replica, one: Replica) -> None:
+    clock, policy = Clock(), BackoffPolicy()
+    async with (
+        serve(hub) as server,
+        Line(server.port).open() as line,
+        connect(one, line.url, policy=policy, shell=clock.shell) as peer,
+    ):
+        for _ in range(2):
+            await peer.caught_up(timeout_s=PATIENCE_S)
+            clock.advance(policy.stable_after_s)
+            line.cut()
+            await pause(clock)
+            assert clock.asked_s[-1] == pytest.approx(0.4995)
+            clock.advance(1)
+
+
+async def test_a_peer_that_asks_for_a_pause_is_given_it(hub: Replica, one: Replica) -> None:
+    clock = Clock()
+    async with serve(hub) as server, connect(one, server.url, shell=clock.shell) as peer:
+        await peer.caught_up(timeout_s=PATIENCE_S)
+        (pump,) = server._pumps.values()
+        pump.close(ErrorCode.OVERLOADED, "too many", retry_after_s=7.0)
+        await pause(clock)
+        assert clock.asked_s[-1] == pytest.approx(7.4995)
 
 
 async def test_a_transfer_that_is_cut_goes_on_and_sends_little_twice(hub: Replica, one: Replica) -> None:
@@ -221,6 +267,39 @@ async def test_catching_up_in_vain_ends_with_what_is_in_the_way(hub: Replica, on
         await until(lambda: not peer.connected)
         with pytest.raises(SyncTimeoutError, match="connection was lost"):
             await peer.caught_up(timeout_s=0.05)
+
+
+async def test_what_the_peer_did_not_take_is_named_by_whoever_waits_in_vain(
+    hub: Replica, one: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(hub) as server, connect(one, server.url) as peer:
+        await peer.caught_up(timeout_s=PATIENCE_S)
+        (author,) = one.port.own_authors()
+        status = EntryStatus(
+            partition="", author=author, sequence=1, kind=StatusKind.PARKED, code="missing_cause", reason="not yet"
+        )
+        monkeypatch.setattr(hub.port, "accept_runs", lambda _: Batch(outcome=ApplyOutcome(statuses=(status,))))
+        one.create(Task)
+        assert peer._pump is not None
+        conversation = peer._pump.conversation
+        await until(lambda: conversation.obstacle)
+        with pytest.raises(SyncTimeoutError, match=rf"0.05 s: entry 1 of author {author} was parked \(not yet\)"):
+            await peer.caught_up(timeout_s=0.05)
+
+
+async def test_closing_the_own_replica_is_the_end_and_no_mistake(
+    hub: Replica, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = memory()
+    async with serve(hub) as server, connect(one, server.url, policy=QUICK) as peer:
+        await peer.caught_up(timeout_s=PATIENCE_S)
+        one.close()
+        hub.create(Task)
+        await until(lambda: peer.failure is not None)
+        assert isinstance(peer.failure, StoreClosedError)
+        with pytest.raises(StoreClosedError):
+            await peer.caught_up(timeout_s=PATIENCE_S)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_catching_up_again_and_again_by_many_at_once(hub: Replica, one: Replica) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crdt_sync import Replica, connect, serve
-from crdt_sync.aio.pump import HANDSHAKE_TIMEOUT_S
+from crdt_sync.aio.pump import HANDSHAKE_TIMEOUT_S, Pump
 from crdt_sync.aio.server import Server, is_loopback
 from crdt_sync.aio.shell import Shell
 from crdt_sync.errors import (
@@ -165,6 +165,29 @@ async def test_the_newest_session_of_a_device_holds_and_the_older_comes_back_aft
         one.create(Task, title="through the older again")
         await older.caught_up(timeout_s=PATIENCE_S)
     assert titles(hub) == {"through the newer", "through the older again"}
+
+
+async def connected(pump: Pump) -> bool:
+    """Whether a pump, once it is connected, is proven equal to its peer."""
+    await until(lambda: pump.connected)
+    return await pump.proven()
+
+
+async def test_the_end_of_the_older_session_does_not_take_the_newer_off_the_list(hub: Replica, one: Replica) -> None:
+    server = Server(hub, open_space=True, shell=Shell())
+    lines = [memory_pair(), memory_pair()]
+    pumps = [pump_of(one, left) for left, _ in lines]
+    async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
+        talks = []
+        for pump, (_, right) in zip(pumps, lines, strict=True):
+            talks.append(group.create_task(server.talk(right)))
+            group.create_task(pump.run())
+            assert await connected(pump)
+        await talks[0]
+        assert list(server.devices) == [one.device_id]
+        pumps[1].close()
+        await talks[1]
+        assert list(server.devices) == []
 
 
 async def test_a_device_that_lost_its_line_replaces_its_own_dead_session(hub: Replica, one: Replica) -> None:
