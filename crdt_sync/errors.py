@@ -267,7 +267,7 @@ class LimitError(EntryError):
     """Larger than a constant of the space allows."""
 
     code = "too_large"
-    default_hint = "Split the change into smaller transactions; docs/spec/wire.md lists the limits."
+    default_hint = "Split the change into smaller transactions; docs/spec/storage.md lists the limits."
 
 
 class ChainError(EntryError):

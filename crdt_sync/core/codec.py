@@ -36,8 +36,7 @@ _CONTAINERS = frozenset((list, tuple, dict))
 _SCALARS = frozenset((str, bool, float, bytes, type(None)))
 _STR = frozenset((str,))
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
-_INT_BYTES_MAX = 1750
-"""Larger integers have more digits than Python turns into text (sys.int_info.default_max_str_digits)."""
+_INT_BYTES_MAX = (ENTRY_LIMITS.integer_bits_max + 1) // 8
 
 
 def encode(value: Any) -> bytes:
@@ -145,8 +144,8 @@ def _is_deeper(value: Any, depth: int) -> bool:
 
 
 def _big_int(value: int) -> msgpack.ExtType:
-    if value.bit_length() > 8 * _INT_BYTES_MAX - 1:
-        raise LimitError(f"an integer has at most {8 * _INT_BYTES_MAX - 1} bits")
+    if value.bit_length() > ENTRY_LIMITS.integer_bits_max:
+        raise LimitError(f"an integer has at most {ENTRY_LIMITS.integer_bits_max} bits")
     return msgpack.ExtType(_Ext.BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
 
 

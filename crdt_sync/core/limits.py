@@ -26,6 +26,8 @@ class EntryLimits:
     value_bytes_max: int = 1024 * 1024
     value_depth_max: int = 64
     value_items_max: int = 100_000
+    integer_bits_max: int = 13_999
+    """Larger integers have more digits than Python turns into text (sys.int_info.default_max_str_digits)."""
     name_bytes_max: int = 64
     """Partition, model and field names."""
     element_chars_max: int = 172
@@ -34,3 +36,6 @@ class EntryLimits:
 
 
 ENTRY_LIMITS = EntryLimits()
+
+TEXT_INSERT_CHARS_MAX = 1_000_000
+"""Of one insertion made here. What others insert is bounded by the entry alone."""

@@ -68,7 +68,7 @@ def test_every_type_with_an_extension_is_listed() -> None:
         "DATE": "date",
         "DECIMAL": "Decimal",
         "UUID": "UUID",
-        "BIG_INT": "ints of any size",
+        "BIG_INT": "ints of up to 13,999 bits",
     }
     names |= {"TIME": "time", "TIMEDELTA": "timedelta", "TUPLE": "tuple"}
     assert {member.name for member in _Ext} == set(names)

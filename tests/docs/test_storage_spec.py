@@ -8,9 +8,13 @@ import re
 import sqlite3
 from pathlib import Path
 
-from crdt_sync import Model, Replica, Set
+import pytest
+
+from crdt_sync import Model, Replica, Set, Text
+from crdt_sync.core import codec, limits
 from crdt_sync.core.layout import KeyClass
 from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.errors import LimitError
 from crdt_sync.replica.documents import LARGE_BYTES, TAIL_UPDATES_MAX
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.migrations import APPLICATION_ID, SCHEMA_VERSION
@@ -21,6 +25,7 @@ SPEC = (Path(__file__).resolve().parents[2] / "docs" / "spec" / "storage.md").re
 
 class Basket(Model):
     fruits: Set[str]
+    notes: Text
 
 
 def section(title: str) -> str:
@@ -45,7 +50,20 @@ def test_file_is_marked_as_it_says() -> None:
 def test_limits_are_those_of_the_space() -> None:
     listed = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", section("Limits"), re.MULTILINE)
     actual = {field.name: getattr(ENTRY_LIMITS, field.name) for field in dataclasses.fields(ENTRY_LIMITS)}
+    actual |= {name.lower(): value for name, value in vars(limits).items() if isinstance(value, int)}
     assert {name: int(number.replace(",", "")) for name, number in listed} == actual
+
+
+def test_hints_lead_to_the_limits() -> None:
+    with pytest.raises(LimitError) as refusal:
+        codec.encode(1 << ENTRY_LIMITS.integer_bits_max)
+    assert f"{ENTRY_LIMITS.integer_bits_max}" in refusal.value.message
+    assert "docs/spec/storage.md lists the limits" in refusal.value.hint
+    with Replica.open(":memory:", models=[Basket]) as replica, pytest.raises(LimitError) as refusal:
+        replica.create(Basket, notes="n" * (limits.TEXT_INSERT_CHARS_MAX + 1))
+    assert f"{limits.TEXT_INSERT_CHARS_MAX}" in refusal.value.message
+    largest = (1 << ENTRY_LIMITS.integer_bits_max) - 1
+    assert [codec.decode(codec.encode(value)) for value in (largest, -largest)] == [largest, -largest]
 
 
 def test_key_classes_are_those_of_the_layout() -> None:

@@ -16,7 +16,7 @@ from crdt_sync.cli.actions.base import Action, Json, history_at, model_of, recor
 from crdt_sync.cli.values import parse_json, value_of_json
 from crdt_sync.core.ids import RecordId, record_id
 from crdt_sync.core.kinds import CounterKind, TextKind
-from crdt_sync.core.kinds.text import TEXT_INSERT_CHARS_MAX
+from crdt_sync.core.limits import TEXT_INSERT_CHARS_MAX
 from crdt_sync.core.model import Model, ModelSpec, spec_of, validate_creation
 from crdt_sync.errors import CRDTSyncError, InputError, InvalidValueError, RecordNotFoundError
 from crdt_sync.replica import Replica, Sources

@@ -10,9 +10,9 @@ from pydantic_core import CoreSchema, core_schema
 
 from crdt_sync.core.content import Content
 from crdt_sync.core.kinds.base import Cut, FieldHost, FieldKind, Insert, Write, WriteContext
+from crdt_sync.core.limits import TEXT_INSERT_CHARS_MAX
 from crdt_sync.errors import InvalidValueError, LimitError, UnrepresentableValueError
 
-TEXT_INSERT_CHARS_MAX = 1_000_000
 _DIFF_CHARS_MAX = 2_000
 """Longer changed middles are replaced as one piece: difflib is quadratic."""
 
