@@ -45,7 +45,7 @@ class DocumentIndex:
            halves of characters outside of the basic plane are forgotten where only a deleted text was ever seen.
     """
 
-    __slots__ = ("clocks", "deleted", "last", "order", "pairs", "ranges", "tips")
+    __slots__ = ("_order", "clocks", "deleted", "last", "pairs", "ranges", "tips")
 
     def __init__(self) -> None:
         self.clocks: dict[int, int] = {}
@@ -53,8 +53,15 @@ class DocumentIndex:
         self.tips: dict[UnitId, str] = {}
         self.ranges: dict[int, list[tuple[int, int, str]]] = {}
         self.deleted: dict[int, list[tuple[int, int]]] = {}
-        self.order = TextOrder()
+        self._order: TextOrder | None = None
         self.pairs: set[UnitId] = set()
+
+    @property
+    def order(self) -> TextOrder:
+        """The places of all units of texts; most documents have none."""
+        if self._order is None:
+            self._order = TextOrder()
+        return self._order
 
     @property
     def state_vector(self) -> Mapping[int, int]:
@@ -84,7 +91,7 @@ class DocumentIndex:
             at = bisect_right(ranges, (clock, CLOCK_MAX)) - 1
             if at >= 0 and clock < ranges[at][1]:
                 return Place(ranges[at][2], ranges[at][1], is_text=False)
-        run = self.order.find(author, clock)
+        run = None if self._order is None else self._order.find(author, clock)
         return None if run is None else Place(run.root, run.end, is_text=True)
 
     def is_deleted(self, author: int, clock: int) -> bool:
@@ -171,7 +178,7 @@ class DocumentIndex:
 
     def to_bytes(self) -> bytes:
         """Encode it for storage, canonically: equal indexes give equal bytes."""
-        if len(self.clocks) == len(self.ranges) == 1 and not self.deleted and not self.order:
+        if len(self.clocks) == len(self.ranges) == 1 and not self.deleted and not self._order:
             (author, clock), (ranges,) = next(iter(self.clocks.items())), self.ranges.values()
             return _encode_one(author, clock, tuple(ranges))
         authors = sorted(self.clocks)
@@ -180,7 +187,7 @@ class DocumentIndex:
         keys = [_encode_keys(self.ranges.get(author, ()), names) for author in authors]
         texts = [
             (root, [value for run in self.order.in_order(root) for value in _encode_run(run, number)])
-            for root in sorted(self.order.roots())
+            for root in (sorted(self._order.roots()) if self._order else ())
         ]
         deleted = [_encode_ranges(self.deleted.get(author, ())) for author in authors] if self.deleted else []
         pairs = sorted((number[author], clock) for author, clock in self.pairs)
@@ -265,7 +272,7 @@ class DocumentIndex:
 def _without_texts(data: bytes) -> DocumentIndex | None:
     """The index that these bytes are, not to be changed; None where it holds texts. Many documents have equal ones."""
     index = DocumentIndex._parse(data)  # noqa: SLF001  of this module
-    return None if index.order else index
+    return None if index._order else index  # noqa: SLF001  of this module
 
 
 @lru_cache(maxsize=1024)

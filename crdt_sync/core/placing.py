@@ -54,7 +54,20 @@ class Placed(NamedTuple):
 class Placer:
     """Places the blocks of one update beside an index, which it leaves as it was once `withdraw` is called."""
 
-    __slots__ = ("_fresh", "clocks", "erased", "index", "items", "journal", "last", "pairs", "texts", "tips", "values")
+    __slots__ = (
+        "_fresh",
+        "_steps_max",
+        "clocks",
+        "erased",
+        "index",
+        "items",
+        "journal",
+        "last",
+        "pairs",
+        "texts",
+        "tips",
+        "values",
+    )
 
     def __init__(self, index: DocumentIndex, *, steps_max: int = STEPS_MAX) -> None:
         self.index = index
@@ -69,7 +82,7 @@ class Placer:
         self.pairs: set[UnitId] = set()
         self.journal: list[Step] = []
         self._fresh: list[Item] = []
-        index.order.steps_left = steps_max
+        self._steps_max = steps_max
 
     def next_clock(self, author: int) -> int:
         """The next clock of an author, this update's blocks included."""
@@ -192,6 +205,8 @@ class Placer:
             right is not None and self.splits_pair(*right)
         ):
             raise ScreeningError("a block that halves a character")
+        if not self.texts:
+            self.index.order.steps_left = self._steps_max
         self.index.order.place(
             author, clock=clock, length=length, origin=origin, right_origin=right, root=root, journal=self.journal
         )

@@ -121,29 +121,34 @@ def accept_runs(state: State, runs: Sequence[bytes]) -> Batch:
         runs: encoded runs, causes before effects.
     """
     batch = Batch()
+    with collector_paused(documents=sum(map(len, runs)) // DOCUMENT_BYTES):
+        with state.store.transaction():
+            _apply_runs(state, runs, batch=batch)
+        state.documents.shrink()  # before the collector looks at them
+    state.counts.foreign_entries += batch.entries
+    return batch
+
+
+def _apply_runs(state: State, runs: Sequence[bytes], *, batch: Batch) -> None:
     statuses: list[EntryStatus] = []
     taken = _Taken()
-    with collector_paused(documents=sum(map(len, runs)) // DOCUMENT_BYTES), state.store.transaction():
-        for data in runs:
-            try:
-                run = decode_run(data)
-            except EntryError as error:
-                log.warning("a run was refused: %s", error.message)
-                state.counts.refused += 1
-                continue
-            status = _accept_run(state, run, batch=batch, taken=taken)
-            if status is not None:
-                statuses.append(status)
-        state.store.put_many(Table.TOUCH, [(key, b"") for key in taken.touches])
-        derivation = Derivation(state, origin="remote")
-        for item in taken.touched.values():
-            derivation.touch(item)
-        derivation.finish()
-    state.documents.shrink()
-    state.counts.foreign_entries += batch.entries
+    for data in runs:
+        try:
+            run = decode_run(data)
+        except EntryError as error:
+            log.warning("a run was refused: %s", error.message)
+            state.counts.refused += 1
+            continue
+        status = _accept_run(state, run, batch=batch, taken=taken)
+        if status is not None:
+            statuses.append(status)
+    state.store.put_many(Table.TOUCH, [(key, b"") for key in taken.touches])
+    derivation = Derivation(state, origin="remote")
+    for item in taken.touched.values():
+        derivation.touch(item)
+    derivation.finish()
     batch.outcome = ApplyOutcome(statuses=tuple(statuses))
     batch.changes = derivation.changes
-    return batch
 
 
 def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> EntryStatus | None:

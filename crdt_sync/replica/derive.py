@@ -129,7 +129,7 @@ class Derivation:
 
     def _tell(self, key: DocumentKey, kind: str, fields: frozenset[str], *, conflicts: Iterable[bytes] = ()) -> None:
         _, model, record = split_document_key(key)
-        ids = tuple(name.hex() for name in conflicts)
+        ids = tuple([name.hex() for name in conflicts])
         self.changes.append(
             Change(model=model, record_id=record, type=kind, fields=fields, origin=self._origin, conflicts=ids)
         )
