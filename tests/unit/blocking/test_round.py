@@ -119,12 +119,12 @@ def test_why_the_peer_hung_up_is_read_though_sending_fails(line: Direct, one: Re
 def test_a_peer_that_is_silent_after_the_handshake_meets_the_sessions_deadline(
     line: Direct, one: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now_ms = [1_000_000]
+    now_ms, looked_s = [1_000_000], iter(range(1_000))
     monkeypatch.setattr(one._state, "now_ms", lambda: now_ms[0])
     line.silent = lambda: line.peer.session is not None
     line.before_silence = lambda: now_ms.__setitem__(0, now_ms[0] + 6_000)
     with pytest.raises(SyncError, match="not exchanged in time"):
-        reconcile(one, URL, monotonic=lambda: 0.0)
+        reconcile(one, URL, timeout_s=100, monotonic=lambda: float(next(looked_s)))
 
 
 def test_waiting_is_never_longer_than_until_the_next_tick(line: Direct, one: Replica) -> None:
