@@ -8,7 +8,7 @@ from crdt_sync.blocking import reconcile
 from crdt_sync.core.conflict import Candidate, Conflict
 from crdt_sync.core.kinds import Counter, Set, Text, ask
 from crdt_sync.core.model import Model
-from crdt_sync.replica import Change, LocalStorage, Replica, SyncOperation, SyncReport
+from crdt_sync.replica import Change, LocalStorage, Replica, SyncLog, SyncOperation, SyncReport
 
 __all__ = [
     "Candidate",
@@ -19,6 +19,7 @@ __all__ = [
     "Model",
     "Replica",
     "Set",
+    "SyncLog",
     "SyncManager",
     "SyncOperation",
     "SyncReport",

@@ -88,6 +88,15 @@ def show_log(out: Console, result: Json) -> None:
         out.print(f"the latest {len(rows)} of {result['total']}")
 
 
+def show_results(out: Console, result: Json) -> None:
+    """What peers said of operations, oldest first."""
+    rows = [
+        [item["operation"], local_time(item["time"]), item["result"], item["peer"], visible(item["error"])]
+        for item in result["results"]
+    ]
+    _table(out, ("operation", "time", "result", "peer", "error"), rows)
+
+
 def show_history(out: Console, result: Json) -> None:
     """What was done to a record, oldest first."""
     out.print(Text(f"{result['model']} {result['id']}", style="bold"))

@@ -10,6 +10,7 @@ from crdt_sync.replica.observers import Subscription
 from crdt_sync.replica.opening import Sources
 from crdt_sync.replica.report import SyncReport
 from crdt_sync.replica.state import Change
+from crdt_sync.replica.synclog import SyncLog
 
 __all__ = [
     "Change",
@@ -20,6 +21,7 @@ __all__ = [
     "Replica",
     "Sources",
     "Subscription",
+    "SyncLog",
     "SyncOperation",
     "SyncReport",
 ]

@@ -29,7 +29,6 @@ from crdt_sync.replica.rows import DocumentRow, after_prefix, split_touch_key, u
 from crdt_sync.storage.base import Store, Table
 
 log = logging.getLogger("crdt_sync.replica")
-
 CACHED_DOCUMENTS_MAX: Final = 1024
 CACHED_BYTES_MAX: Final = 64 * 1024 * 1024
 EXPECTED_MIN: Final = 4
@@ -216,10 +215,9 @@ class Loaded:
             units=self.index.to_bytes(),
         )
 
-    def recover(self, conflicts: tuple[bytes, ...]) -> None:
-        """Note what the lost row said: whether the record is live, and the ids of its open conflicts."""
-        self.live = self._read(()).is_live()
-        self.conflicts = conflicts
+    def is_live(self) -> bool:
+        """Whether the record is live now, whatever it was at its last derivation."""
+        return self._read(()).is_live()
 
     def _grow(self, update: bytes) -> None:
         self.tail.append(update)
@@ -373,8 +371,8 @@ class DocumentCache:
         self._add_tail(loaded)
         if loaded.known:
             log.warning("document %s is missing and is read from the log", key.hex())
-            open_conflicts = self._store.scan(Table.CONFLICT, start=key, end=after_prefix(key))
-            loaded.recover(tuple(name[len(key) :] for name, _ in open_conflicts))
+            conflicts = self._store.scan(Table.CONFLICT, start=key, end=after_prefix(key))
+            loaded.live, loaded.conflicts = loaded.is_live(), tuple(name[len(key) :] for name, _ in conflicts)
         return loaded
 
     def _add_tail(self, loaded: Loaded) -> None:

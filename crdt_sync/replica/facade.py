@@ -13,12 +13,12 @@ from typing import Any, Self, TypeVar, overload
 from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind
 from crdt_sync.core.ids import DeviceId, RecordId, document_key
 from crdt_sync.core.model import Model, bind
-from crdt_sync.errors import InputError, StoreClosedError, TransactionError, WrongThreadError
+from crdt_sync.errors import StoreClosedError, TransactionError, WrongThreadError
 from crdt_sync.replica.arguments import checked_models, checked_path
 from crdt_sync.replica.conflicts import find_conflicts, resolve
 from crdt_sync.replica.derive import candidates_of
 from crdt_sync.replica.history import HistoryItem, history_of
-from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation
+from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation, checked_status
 from crdt_sync.replica.local import LocalStorage
 from crdt_sync.replica.observers import Observers, Subscription
 from crdt_sync.replica.opening import Opened, Sources, close_store, open_store
@@ -27,6 +27,7 @@ from crdt_sync.replica.query import build_query, fields_used
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.schema import partition_of
 from crdt_sync.replica.state import Change
+from crdt_sync.replica.synclog import SyncLog, latest_results
 from crdt_sync.replica.upkeep import Upkeep
 from crdt_sync.storage.base import Durability
 
@@ -243,11 +244,9 @@ class Replica:
         declared = self._state.schema.of(model)
         query = build_query(declared.spec, filters, order_by=order_by, limit=limit, offset=offset)
         self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_fields))
-        name = declared.spec.name
-        return [
-            bind(model, self._records, document_key(partition_of(declared, {}), name, RecordId(found)))
-            for found in self._state.store.query(query)
-        ]
+        partition, name = partition_of(declared, {}), declared.spec.name
+        keys = (document_key(partition, name, RecordId(found)) for found in self._state.store.query(query))
+        return [bind(model, self._records, key) for key in keys]
 
     def count(self, model: type[Model], /, **filters: Any) -> int:
         """How many records match all filters; they are written as for `find`."""
@@ -281,12 +280,7 @@ class Replica:
     def operations(self, *, status: str | OperationStatus | None = None) -> Iterator[SyncOperation]:
         """The local changes, oldest first; ``status`` is ``pending``, ``completed`` or ``failed``."""
         self._check()
-        try:
-            wanted = None if status is None else OperationStatus(status)
-        except ValueError:
-            raise InputError(f"there is no status {status!r}", hint="Use pending, completed or failed.") from None
-        device = str(self._state.device() or "")
-        return self._operations(wanted, device_id=device)
+        return self._operations(checked_status(status), device_id=str(self._state.device() or ""))
 
     def operation(self, operation_id: str, /) -> SyncOperation:
         """One local change by its id.
@@ -295,8 +289,7 @@ class Replica:
             InputError: there is none.
         """
         self._check()
-        key, row = self._journal.row(operation_id)
-        return self._journal.operation(key, row, device_id=str(self._state.device() or ""))
+        return self._journal.operation(*self._journal.row(operation_id), device_id=str(self._state.device() or ""))
 
     def last_operation(self) -> SyncOperation:
         """The latest local change.
@@ -311,6 +304,15 @@ class Replica:
         """How many local changes wait for a home peer."""
         self._check()
         return self._journal.pending_count()
+
+    def sync_log(self, *, limit: int = 100) -> list[SyncLog]:
+        """The latest results of local changes, oldest first: which peer has acknowledged or refused them.
+
+        Raises:
+            InputError: ``limit`` is no positive number.
+        """
+        self._check()
+        return latest_results(self._state.store, limit=limit)
 
     def observe(self, callback: Callable[[Change], object], *, model: type[Model] | None = None) -> Subscription:
         """Call ``callback`` with each `Change`, local or remote, after it is durable.

@@ -27,6 +27,7 @@ from crdt_sync.replica.rows import (
     unpack_chain_row,
     unpack_operation_row,
 )
+from crdt_sync.replica.synclog import note_results
 from crdt_sync.storage.base import Store, Table
 
 PAGE_ROWS = 512
@@ -71,6 +72,18 @@ class SyncOperation:
     status: OperationStatus
     attempts: int
     error: str
+
+
+def checked_status(status: str | OperationStatus | None) -> OperationStatus | None:
+    """A status by name.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    try:
+        return None if status is None else OperationStatus(status)
+    except ValueError:
+        raise InputError(f"there is no status {status!r}", hint="Use pending, completed or failed.") from None
 
 
 class Journal:
@@ -137,7 +150,7 @@ class Journal:
         """How many operations there are."""
         return self._store.count(Table.OPERATION)
 
-    def complete(self, held: Mapping[Author, int], *, now_ms: int) -> int:
+    def complete(self, held: Mapping[Author, int], *, peer: str, now_ms: int) -> int:
         """Note what a home peer holds durably: author → last sequence. In the caller's store transaction."""
         last = next(self._store.scan(Table.PENDING, reverse=True, limit=1), None)
         if last is None:
@@ -149,17 +162,17 @@ class Journal:
                 done.append((key, row.changed(status=1, attempts=row.attempts + 1, finished_ms=now_ms, error="")))
             elif row.author == newest:
                 break  # what follows is this author's too, and later
-        self._finish(done)
+        self._finish(done, error="", peer=peer, now_ms=now_ms)
         return len(done)
 
-    def fail(self, author: Author, *, sequence: int, error: str, now_ms: int) -> int:
+    def fail(self, author: Author, *, sequence: int, error: str, peer: str, now_ms: int) -> int:
         """Note that an entry of ours, and so all behind it, was refused. In the caller's store transaction."""
         done = [
             (key, row.changed(status=2, attempts=row.attempts + 1, finished_ms=now_ms, error=error))
             for key, row in self.rows(status=OperationStatus.PENDING)
             if row.author == author and row.sequence >= sequence
         ]
-        self._finish(done)
+        self._finish(done, error=error, peer=peer, now_ms=now_ms)
         return len(done)
 
     def move(self, moved: Mapping[tuple[Author, int], tuple[Author, int]]) -> None:
@@ -209,7 +222,10 @@ class Journal:
         found = ((key, self._store.get(Table.OPERATION, key)) for key in keys)
         return [(key, data) for key, data in found if data is not None]
 
-    def _finish(self, done: list[tuple[bytes, OperationRow]]) -> None:
+    def _finish(self, done: list[tuple[bytes, OperationRow]], *, error: str, peer: str, now_ms: int) -> None:
+        if not done:
+            return
+        note_results(self._store, [key for key, _ in done], error=error, peer=peer, now_ms=now_ms)
         self._store.put_many(Table.OPERATION, [(key, row.pack()) for key, row in done])
         self._store.delete_many(Table.PENDING, [key for key, _ in done])
 

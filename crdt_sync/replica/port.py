@@ -236,10 +236,10 @@ class Port:
             merged = {} if before is None else unpack_vector(before).get("", {})
             merged.update({author: max(sequence, merged.get(author, 0)) for author, sequence in held.items()})
             state.store.put(Table.HOLDING, device.encode(), pack_vector({"": merged}))
-            self._journal.complete(held, now_ms=state.now_ms())
+            self._journal.complete(held, peer=device, now_ms=state.now_ms())
             for item in refused:
                 error = f"{item.code}: {item.reason}"
-                self._journal.fail(item.author, sequence=item.sequence, error=error, now_ms=state.now_ms())
+                self._journal.fail(item.author, sequence=item.sequence, error=error, peer=device, now_ms=state.now_ms())
 
     def own_ahead(self, partition: str, author: Author) -> None:
         """A peer holds more of an author of ours than we do: this store was rewound. What is missing will come."""

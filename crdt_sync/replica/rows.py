@@ -31,7 +31,7 @@ def chain_prefix(partition: str, author: Author) -> bytes:
 
 
 def chain_key(partition: str, author: Author, sequence: int) -> bytes:
-    """Key of the chain table and the signature table."""
+    """Key of the chain table."""
     return chain_prefix(partition, author) + sequence.to_bytes(8, "big")
 
 
@@ -58,9 +58,9 @@ class LogRow:
         last: sequence of the last entry that is applied; entries behind it are void.
         head: chain hash at ``last``.
         clock: the replica's HLC when the row was written.
-        own: whether this replica wrote it; its signature is then in the signature table.
+        own: whether this replica wrote it.
         body: entries, packed.
-        signature: of a foreign run.
+        signature: of its author's device, at the end of the body.
     """
 
     partition: str
@@ -228,6 +228,34 @@ def unpack_operation_row(data: bytes) -> OperationRow:
         error=error,
         finished_ms=finished,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncLogRow:
+    """One row of the log of results: of operations that came through, or were refused, together.
+
+    Args:
+        first, last: numbers of the operations.
+        error: why they failed, or empty.
+        finished_ms: when it was noted, milliseconds since 1970.
+        peer: the device that said so.
+    """
+
+    first: int
+    last: int
+    error: str
+    finished_ms: int
+    peer: str
+
+    def pack(self) -> bytes:
+        """The row's bytes."""
+        return _pack(self.first, self.last, self.error, self.finished_ms, self.peer)
+
+
+def unpack_sync_log_row(data: bytes) -> SyncLogRow:
+    """Read a row of the log of results."""
+    first, last, error, finished, peer = _unpack(data, 5, "synclog")
+    return SyncLogRow(first=first, last=last, error=error, finished_ms=finished, peer=peer)
 
 
 def pack_vector(vector: dict[str, dict[Author, int]]) -> bytes:

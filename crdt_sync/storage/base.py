@@ -36,7 +36,6 @@ class Table(StrEnum):
     META = "meta"
     LOG = "log"
     CHAIN = "chain"
-    SIGNATURE = "signature"
     TOUCH = "touch"
     DOCUMENT = "document"
     VERSION = "version"

@@ -48,7 +48,7 @@ def run_migrations(connection: apsw.Connection, migrations: tuple[Migration, ...
 
 def _create_tables(connection: apsw.Connection) -> None:
     names = (
-        *("meta", "log", "chain", "signature", "touch", "document", "version", "dirty"),
+        *("meta", "log", "chain", "touch", "document", "version", "dirty"),
         *("operation", "pending", "conflict", "record", "synclog", "holding", "local", "evidence"),
         "view",
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from crdt_sync.cli.actions.base import Action, Actor, Json
 from crdt_sync.cli.actions.conflicts import CONFLICT, CONFLICTS, RESOLVE
-from crdt_sync.cli.actions.journal import HISTORY, LOG, STATUS
+from crdt_sync.cli.actions.journal import HISTORY, LOG, RESULTS, STATUS
 from crdt_sync.cli.actions.records import CREATE, DELETE, LIST, RESTORE, SET, SHOW
 from crdt_sync.cli.actions.transfer import EXPORT_PAGE, IMPORT_CHUNK, IMPORT_MARK
 from crdt_sync.errors import InputError
@@ -26,6 +26,7 @@ ACTIONS: dict[str, Action[Any]] = {
         RESOLVE,
         LOG,
         HISTORY,
+        RESULTS,
         STATUS,
         IMPORT_CHUNK,
         IMPORT_MARK,

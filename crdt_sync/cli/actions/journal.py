@@ -17,7 +17,7 @@ from crdt_sync.core.kinds import FieldKind
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.core.records import decode_record
 from crdt_sync.errors import InputError, RecordNotFoundError
-from crdt_sync.replica import HistoryItem, OperationStatus, Replica, SyncOperation
+from crdt_sync.replica import HistoryItem, OperationStatus, Replica, SyncLog, SyncOperation
 
 LOG_LIMIT_MAX = 10_000
 """Operations that one `log` shows."""
@@ -36,6 +36,13 @@ class HistoryParams:
     """Args: record_id: a UUID; limit: how many of the latest."""
 
     record_id: str
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultsParams:
+    """Args: limit: how many of the latest."""
+
     limit: int = 50
 
 
@@ -66,6 +73,12 @@ def history(replica: Replica, params: HistoryParams) -> Json:
             shown = [_item_json(model, item) for item in items[-params.limit :]]
             return {"model": spec_of(model).name, "id": wanted, "total": len(items), "history": shown}
     raise RecordNotFoundError(f"there never was a record {wanted} here", record_id=wanted)
+
+
+def results(replica: Replica, params: ResultsParams) -> Json:
+    """What peers said of local changes, oldest first."""
+    _check_limit(params.limit)
+    return {"results": [_result_json(item) for item in replica.sync_log(limit=params.limit)]}
 
 
 def status(replica: Replica, params: NoParams) -> Json:
@@ -142,6 +155,17 @@ def _operation_json(operation: SyncOperation) -> Json:
     }
 
 
+def _result_json(item: SyncLog) -> Json:
+    return {
+        "id": item.id,
+        "operation": item.operation,
+        "result": item.result,
+        "error": item.error,
+        **device_time(item.timestamp),
+        "peer": item.peer,
+    }
+
+
 def _item_json(model: type[Model], item: HistoryItem) -> Json:
     kinds = spec_of(model).fields
     changes = [
@@ -170,4 +194,5 @@ def _readable(value: Any) -> Any:
 
 LOG = Action(name="log", params=LogParams, work=log, writes=False)
 HISTORY = Action(name="history", params=HistoryParams, work=history, writes=False)
+RESULTS = Action(name="results", params=ResultsParams, work=results, writes=False)
 STATUS = Action(name="status", params=NoParams, work=status, writes=False)

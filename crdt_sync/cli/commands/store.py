@@ -10,7 +10,16 @@ import typer
 
 from crdt_sync.cli import render
 from crdt_sync.cli.actions.base import Json
-from crdt_sync.cli.actions.journal import HISTORY, LOG, STATUS, HistoryParams, LogParams, NoParams
+from crdt_sync.cli.actions.journal import (
+    HISTORY,
+    LOG,
+    RESULTS,
+    STATUS,
+    HistoryParams,
+    LogParams,
+    NoParams,
+    ResultsParams,
+)
 from crdt_sync.cli.commands.running import run
 from crdt_sync.cli.integrity import check_store
 from crdt_sync.cli.opening import Place, open_replica, reach
@@ -52,11 +61,18 @@ def log(
             "--record", metavar="ID", help="The history of this record, by all devices, instead.", show_default=False
         ),
     ] = None,
+    sync: Annotated[
+        bool, typer.Option("--sync", help="What peers said of the changes, and when, instead.", show_default=False)
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", metavar="N", help="The latest so many.")] = 50,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
     """List the changes made here and how far they came, oldest first; or the history of one record."""
+    if sync:
+        results = ResultsParams(limit=limit)
+        run(RESULTS, results, path=path, models=models, as_json=as_json, render=render.show_results)
+        return
     if record is not None:
         history = HistoryParams(record_id=record, limit=limit)
         run(HISTORY, history, path=path, models=models, as_json=as_json, render=render.show_history)

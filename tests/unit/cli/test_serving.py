@@ -95,6 +95,9 @@ def test_two_devices_sync_through_serve_and_prove_it(cli: Cli, store: Path, othe
         assert len(report["fingerprints"][""]) == 32
         assert [item["status"] for item in cli("log", other, "--json").json["operations"]] == ["completed"]
         assert cli("list", store, "Task", "--json").json["total"] == 2
+        (result,) = cli("log", other, "--sync", "--json").json["results"]
+        assert (result["operation"], result["result"], result["error"]) == ("1", "success", "")
+        assert "success" in cli("log", other, "--sync").out
         text = cli("sync", other, server.url).out
         assert "both sides hold the same" in text
         assert "0 entries, 0 operations completed" in text

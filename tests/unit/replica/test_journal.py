@@ -14,9 +14,10 @@ from crdt_sync import Change, Replica
 from crdt_sync.core.entry import OperationType
 from crdt_sync.errors import InputError, RecordNotFoundError
 from crdt_sync.protocol.source import EntryStatus, Position, StatusKind
-from crdt_sync.replica import OperationStatus
+from crdt_sync.replica import OperationStatus, synclog
+from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import Mood, Person, Task, memory, on_disk, state_of
+from tests.unit.replica.devices import START_MS, Mood, Person, Task, memory, on_disk, state_of, store_of
 
 # ── operations ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -92,7 +93,45 @@ def test_refused_operations_fail_with_the_reason_and_all_behind_them(replica: Re
     replica.port.acknowledged(device, {"": {identity.author: Position(sequence=1, hash=first)}}, [refused])
     found = [(operation.status.value, operation.error) for operation in replica.operations()]
     assert found == [("completed", ""), ("failed", "screening: no"), ("failed", "screening: no")]
+    told = [(item.operation, item.result, item.error, item.peer) for item in replica.sync_log()]
+    failed = [(number, "failure", "screening: no", device) for number in ("2", "3")]
+    assert told == [("1", "success", "", device), *failed]
     assert ours.sequence == 3
+
+
+def test_the_sync_log_names_each_result_once(pair: tuple[Replica, Replica]) -> None:
+    left, right = pair
+    assert left.sync_log() == []
+    with left.transaction():
+        for _ in range(50):
+            left.create(Task)
+    exchange(left, right)
+    task = left.create(Task)
+    exchange(left, right)
+    with memory(3) as third:
+        exchange(left, third)
+    told = left.sync_log()
+    assert [item.operation for item in told] == [str(number) for number in range(1, 52)]
+    assert {(item.result, item.error, item.peer) for item in told} == {("success", "", right.device_id)}
+    assert len({item.id for item in told}) == 51
+    assert told[0].timestamp < told[-1].timestamp
+    assert START_MS < told[0].timestamp >> 16 < START_MS + 60_000
+    assert left.sync_log(limit=2) == told[-2:]
+    assert store_of(left).count(Table.SYNCLOG) == 2, "operations that came through together are one row"
+    assert left.operation(told[-1].operation).record_id == task.id
+    assert right.sync_log() == []
+    for limit in (0, -1, "2", None, True):
+        with pytest.raises(InputError):
+            left.sync_log(limit=limit)  # type: ignore[arg-type]
+
+
+def test_the_sync_log_keeps_the_newest_rows(pair: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synclog, "ROWS_MAX", 3)
+    left, right = pair
+    for _ in range(5):
+        left.create(Task)
+        exchange(left, right)
+    assert [item.operation for item in left.sync_log()] == ["3", "4", "5"]
 
 
 def test_a_position_on_another_branch_completes_nothing(replica: Replica) -> None:

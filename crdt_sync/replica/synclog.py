@@ -1,0 +1,98 @@
+"""The log of results: which operation came through at which peer, or was refused there. The newest ones are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Literal
+
+from crdt_sync.errors import InputError
+from crdt_sync.replica.rows import SyncLogRow, key_number, number_key, unpack_sync_log_row
+from crdt_sync.storage.base import Store, Table
+
+ROWS_MAX: Final = 10_000
+"""Rows that are kept; operations that came through together are one row."""
+HLC_COUNTER_BITS: Final = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncLog:
+    """The result of one operation.
+
+    Args:
+        id: names it on this device.
+        operation: id of the operation.
+        result: ``success``: a home peer holds it durably; ``failure``: it was refused.
+        error: why it failed, or empty.
+        timestamp: when that was noted, packed as an HLC timestamp.
+        peer: the device that said so.
+    """
+
+    id: str
+    operation: str
+    result: Literal["success", "failure"]
+    error: str
+    timestamp: int
+    peer: str
+
+
+def note_results(store: Store, operations: Iterable[bytes], *, error: str, peer: str, now_ms: int) -> None:
+    """Note what became of operations, in the caller's store transaction.
+
+    Args:
+        store: where.
+        operations: their keys, in order.
+        error: why they failed, or empty.
+        peer: the device that said so.
+        now_ms: milliseconds since 1970.
+    """
+    found = next(store.scan(Table.SYNCLOG, reverse=True, limit=1), None)
+    last = 0 if found is None else key_number(found[0])
+    rows = [
+        SyncLogRow(first=first, last=end, error=error, finished_ms=now_ms, peer=peer).pack()
+        for first, end in _ranges(map(key_number, operations))
+    ]
+    store.put_many(Table.SYNCLOG, [(number_key(last + at), row) for at, row in enumerate(rows, start=1)])
+    surplus = last + len(rows) - ROWS_MAX
+    if surplus > 0:
+        store.delete_range(Table.SYNCLOG, end=number_key(surplus + 1))
+
+
+def latest_results(store: Store, *, limit: int) -> list[SyncLog]:
+    """The latest results, oldest first.
+
+    Raises:
+        InputError: ``limit`` is no positive number.
+    """
+    if type(limit) is not int or limit < 1:
+        raise InputError("limit is a whole number from 1 on")
+    return list(islice(_backwards(store), limit))[::-1]
+
+
+def _backwards(store: Store) -> Iterator[SyncLog]:
+    for key, data in store.scan(Table.SYNCLOG, reverse=True):
+        row = unpack_sync_log_row(data)
+        for operation in range(row.last, row.first - 1, -1):
+            yield SyncLog(
+                id=f"{key_number(key)}.{operation}",
+                operation=str(operation),
+                result="failure" if row.error else "success",
+                error=row.error,
+                timestamp=row.finished_ms << HLC_COUNTER_BITS,
+                peer=row.peer,
+            )
+
+
+def _ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Ascending numbers as first and last of those that follow each other."""
+    first = last = None
+    for number in numbers:
+        if first is None or last is None:
+            first = number
+        elif number != last + 1:
+            yield first, last
+            first = number
+        last = number
+    if first is not None and last is not None:
+        yield first, last
