@@ -1,4 +1,5 @@
-"""Random histories: what users do on two to five replicas, sessions that lose, repeat and break off, and re-openings.
+"""Random histories: what users do on two to five replicas, sessions that lose, repeat and break off, and re-openings;
+stores that are put back from a backup, and ones that are damaged.
 
 A law is a `Law`: what must hold after each step and at the end. `machine_of` makes the state machine that looks for a
 history in which a law does not hold.
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,6 +32,10 @@ SKEW_MAX_MS = 200_000
 
 RECORD = st.sampled_from((0, 0, 0, 1, 1, 2, 3))
 """Stands for a record; most is done to the first, which everybody knows."""
+
+LONG_TITLE = "long " * 3_500
+LONG_TEXT_CHARS = 5_000
+"""Each makes a document of more than 16 KiB. No character of a text may be used twice: so there is one in a history."""
 
 RECORDS_MAX = 3
 STEPS = 30
@@ -61,6 +68,21 @@ CHANGES = st.one_of(
     st.tuples(st.just("delete"), st.none()),
     st.tuples(st.just("restore"), st.none()),
 )
+
+
+class LawBrokenError(AssertionError):
+    """What a law forbids has happened; the text begins with the law's name."""
+
+
+@contextmanager
+def under(law: Law) -> Iterator[None]:
+    """What fails inside is the law, and says so; a law that calls for another one's look is not blamed for it."""
+    try:
+        yield
+    except LawBrokenError:
+        raise
+    except AssertionError as error:
+        raise LawBrokenError(f"{type(law).__name__}: {error}") from error
 
 
 class Law:
@@ -114,11 +136,9 @@ class Histories(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if hasattr(self, "world"):
-                for law in self.laws:
-                    law.while_apart(self.world)
+                self._look(lambda law: law.while_apart(self.world))
                 self.world.converge()
-                for law in self.laws:
-                    law.at_end(self.world)
+                self._look(lambda law: law.at_end(self.world))
         finally:
             if hasattr(self, "world"):
                 self.world.abandon()
@@ -203,33 +223,76 @@ class Histories(RuleBasedStateMachine):
 
     @rule(at=INDEX, offset=INDEX, faults=FAULTS)
     def meet(self, at: int, offset: int, faults: dict[int, Fate]) -> None:
-        devices = self.world.devices
         left = self._device(at)
-        right = devices[(left.index + 1 + offset % (len(devices) - 1)) % len(devices)]
+        right = self._other(left, offset)
         self.world.meet(left, right, faults)
-        for law in self.laws:
-            law.after_meeting(self.world, left, right)
+        self._met(left, right)
 
     @rule()
     def meet_all(self) -> None:
         self.world.converge()
         for device in self.world.devices:
-            for law in self.laws:
-                law.after_meeting(self.world, self.world.devices[0], device)
+            self._met(self.world.devices[0], device)
 
     @rule(at=INDEX, kill=st.booleans())
     def reopen(self, at: int, kill: bool) -> None:
-        on_disk = [device for device in self.world.devices if device.path is not None]
-        if not on_disk:
+        device = self._on_disk(at)
+        if device is None:
             return
-        device = on_disk[at % len(on_disk)]
         before = [law.before_opening(self.world, device) for law in self.laws]
         if kill:
             device.kill()
         else:
             device.close()
         for law, held in zip(self.laws, before, strict=True):
-            law.after_opening(self.world, device, held)
+            with under(law):
+                law.after_opening(self.world, device, held)
+
+    @rule(at=INDEX, of=RECORD, text=st.sampled_from((False, False, False, True)))
+    def outgrow(self, at: int, of: int, text: bool) -> None:
+        """A record gets so large that it is kept as snapshot and tail, and goes on from there."""
+        device, record = self._device(at), self._record(of)
+        if text and self.world.characters < LONG_TEXT_CHARS:
+            self.world.splice(device, record, at=1, removed=0, inserted=LONG_TEXT_CHARS)
+        else:
+            self.world.write(device, record, title=LONG_TITLE)
+        self._changed(device, record)
+
+    @rule(at=INDEX)
+    def back_up(self, at: int) -> None:
+        """A copy of a store is put aside, and of what the machine keeps beside it."""
+        device = self._on_disk(at)
+        if device is not None:
+            device.back_up()
+
+    @rule(at=INDEX, offset=INDEX, machine=st.booleans(), changes=st.lists(st.tuples(RECORD, CHANGES), max_size=3))
+    def put_back(self, at: int, offset: int, machine: bool, changes: list[tuple[int, tuple[str, Any]]]) -> None:
+        """A backup is restored after everybody had heard of everything; its owner goes on, and meets somebody.
+
+        With ``machine`` all that the machine keeps is taken back with it, so nothing can tell before the next meeting,
+        and what is written until then makes a fork.
+        """
+        backed_up = [device for device in self.world.devices if device.backed_up]
+        if not backed_up:
+            return
+        device = backed_up[at % len(backed_up)]
+        other = self._other(device, offset)
+        self.world.converge()
+        self.world.put_back(device, machine=machine)
+        for of, change in changes:
+            self._change(device, self._record(of), change)
+        self.world.settle(device, other)
+        self._met(device, other)
+
+    @rule(at=INDEX, offset=INDEX, of=RECORD, lost=st.integers(0, 3))
+    def damage(self, at: int, offset: int, of: int, lost: int) -> None:
+        """A replica's document is damaged while both sides know the same; the next session repairs it by content."""
+        device = self._device(at)
+        other = self._other(device, offset)
+        self.world.converge()
+        if self.world.damage(device, self._record(of), lost=lost):
+            self.world.meet(device, other)
+            self._met(device, other)
 
     @rule(at=INDEX, ms=st.sampled_from((-5_000, -1, 1, 700, 100_000)))
     def pass_time(self, at: int, ms: int) -> None:
@@ -239,8 +302,25 @@ class Histories(RuleBasedStateMachine):
         self.world.look(device)
 
     def _after_session(self, left: Device, right: Device, report: ExchangeReport) -> None:
+        self._look(lambda law: law.after_session(left, right, report))
+
+    def _met(self, left: Device, right: Device) -> None:
+        self._look(lambda law: law.after_meeting(self.world, left, right))
+
+    def _look(self, look: Callable[[Law], None]) -> None:
+        """Each law looks, under its own name."""
         for law in self.laws:
-            law.after_session(left, right, report)
+            with under(law):
+                look(law)
+
+    def _on_disk(self, at: int) -> Device | None:
+        """One of those whose store is a file, if there are any."""
+        on_disk = [device for device in self.world.devices if device.path is not None]
+        return on_disk[at % len(on_disk)] if on_disk else None
+
+    def _other(self, device: Device, offset: int) -> Device:
+        devices = self.world.devices
+        return devices[(device.index + 1 + offset % (len(devices) - 1)) % len(devices)]
 
     def _device(self, at: int) -> Device:
         return self.world.devices[at % len(self.world.devices)]
@@ -276,8 +356,7 @@ class Histories(RuleBasedStateMachine):
 
     def _changed(self, device: Device, record: str | None) -> None:
         if record is not None:
-            for law in self.laws:
-                law.after_change(self.world, device, record)
+            self._look(lambda law: law.after_change(self.world, device, record))
 
 
 def hold(law: Law, *, settings: Settings | None = None) -> None:

@@ -6,7 +6,7 @@ that its author had applied before; everything else follows from set arithmetic,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -143,6 +143,18 @@ class Reference:
         """Take back what was rolled back."""
         for operation in operations:
             del self.operations[operation.record][operation.id]
+
+    def rename(self, renamed: Callable[[OpId], OpId]) -> None:
+        """Give operations other names, wherever they are named."""
+
+        def again(item: Operation) -> Operation:
+            action = item.action
+            if isinstance(action, Settle):
+                action = replace(action, targets=frozenset(map(renamed, action.targets)))
+            return replace(item, id=renamed(item.id), seen=frozenset(map(renamed, item.seen)), action=action)
+
+        for record, operations in self.operations.items():
+            self.operations[record] = {item.id: item for item in map(again, operations.values())}
 
     def records(self) -> list[str]:
         """Every record that anything was ever done to."""

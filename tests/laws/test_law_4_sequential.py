@@ -88,13 +88,13 @@ class Plain:
         """A replica shows this, and nothing beside it."""
         model, key = world.split(record)
         found: list[Any] = [item for item in device.replica.find(model) if item.id == key]
-        assert bool(found) == self.live
-        assert device.replica.conflicts() == []
+        assert bool(found) == self.live, "not the last word on whether it is there"
+        assert device.replica.conflicts() == [], "a conflict without concurrency"
         for live in found:
             shown = {name: getattr(live, name) for name in REGISTERS}
-            assert shown == self.values
-            assert all(len(device.replica.candidates(live, name)) <= 1 for name in REGISTERS)
-            assert (int(live.votes), set(live.tags), str(live.notes)) == (self.votes, self.tags, self.notes)
+            assert shown == self.values, "not the last written value"
+            assert all(len(device.replica.candidates(live, name)) <= 1 for name in REGISTERS), "a second candidate"
+            assert (int(live.votes), set(live.tags), str(live.notes)) == (self.votes, self.tags, self.notes), "not all"
 
 
 def play(turns: list[tuple[int, int, tuple[str, Any]]], *, count: int, natural: bool) -> None:

@@ -6,6 +6,7 @@ has applied is read from its vector, never assumed. Clocks, ids and entropy are 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from crdt_sync.errors import (
 )
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.replica import Replica, Sources
+from crdt_sync.replica.rows import after_prefix
+from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import ExchangeReport, exchange
 from crdt_sync.transport.memory import Fate, Frame
 from tests.laws.models import ASKING, DEFAULTS, MODELS, REGISTERS, Page, Task
@@ -50,6 +53,9 @@ from tests.laws.reference import (
 EPOCH_MS = 1_900_000_000_000
 OTHER = {"due": 9, "owner": "dora"}
 """Values that are in no conflict, to settle one with."""
+
+COMPARED_CHARS_MAX = 1_900
+"""Assigning a text keeps the characters that stay; in a longer one it may replace the whole part that changed."""
 
 SMALL_LIMITS = WireLimits(batch_bytes_max=600)
 """A batch holds a few entries, so that a cut falls between them."""
@@ -84,6 +90,9 @@ class Device:
     authors: set[int] = field(default_factory=set)
     stale: list[Conflict] = field(default_factory=list)
     """Conflicts that a user of this replica has on the screen."""
+    backed_up: bool = False
+    stand_in: int | None = None
+    """Under which author its entries are noted while those of its own may be another branch's."""
     _replica: Replica | None = None
 
     @property
@@ -139,6 +148,30 @@ class Device:
                 opened.lock.release()
             self._replica = None
 
+    def back_up(self) -> None:
+        """Put aside what the disk holds now."""
+        self.close()
+        for now, then in self._places():
+            shutil.rmtree(then, ignore_errors=True)
+            shutil.copytree(now, then)
+        self.backed_up = True
+
+    def put_back(self, *, machine: bool) -> None:
+        """Have the store as it was put aside; with ``machine`` also what is kept beside it: keys and fences."""
+        self.close()
+        for now, then in self._places()[: 2 if machine else 1]:
+            shutil.rmtree(now)
+            shutil.copytree(then, now)
+        self.stale.clear()
+        if machine:
+            self.stand_in = -self.author
+
+    def _places(self) -> list[tuple[Path, Path]]:
+        """Folders of the store and of what is beside it: as they are now, and as they were put aside."""
+        assert self.path is not None
+        assert self.state_dir is not None
+        return [(place, place.with_suffix(".then")) for place in (self.path.parent, self.state_dir)]
+
     def _entropy(self, count: int) -> bytes:
         self.drawn += 1
         return blake3(f"{self.index}/{self.drawn}".encode()).digest(count)
@@ -165,6 +198,8 @@ class World:
     reference: Reference = field(default_factory=lambda: Reference(defaults=DEFAULTS, asking=frozenset(ASKING)))
     characters: int = 0
     entries: dict[tuple[int, int], list[Operation]] = field(default_factory=dict)
+    rewritten: set[int] = field(default_factory=set)
+    """Authors under which entries of a fork were written again, with the counters that their writes had before."""
     settled: list[tuple[OpId, str]] = field(default_factory=list)
     """A resolution, and the id of the conflict that it settled."""
     after_session: Callable[[Device, Device, ExchangeReport], None] | None = None
@@ -174,7 +209,9 @@ class World:
 
     def __post_init__(self) -> None:
         for index, on_disk in enumerate(self.kinds):
-            path = self.folder / f"{index}.db" if on_disk else None
+            path = self.folder / str(index) / "store.db" if on_disk else None
+            if path is not None:
+                path.parent.mkdir()
             self.devices.append(Device(index, path, self.folder / "state" / str(index) if on_disk else None))
 
     def abandon(self) -> None:
@@ -191,7 +228,7 @@ class World:
             yield
             return
         before = device.vector().get(device.author, 0)
-        self._open, self._entry = [], (device.author, before + 1)
+        self._open, self._entry = [], (device.stand_in or device.author, before + 1)
         try:
             with device.replica.transaction():
                 yield
@@ -293,6 +330,8 @@ class World:
         notes = self.handle(device, record).notes
         if not self._allowed(device, self.view(device, record), lambda: notes.replace(new)):
             return
+        if len(notes) > COMPARED_CHARS_MAX:
+            return
         with self.transaction(device):
             before = str(notes)
             after = new[: inserted // 2] + before[::keep] + new[inserted // 2 :]
@@ -362,7 +401,10 @@ class World:
         for author, hlc, counter in named:
             own = [item for item in writes if item.id[0] == author and not isinstance(item.action, Create)]
             created = [item for item in writes if item.id[0] == author and isinstance(item.action, Create)]
-            item = created[0] if counter == 0 else own[counter - 1]
+            if author in self.rewritten:
+                item = next(item for item in reversed([*created, *own]) if item.hlc == hlc)
+            else:
+                item = created[0] if counter == 0 else own[counter - 1]
             assert item.hlc == hlc, "a candidate's dot and timestamp name two writes"
             found.add(item.id)
         return frozenset(found)
@@ -390,8 +432,67 @@ class World:
 
         return exchange(left.replica, right.replica, fates=fates, limits=SMALL_LIMITS)
 
+    def put_back(self, device: Device, *, machine: bool) -> None:
+        """A backup is restored; what others hold comes back later. `settle` must follow before any other meeting."""
+        device.put_back(machine=machine)
+        self.learn(device)
+
+    def settle(self, device: Device, other: Device) -> None:
+        """Let a replica that was put back meet another one, and find out under which author its entries are now.
+
+        Raises:
+            AssertionError: two sessions did not make them equal.
+        """
+        written = sorted(name for name in self.entries if name[0] == device.stand_in)
+        self.talk(device, other)
+        assert self.talk(device, other).proven_equal, "a replica that was put back is not like the others"
+        device.stand_in = None
+        held = {(author, number) for author, last in device.vector().items() for number in range(1, last + 1)}
+        unknown = sorted(held - self.entries.keys())
+        assert len(unknown) == len(written), f"{written} became {unknown}"
+        self.rename(dict(zip(written, unknown, strict=True)))
+        for met in (device, other):
+            self.learn(met)
+
+    def rename(self, names: dict[tuple[int, int], tuple[int, int]]) -> None:
+        """Entries have other authors and sequences from here on."""
+
+        def renamed(name: OpId) -> OpId:
+            author, sequence = names.get(name[:2], name[:2])
+            return author, sequence, name[2]
+
+        self.reference.rename(renamed)
+        self.settled = [(renamed(name), conflict) for name, conflict in self.settled]
+        for old, new in names.items():
+            noted = self.entries.pop(old)
+            self.entries[new] = [self.reference.operations[item.record][renamed(item.id)] for item in noted]
+            self.rewritten.add(new[0])
+
+    def damage(self, device: Device, record: str, *, lost: int) -> bool:
+        """Have a replica's document lack its last operations, or be misnamed where ``lost`` is 0; whether it shows.
+
+        The log still holds the operations, for whoever asks for entries; the index of who touched what does not.
+        """
+        model, name = self.split(record)
+        key = document_key(DEFAULT_PARTITION, model.__name__, RecordId(name))
+        port, store = device.replica.port, device.replica._state.store
+        before = port.fingerprint(DEFAULT_PARTITION)
+        touches = [touch for touch, _ in store.scan(Table.TOUCH, start=key, end=after_prefix(key))]
+        if not touches:
+            return False
+        with store.transaction():
+            if lost:
+                store.delete_many(Table.TOUCH, touches[-lost:])
+            else:
+                store.put(Table.VERSION, key, bytes(16))
+        if lost:
+            port.rederive([key])
+        port._fingerprints.clear()
+        return port.fingerprint(DEFAULT_PARTITION) != before
+
     def learn(self, device: Device) -> None:
         """Take from the replica's vector which operations it has applied."""
+        device.authors.add(device.author)
         device.known = {
             item.id
             for author, last in device.vector().items()
