@@ -6,6 +6,7 @@ import copy
 
 import pytest
 
+from crdt_sync.core.entry import decode_run
 from crdt_sync.errors import LocalProtocolError
 from crdt_sync.protocol.comparing import Proof
 from crdt_sync.protocol.events import Acknowledged, Drained, OwnFork, RunsReceived
@@ -49,6 +50,12 @@ def test_of_a_forked_author_nothing_more_is_sent_however_often_its_position_is_t
     clone = copy.deepcopy(left)
     clone.write("clone=1")
     Pair(clone, right).settle()
+
+    def park(data: bytes) -> tuple[EntryStatus, ...]:
+        run = decode_run(data)
+        return (right._status(run, run.first_sequence, StatusKind.PARKED, "forked"),)
+
+    right.apply = park  # type: ignore[method-assign]
     for index in range(6):
         left.write(f"left{index}=" + "v" * 80)
     pair.left.session.wake()
@@ -158,8 +165,11 @@ def test_a_side_that_has_to_receive_more_is_not_caught_up_though_it_has_sent_eve
 
 
 def test_a_source_whose_cursor_stands_still_is_a_mistake_of_ours() -> None:
+    asked = iter(range(100))
+
     class Stuck(FakeReplica):
         def runs_after(self, cursor: int, known: Vector, *, bytes_max: int) -> RunPage:
+            next(asked)
             return RunPage((), cursor, True)
 
     pair = Pair(Stuck(1), FakeReplica(2))
