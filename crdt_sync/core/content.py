@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from crdt_sync.core import codec
 from crdt_sync.core.clock import HLC_BYTES
 from crdt_sync.core.ids import AUTHOR_MAX, Author
-from crdt_sync.core.layout import KeyClass, parsed_key
+from crdt_sync.core.layout import KeyClass, MapKey, parsed_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import MalformedEntryError
 
@@ -59,10 +59,18 @@ class Content:
 
     creations: list[Creation] = field(default_factory=list)
     plain: dict[str, list[RegisterValue]] = field(default_factory=dict)
+    """register → its values; a register is a field, or ``field/name`` for an entry of a map"""
     causal: dict[str, list[RegisterValue]] = field(default_factory=dict)
+    lattices: dict[str, list[RegisterValue]] = field(default_factory=dict)
+    entries: dict[str, set[str]] = field(default_factory=dict)
+    """field → names of the entries that a map has registers for"""
+    aliases: dict[Author, bytes] = field(default_factory=dict)
+    """author → the id of the record that this one was merged into, as that author wrote it"""
     counters: dict[str, dict[Author, int]] = field(default_factory=dict)
     sets: dict[str, dict[str, list[tuple[str, bytes]]]] = field(default_factory=dict)
     """field → element text → [(key, value bytes), …], one for each author that added it."""
+    lists: dict[str, dict[str, list[tuple[str, bytes]]]] = field(default_factory=dict)
+    """field → element id → [(key, bytes), …], one for each author that placed or set it"""
     tombstones: dict[str, Mapping[Author, int]] = field(default_factory=dict)
     """key → the state vector that the delete saw, its own block included."""
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -105,24 +113,31 @@ def _take_cell(content: Content, key: str, data: bytes) -> None:
     match parsed.key_class:
         case KeyClass.CREATION:
             content.creations.append(read_creation(parsed.author, data))
-        case KeyClass.PLAIN:
-            hlc, context, value = _read_decodable(data)
-            item = RegisterValue(Dot(parsed.author, 1), hlc, value, context, key)
-            content.plain.setdefault(parsed.field, []).append(item)
-        case KeyClass.CAUSAL:
-            hlc, context, value = _read_decodable(data)
-            item = RegisterValue(Dot(parsed.author, int(parsed.rest)), hlc, value, context, key)
-            content.causal.setdefault(parsed.field, []).append(item)
+        case KeyClass.PLAIN | KeyClass.CAUSAL | KeyClass.LATTICE:
+            _take_register(content, parsed, key, data)
         case KeyClass.COUNTER:
             total = codec.decode(data)
             if type(total) is int:
                 content.counters.setdefault(parsed.field, {})[parsed.author] = total
         case KeyClass.SET:
             content.sets.setdefault(parsed.field, {}).setdefault(parsed.rest, []).append((key, data))
+        case KeyClass.LIST:
+            content.lists.setdefault(parsed.field, {}).setdefault(parsed.rest, []).append((key, data))
+        case KeyClass.ALIAS:
+            content.aliases[parsed.author] = data
         case KeyClass.TOMBSTONE:
             content.tombstones[key] = read_context(data, 0)[0]
         case KeyClass.TOUCH:
             pass
+
+
+def _take_register(content: Content, parsed: MapKey, key: str, data: bytes) -> None:
+    hlc, context, value = _read_decodable(data)
+    counter = int(parsed.rest) if parsed.key_class is KeyClass.CAUSAL else 1
+    held = {KeyClass.PLAIN: content.plain, KeyClass.CAUSAL: content.causal}.get(parsed.key_class, content.lattices)
+    held.setdefault(parsed.register, []).append(RegisterValue(Dot(parsed.author, counter), hlc, value, context, key))
+    if parsed.entry is not None:
+        content.entries.setdefault(parsed.field, set()).add(parsed.entry)
 
 
 def _read_decodable(data: bytes) -> tuple[int, dict[Author, int], bytes]:

@@ -22,7 +22,7 @@ from crdt_sync.core.placing import NOWHERE, Placer
 from crdt_sync.core.update import encode_update, parse_update
 from crdt_sync.errors import ScreeningError
 
-_OWNERS_ONLY = frozenset((KeyClass.CREATION, KeyClass.TOUCH, KeyClass.COUNTER))
+_OWNERS_ONLY = frozenset((KeyClass.CREATION, KeyClass.TOUCH, KeyClass.ALIAS, KeyClass.COUNTER, KeyClass.LATTICE))
 
 
 def rewrite_author(
@@ -87,7 +87,7 @@ class _Rename:
                     right_origin=self._unit(block.right_origin),
                 )
             )
-        name = map_key(key.key_class, self._new, field=key.field, rest=key.rest)
+        name = map_key(key.key_class, self._new, field=key.register, rest=key.rest)
         origin = self._placer.last_of(name)
         content = block.content
         if rewrite_value is not None and isinstance(content, Bytes):
