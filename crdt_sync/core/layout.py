@@ -14,8 +14,8 @@ edits). Every value in the map is one byte string. A key's first character is it
     * field : author element an element of a set
     # field : author element an element of a list: its value and its place
 
-``author`` is six characters (`ids.author_text`), so nothing needs to separate it from what follows. An entry of a map is
-a register too: its key ends with ``/`` and the entry's name, and its register is called ``field/name``.
+``author`` is six characters (`ids.author_text`), so nothing needs to separate it from what follows. An entry of a map
+is a register too: its key ends with ``/`` and the entry's name, and its register is called ``field/name``.
 """
 
 from __future__ import annotations
