@@ -137,8 +137,9 @@ def _conflicts(declared: Declared, key: DocumentKey, content: Content) -> dict[b
         return {}
     found = {}
     for name, kind in declared.spec.fields.items():
-        if clash := kind.clash(content):
-            named = conflict_id(ConflictKind.CONCURRENT_EDIT, key, name, [item.dot for item in clash])
+        for clash in kind.clashes(content):
+            dots = [item.dot for item in clash.candidates]
+            named = conflict_id(ConflictKind.CONCURRENT_EDIT, key, clash.register, dots)
             found[key + bytes.fromhex(named)] = name.encode()
     return found
 

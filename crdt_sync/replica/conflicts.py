@@ -7,7 +7,7 @@ from typing import Any
 
 from crdt_sync.core.conflict import Conflict
 from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, split_document_key
-from crdt_sync.core.kinds import AskRegister
+from crdt_sync.core.kinds import AskRegister, Clash
 from crdt_sync.core.model import validate_change
 from crdt_sync.errors import ConflictNotFoundError, InputError, NotACandidateError
 from crdt_sync.replica.derive import conflicts_of
@@ -57,7 +57,8 @@ def resolve(state: State, records: Records, conflict: Conflict, choice: Mapping[
         raise NotACandidateError("the chosen candidate is not in this conflict")
     content = records.live_content(declared, key)
     dots = {candidate.dot for candidate in conflict.candidates}
-    if not isinstance(kind, AskRegister) or dots.isdisjoint(item.dot for item in kind.clash(content)):
+    register = kind.register_kind(conflict.register)
+    if not isinstance(register, AskRegister) or not any(_is_open(clash, conflict) for clash in kind.clashes(content)):
         raise ConflictNotFoundError("this conflict was settled meanwhile")
     if "take" in choice:
         value = choice["take"].value
@@ -66,6 +67,12 @@ def resolve(state: State, records: Records, conflict: Conflict, choice: Mapping[
         value = validate_change(declared.model, current, {kind.name: choice["value"]})[kind.name]
     records.write(
         key,
-        lambda context: kind.supersede(content, value, dots=dots, context=context),
+        lambda context: register.supersede(content, value, dots=dots, context=context),
         fields=frozenset((kind.name,)),
     )
+
+
+def _is_open(clash: Clash, conflict: Conflict) -> bool:
+    """Whether any candidate of a conflict still stands in a clash."""
+    dots = {candidate.dot for candidate in conflict.candidates}
+    return clash.register == conflict.register and not dots.isdisjoint(item.dot for item in clash.candidates)

@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind, conflict_id
-from crdt_sync.core.content import Content
+from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind, conflict_id, pointer
+from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.ids import DocumentKey, split_document_key
-from crdt_sync.core.kinds import FieldKind
-from crdt_sync.core.layout import KeyClass
+from crdt_sync.core.kinds import Clash, FieldKind
+from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass
 from crdt_sync.core.screening import Screened
 from crdt_sync.errors import SchemaError
 from crdt_sync.replica.documents import Loaded
@@ -212,28 +212,37 @@ def conflicts_of(state: State, declared: Declared, key: DocumentKey, content: Co
     if not content.causal and len(content.creations) < 2:
         return found
     for name, kind in declared.spec.fields.items():
-        clash = kind.clash(content)
-        if clash:
-            _, model, record = split_document_key(key)
-            dots = [item.dot for item in clash]
-            found.append(
-                Conflict(
-                    id=conflict_id(ConflictKind.CONCURRENT_EDIT, key, name, dots),
-                    kind=ConflictKind.CONCURRENT_EDIT,
-                    model=model,
-                    record_id=record,
-                    field=name,
-                    paths=(),
-                    base=kind.base(content, clash),
-                    candidates=candidates_of(state, kind, content),
-                    value=kind.read(content),
-                )
-            )
+        found.extend(
+            _conflict(state, key, name, kind.register_kind(clash.register), clash) for clash in kind.clashes(content)
+        )
     return found
+
+
+def _conflict(state: State, key: DocumentKey, field: str, kind: FieldKind, clash: Clash) -> Conflict:
+    _, model, record = split_document_key(key)
+    _, separator, entry = clash.register.partition(ENTRY_SEPARATOR)
+    start = pointer((entry,)) if separator else ""
+    paths = tuple(path for path in (start + inside for inside in clash.paths) if path)
+    return Conflict(
+        id=conflict_id(ConflictKind.CONCURRENT_EDIT, key, clash.register, (item.dot for item in clash.candidates)),
+        kind=ConflictKind.CONCURRENT_EDIT,
+        model=model,
+        record_id=record,
+        field=field,
+        register=clash.register,
+        paths=paths,
+        base=clash.base,
+        candidates=_named(state, kind, clash.candidates),
+        value=clash.value,
+    )
 
 
 def candidates_of(state: State, kind: FieldKind, content: Content) -> tuple[Candidate, ...]:
     """The concurrent values of one field, latest first."""
+    return _named(state, kind, kind.candidates(content))
+
+
+def _named(state: State, kind: FieldKind, values: Iterable[RegisterValue]) -> tuple[Candidate, ...]:
     return tuple(
         Candidate(
             value=kind.decode(item.data),
@@ -241,7 +250,7 @@ def candidates_of(state: State, kind: FieldKind, content: Content) -> tuple[Cand
             timestamp=item.hlc,
             dot=item.dot,
         )
-        for item in kind.candidates(content)
+        for item in values
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crdt_sync.core.kinds.ask import AskRegister
 from crdt_sync.core.kinds.base import (
+    Clash,
     ColumnKind,
     Cut,
     Drop,
@@ -21,6 +22,7 @@ from crdt_sync.core.kinds.text import Text, TextKind
 
 __all__ = [
     "AskRegister",
+    "Clash",
     "ColumnKind",
     "Counter",
     "CounterKind",

@@ -13,7 +13,7 @@ from crdt_sync.core import codec
 from crdt_sync.core.conflict import UNKNOWN, Unknown
 from crdt_sync.core.content import Content, Dot, RegisterValue, write_register
 from crdt_sync.core.ids import Author
-from crdt_sync.core.kinds.base import Drop, Put, Write, WriteContext
+from crdt_sync.core.kinds.base import Clash, Drop, Put, Write, WriteContext
 from crdt_sync.core.kinds.plain import PlainRegister, latest_first
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
@@ -39,14 +39,17 @@ class AskRegister(PlainRegister):
         found.sort(key=latest_first)
         return found
 
-    def clash(self, content: Content) -> list[RegisterValue]:
+    def clashes(self, content: Content) -> list[Clash]:
         found = self.candidates(content)
         if len({item.data for item in found}) < 2:
             return []
         first, *others = (codec.decode(item.data) for item in found)
-        return [] if all(_alike(first, other) for other in others) else found
+        if all(_alike(first, other) for other in others):
+            return []
+        base, value = self._base(content, found), self.decode(found[0].data)
+        return [Clash(register=self.name, candidates=found, paths=("",), base=base, value=value)]
 
-    def base(self, content: Content, among: list[RegisterValue]) -> Any:
+    def _base(self, content: Content, among: list[RegisterValue]) -> Any:
         found = _base(self.kept(content), among)
         if found is None:
             return self.default()

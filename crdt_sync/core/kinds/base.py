@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from crdt_sync.core.conflict import UNKNOWN
 from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.ids import Author
 from crdt_sync.errors import InvalidValueError
@@ -64,6 +63,25 @@ class ColumnKind(Enum):
     """None or a number (Decimal, int, float, or str of a number), kept as decimal text, compared as a number."""
     JSON = "json"
     """None or what JSON can hold, kept as JSON text with sorted keys; equal where the text is, and without an order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clash:
+    """Concurrent values of one register that need a person's choice.
+
+    Args:
+        register: its name: the field, or ``field/entry`` for an entry of a map.
+        candidates: the values, latest first.
+        paths: where they overlap, as JSON Pointers inside of the register's value; ``""`` is all of it.
+        base: their common ancestor; the default where nobody wrote before; `UNKNOWN` where it is not kept.
+        value: what is shown until it is settled: what merges is merged, and the latest stands where they overlap.
+    """
+
+    register: str
+    candidates: list[RegisterValue]
+    paths: tuple[str, ...]
+    base: Any
+    value: Any
 
 
 class FieldHost(Protocol):
@@ -123,13 +141,13 @@ class FieldKind(ABC):
         """The concurrent values, latest first; empty for kinds that always merge."""
         return []
 
-    def clash(self, content: Content) -> list[RegisterValue]:
-        """The concurrent values that need a person's choice, latest first; empty where there is no conflict."""
+    def clashes(self, content: Content) -> list[Clash]:
+        """The clashes of its registers, in the order of their names: an ordinary field has at most one."""
         return []
 
-    def base(self, content: Content, among: list[RegisterValue]) -> Any:
-        """The common ancestor of concurrent values; the default where nobody wrote before; `UNKNOWN` where not kept."""
-        return UNKNOWN
+    def register_kind(self, register: str) -> FieldKind:
+        """The kind of one of its registers: itself, unless the field has a register for each entry."""
+        return self
 
     def decode(self, data: bytes) -> Any:
         """Value bytes as the declared type."""

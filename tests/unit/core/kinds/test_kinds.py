@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from crdt_sync.core import codec
-from crdt_sync.core.conflict import UNKNOWN
 from crdt_sync.core.content import Content, Dot
 from crdt_sync.core.kinds import AskRegister, CounterKind, Cut, Drop, Insert, PlainRegister, Put, SetKind, TextKind
 from crdt_sync.core.limits import ENTRY_LIMITS
@@ -67,7 +66,7 @@ def test_of_plain_values_written_at_once_the_latest_shows(writes: list[tuple[int
     assert shown(PLAIN, *sites) == max(last.values())[2]
     candidates = PLAIN.candidates(sites[0].content())
     assert len(candidates) == len(last)
-    assert PLAIN.clash(sites[0].content()) == []
+    assert PLAIN.clashes(sites[0].content()) == []
 
 
 def test_a_plain_write_supersedes_all_that_it_saw() -> None:
@@ -86,13 +85,13 @@ def test_ask_registers_clash_where_values_differ_and_name_the_base() -> None:
     two.write(ASK.assign(two.content(), "two", context=two.at(4)))
     assert shown(ASK, *sites) == "one"
     content = three.content()
-    clash = ASK.clash(content)
-    assert [codec.decode(item.data) for item in clash] == ["one", "two"]
-    assert ASK.base(content, clash) == "base"
-    one.write(ASK.supersede(one.content(), "both", dots={item.dot for item in clash}, context=one.at(6)))
+    (clash,) = ASK.clashes(content)
+    assert [codec.decode(item.data) for item in clash.candidates] == ["one", "two"]
+    assert (clash.base, clash.value, clash.paths) == ("base", "one", ("",))
+    dots = {item.dot for item in clash.candidates}
+    one.write(ASK.supersede(one.content(), "both", dots=dots, context=one.at(6)))
     assert shown(ASK, *sites) == "both"
-    assert ASK.clash(three.content()) == []
-    assert ASK.base(three.content(), ASK.candidates(three.content())) in ("base", UNKNOWN, "both", "one", "two")
+    assert ASK.clashes(three.content()) == []
 
 
 @pytest.mark.parametrize(
@@ -119,7 +118,7 @@ def test_equal_values_do_not_clash_whatever_their_bytes(first: Any, second: Any,
     two.write(ASK.assign(two.content(), second, context=two.at(4)))
     meet(*sites)
     for site in sites:
-        assert bool(ASK.clash(site.content())) is clashes
+        assert bool(ASK.clashes(site.content())) is clashes
         assert len(ASK.candidates(site.content())) == 2
 
 
@@ -140,11 +139,11 @@ def test_superseding_leaves_other_candidates() -> None:
     for site in sites:
         site.write(ASK.assign(site.content(), f"by {site.author}", context=site.at(5)))
     meet(*sites)
-    clash = ASK.clash(one.content())
-    dots = {item.dot for item in clash if item.dot.author != 3}
+    (clash,) = ASK.clashes(one.content())
+    dots = {item.dot for item in clash.candidates if item.dot.author != 3}
     one.write(ASK.supersede(one.content(), "settled", dots=dots, context=one.at(9)))
     meet(*sites)
-    left = {codec.decode(item.data) for item in ASK.clash(two.content())}
+    left = {codec.decode(item.data) for item in ASK.clashes(two.content())[0].candidates}
     assert left == {"settled", "by 3"}
     assert Dot(one.author, 1) not in {item.dot for item in ASK.candidates(two.content())}
 
