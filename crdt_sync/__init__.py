@@ -6,7 +6,7 @@ from crdt_sync import errors
 from crdt_sync.aio import SyncManager, connect, serve
 from crdt_sync.blocking import reconcile
 from crdt_sync.core.conflict import Candidate, Conflict
-from crdt_sync.core.kinds import Counter, Set, Text, ask
+from crdt_sync.core.kinds import Counter, List, Map, Set, Text, ask, first, max_, min_
 from crdt_sync.core.model import Model
 from crdt_sync.replica import Change, LocalStorage, Replica, SyncOperation, SyncReport
 
@@ -15,7 +15,9 @@ __all__ = [
     "Change",
     "Conflict",
     "Counter",
+    "List",
     "LocalStorage",
+    "Map",
     "Model",
     "Replica",
     "Set",
@@ -26,6 +28,9 @@ __all__ = [
     "ask",
     "connect",
     "errors",
+    "first",
+    "max_",
+    "min_",
     "reconcile",
     "serve",
 ]

@@ -6,7 +6,8 @@
     │   ├── UnknownModelError         a model this replica was not opened with
     │   ├── UnknownFieldError         a field that the model does not declare
     │   ├── InvalidValueError         a value that the field's type refuses
-    │   └── UnrepresentableValueError a value that would not come back equal and of the same type
+    │   ├── UnrepresentableValueError a value that would not come back equal and of the same type
+    │   └── ElementNotFoundError      what is not in a list or map, or not any more
     ├── RecordError                   the state of one record
     │   ├── RecordNotFoundError
     │   ├── RecordExistsError         a live record has this natural key already
@@ -112,6 +113,18 @@ class UnrepresentableValueError(InvalidValueError):
         "Use None, bool, int, float, str, bytes, list, tuple, dict with str keys, datetime, date, time, timedelta, "
         "Decimal, UUID or an Enum; nothing was changed."
     )
+
+
+class ElementNotFoundError(InvalidValueError, IndexError, KeyError, ValueError):
+    """What is not in a list or map, or not any more. Nothing was changed.
+
+    It is what Python raises there too, so that sequences and mappings work as everywhere.
+    """
+
+    default_hint = "Look at the list or map again: another device may have removed the element; nothing was changed."
+
+    def __str__(self) -> str:
+        return self.message  # a KeyError would show it as a literal
 
 
 class RecordError(CRDTSyncError):

@@ -90,6 +90,22 @@ def _decode(data: bytes, *, tuples: int) -> Any:
     return value
 
 
+def decode_as_written(data: bytes) -> Any:
+    """Decode value bytes; a datetime with a zone has the offset that it was written with.
+
+    What the zone says of it depends on the machine's own list of zones, this does not.
+
+    Raises:
+        MalformedEntryError: bytes that `encode` would not make.
+    """
+    value = decode(data)
+    if type(value) is datetime and value.tzinfo is not None:
+        packed = msgpack.unpackb(data, timestamp=0)
+        if type(packed) is msgpack.ExtType:
+            return datetime.fromisoformat(msgpack.unpackb(packed.data)[0])
+    return value
+
+
 def decode_map(data: bytes) -> dict[str, Any]:
     """Decode the values of several fields.
 

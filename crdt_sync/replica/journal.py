@@ -14,6 +14,7 @@ from crdt_sync.core.content import read_creation, read_register
 from crdt_sync.core.entry import EntryOperation, OperationType
 from crdt_sync.core.ids import Author, RecordId, split_document_key
 from crdt_sync.core.index import DocumentIndex
+from crdt_sync.core.kinds.list_cells import read_cell
 from crdt_sync.core.layout import KeyClass, parse_map_key, parse_text_root
 from crdt_sync.core.update import parse_update
 from crdt_sync.errors import InputError
@@ -228,8 +229,14 @@ def _add_cell(data: dict[str, Any], key: str, value: bytes) -> None:
     match parsed.key_class:
         case KeyClass.CREATION:
             data.update(read_creation(parsed.author, value).values)
-        case KeyClass.PLAIN | KeyClass.CAUSAL:
-            data[parsed.field] = codec.decode(read_register(value)[2])
+        case KeyClass.PLAIN | KeyClass.CAUSAL | KeyClass.LATTICE:
+            written = codec.decode(read_register(value)[2])
+            if parsed.entry is None:
+                data[parsed.field] = written
+            else:
+                data.setdefault(parsed.field, {})[parsed.entry] = written
+        case KeyClass.LIST:
+            data.setdefault(parsed.field, []).append(codec.decode(read_cell(value).data))
         case KeyClass.COUNTER:
             data[parsed.field] = codec.decode(value)
         case KeyClass.SET:

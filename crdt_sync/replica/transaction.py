@@ -15,7 +15,7 @@ from crdt_sync.core.entry import (
     run_statement,
 )
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
-from crdt_sync.core.kinds import Cut, Drop, Put, Write, WriteContext
+from crdt_sync.core.kinds import Cut, Drop, Mark, Put, Write, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key, parse_map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import StoreReadOnlyError, TransactionError
@@ -188,7 +188,7 @@ class LocalTransaction:
             raise TransactionError(f"a transaction touches at most {ENTRY_LIMITS.documents_max} records")
 
     def _moving(self, writes: list[Write]) -> list[Write]:
-        if all(isinstance(item, Drop | Cut) for item in writes):
+        if all(isinstance(item, Drop | Cut | Mark) for item in writes):  # an attribute may end by deletions alone
             return [*writes, Put(map_key(KeyClass.TOUCH, self._identity.author), b"")]
         return writes
 

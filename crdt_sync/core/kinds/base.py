@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -26,12 +26,20 @@ class Drop(NamedTuple):
     key: str
 
 
+Attribute = None | bool | int | float | str
+"""The value of a text attribute; None is none."""
+
+TextRun = tuple[str, dict[str, Attribute]]
+"""A piece of a text, and the attributes that all of it has."""
+
+
 class Insert(NamedTuple):
-    """Insert into a text before the code point ``at``."""
+    """Insert into a text before the code point ``at``; without attributes it takes on those of where it stands."""
 
     field: str
     at: int
     text: str
+    attributes: Mapping[str, Attribute] | None = None
 
 
 class Cut(NamedTuple):
@@ -42,7 +50,16 @@ class Cut(NamedTuple):
     length: int
 
 
-Write = Put | Drop | Insert | Cut
+class Mark(NamedTuple):
+    """Give ``length`` code points of a text from ``at`` on attributes; None takes one away."""
+
+    field: str
+    at: int
+    length: int
+    attributes: Mapping[str, Attribute]
+
+
+Write = Put | Drop | Insert | Cut | Mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +102,13 @@ class Clash:
 
 
 class FieldHost(Protocol):
-    """What a live field object (Text, Counter, Set) needs of the record that it belongs to."""
+    """What a live field object (Text, Counter, Set, List, Map) needs of the record that it belongs to."""
 
     def content(self) -> Content:
         """The record's document, as it is now."""
+
+    def runs(self) -> list[TextRun]:
+        """The field's text with its attributes, as it is now."""
 
     def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
         """Make a local change: at once, or as part of the open transaction."""
@@ -123,6 +143,14 @@ class FieldKind(ABC):
         Raises:
             UnrepresentableValueError: it would not come back equal and of the same type.
         """
+        return value
+
+    def empty(self) -> Any:
+        """What a field that is not in the creation starts as, as pydantic takes it."""
+        return None
+
+    def plain(self, value: Any) -> Any:
+        """The plain value that a live object of this kind stands for; anything else as it is."""
         return value
 
     @abstractmethod

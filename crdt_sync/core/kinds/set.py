@@ -111,6 +111,12 @@ class SetKind(FieldKind):
             )
         return checked
 
+    def empty(self) -> set[Any]:
+        return set()
+
+    def plain(self, value: Any) -> Any:
+        return set(value) if isinstance(value, Set) else value
+
     def create(self, value: Any, *, context: WriteContext) -> list[Write]:
         return self.add(value, context=context)
 

@@ -102,6 +102,12 @@ class TextKind(FieldKind):
             raise UnrepresentableValueError(f"field {self.name!r}: not valid Unicode", field=self.name) from None
         return value
 
+    def empty(self) -> str:
+        return ""
+
+    def plain(self, value: Any) -> Any:
+        return str(value) if isinstance(value, Text) else value
+
     def create(self, value: Any, *, context: WriteContext) -> list[Write]:
         return [Insert(self.name, 0, value)] if value else []
 
