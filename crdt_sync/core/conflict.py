@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -76,6 +76,44 @@ class Conflict:
     base: Any
     candidates: tuple[Candidate, ...]
     value: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What settles a conflict, where it is none of the candidates as it is: a value, or parts.
+
+    Args:
+        value: another value; of no matter where ``paths`` is given.
+        paths: for each path of the conflict, the candidate to take there, or the part to put there.
+    """
+
+    value: Any = None
+    paths: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A conflict that was settled: who chose what, when, over which candidates.
+
+    Args:
+        id: the conflict's id.
+        model: the model's name.
+        record_id: the record.
+        field: the field.
+        register: the field, or ``field/entry`` for an entry of a map.
+        paths: where the candidates overlapped; empty for the whole value.
+        candidates: the concurrent values, latest first.
+        chosen: the write that settled it: value, device, timestamp and dot.
+    """
+
+    id: str
+    model: str
+    record_id: RecordId
+    field: str
+    register: str
+    paths: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate
 
 
 def conflict_id(kind: ConflictKind, document: DocumentKey, register: str, dots: Iterable[Dot]) -> str:

@@ -20,6 +20,7 @@ from crdt_sync.core.screening import Screened
 from crdt_sync.errors import SchemaError
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.schema import OPEN, Declared, Row
+from crdt_sync.replica.settled import journal_settled
 from crdt_sync.replica.state import Change, State, Touched
 from crdt_sync.storage.base import Store, Table
 
@@ -78,6 +79,7 @@ class Derivation:
         loaded.conflicts = tuple(bytes.fromhex(conflict.id) for conflict in clashes)
         if declared is not None:
             if loaded.live:
+                journal_settled(self._state.store, declared, key, content)
                 self._rows.setdefault(declared.spec.name, []).append(declared.row(key, content))
             elif was_live:
                 self._gone.setdefault(declared.spec.name, []).append(split_document_key(key)[2])
@@ -220,8 +222,7 @@ def conflicts_of(state: State, declared: Declared, key: DocumentKey, content: Co
 
 def _conflict(state: State, key: DocumentKey, field: str, kind: FieldKind, clash: Clash) -> Conflict:
     _, model, record = split_document_key(key)
-    _, separator, entry = clash.register.partition(ENTRY_SEPARATOR)
-    start = pointer((entry,)) if separator else ""
+    start = whole_path(clash.register)
     paths = tuple(path for path in (start + inside for inside in clash.paths) if path)
     return Conflict(
         id=conflict_id(ConflictKind.CONCURRENT_EDIT, key, clash.register, (item.dot for item in clash.candidates)),
@@ -232,17 +233,24 @@ def _conflict(state: State, key: DocumentKey, field: str, kind: FieldKind, clash
         register=clash.register,
         paths=paths,
         base=clash.base,
-        candidates=_named(state, kind, clash.candidates),
+        candidates=named(state, kind, clash.candidates),
         value=clash.value,
     )
 
 
+def whole_path(register: str) -> str:
+    """Where a register stands in its field's value, as a JSON Pointer: empty, or that of a map's entry."""
+    _, separator, entry = register.partition(ENTRY_SEPARATOR)
+    return pointer((entry,)) if separator else ""
+
+
 def candidates_of(state: State, kind: FieldKind, content: Content) -> tuple[Candidate, ...]:
     """The concurrent values of one field, latest first."""
-    return _named(state, kind, kind.candidates(content))
+    return named(state, kind, kind.candidates(content))
 
 
-def _named(state: State, kind: FieldKind, values: Iterable[RegisterValue]) -> tuple[Candidate, ...]:
+def named(state: State, kind: FieldKind, values: Iterable[RegisterValue]) -> tuple[Candidate, ...]:
+    """Values of one register as a user sees them, with the devices that wrote them."""
     return tuple(
         Candidate(
             value=kind.decode(item.data),
