@@ -8,6 +8,7 @@ from crdt_sync.blocking import reconcile
 from crdt_sync.core.conflict import Candidate, Conflict
 from crdt_sync.core.kinds import Counter, List, Map, Set, Text, ask, first, max_, min_
 from crdt_sync.core.model import Model
+from crdt_sync.core.reference import Ref
 from crdt_sync.replica import Change, LocalStorage, Replica, SyncOperation, SyncReport
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "LocalStorage",
     "Map",
     "Model",
+    "Ref",
     "Replica",
     "Set",
     "SyncManager",

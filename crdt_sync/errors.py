@@ -116,15 +116,10 @@ class UnrepresentableValueError(InvalidValueError):
 
 
 class ElementNotFoundError(InvalidValueError, IndexError, KeyError, ValueError):
-    """What is not in a list or map, or not any more. Nothing was changed.
-
-    It is what Python raises there too, so that sequences and mappings work as everywhere.
-    """
+    """What is not in a list or map, or not any more; also what Python raises there. Nothing was changed."""
 
     default_hint = "Look at the list or map again: another device may have removed the element; nothing was changed."
-
-    def __str__(self) -> str:
-        return self.message  # a KeyError would show it as a literal
+    __str__ = Exception.__str__  # a KeyError's would show the message as a literal
 
 
 class RecordError(CRDTSyncError):
@@ -355,11 +350,7 @@ class ChannelClosed(SyncError):  # noqa: N818  (the ordinary end of a channel, a
 
 
 class HandshakeError(SyncError):
-    """The two ends could not prove to each other who they are.
-
-    Args:
-        code: the value of a `HandshakeCode`; docs/spec/handshake.md explains each.
-    """
+    """The two ends could not prove who they are; ``code`` is the value of a `HandshakeCode`."""
 
     exit_code = 9
     default_hint = "docs/spec/handshake.md explains each code and what to do next."

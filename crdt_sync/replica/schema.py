@@ -40,6 +40,7 @@ from crdt_sync.core.kinds import (
 )
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.model import Model, ModelSpec, spec_of
+from crdt_sync.core.reference import Ref
 from crdt_sync.errors import SchemaError, UnknownModelError
 from crdt_sync.storage.base import Column, View
 
@@ -240,6 +241,8 @@ _ORIGINS: dict[str, Any] = {"list": list, "dict": dict, "tuple": tuple}
 
 def _type_data(annotation: Any) -> Any:
     """An annotation as plain data; what has no counterpart becomes "any"."""
+    if isinstance(annotation, type) and issubclass(annotation, Ref):
+        return ["ref", annotation.model]
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return ["literal", *(codec.encode(member.value).hex() for member in annotation)]
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -260,6 +263,8 @@ def _type_of(data: Any) -> Any:
     if isinstance(data, str):
         return _NAMED[data]
     head, *rest = data
+    if head == "ref":
+        return Ref.__class_getitem__(rest[0])
     if head == "literal":
         return Literal[tuple(codec.decode(bytes.fromhex(item)) for item in rest)]
     if head == "union":

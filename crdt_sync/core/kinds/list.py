@@ -39,7 +39,7 @@ class List(Sequence[T], Generic[T]):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """A list is validated as a list of its element type."""
         arguments = getattr(source, "__args__", ())
-        return core_schema.list_schema(handler(arguments[0]) if arguments else core_schema.any_schema())
+        return core_schema.list_schema(handler.generate_schema(arguments[0]) if arguments else core_schema.any_schema())
 
     def append(self, value: T) -> None:
         """Add a value at the end."""

@@ -38,7 +38,7 @@ class Map(MutableMapping[K, V], Generic[K, V]):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """A map is validated as a dict of its value type."""
         arguments = getattr(source, "__args__", ())
-        values = handler(arguments[1]) if arguments else core_schema.any_schema()
+        values = handler.generate_schema(arguments[1]) if arguments else core_schema.any_schema()
         return core_schema.dict_schema(core_schema.str_schema(strict=True), values)
 
     def __getitem__(self, key: K) -> V:

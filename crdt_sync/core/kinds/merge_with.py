@@ -53,7 +53,7 @@ class MergeWithRegister(CausalRegister):
     def __init__(self, name: str, info: FieldInfo, function: MergeFunction) -> None:
         super().__init__(name, info)
         self.function = function
-        declared: Any = Annotated[cast("Any", info.annotation), *info.metadata]
+        declared: Any = Annotated[cast("Any", info.annotation), name, *info.metadata]
         self._checking: TypeAdapter[Any] = TypeAdapter(declared)
         self._complaints: set[str] = set()
 

@@ -16,6 +16,7 @@ from crdt_sync.core import codec
 from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, RegisterValue, write_register
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldKind, Put, Write, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key
+from crdt_sync.core.reference import Ref
 from crdt_sync.errors import InvalidValueError, UnrepresentableValueError
 
 _SELF_DESCRIBING = frozenset(
@@ -181,7 +182,7 @@ def column_value(value: Any) -> int | float | str | bytes | None:
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, Decimal | UUID):
+    if isinstance(value, Decimal | UUID | Ref):
         return str(value)
     return json.dumps(json_value(value), ensure_ascii=False, sort_keys=True)
 

@@ -36,7 +36,7 @@ class Set(AbstractSet[T], Generic[T]):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """A set is validated as a set of its element type; a list is taken too."""
         arguments = get_args(source)
-        return core_schema.set_schema(handler(arguments[0]) if arguments else core_schema.any_schema())
+        return core_schema.set_schema(handler.generate_schema(arguments[0]) if arguments else core_schema.any_schema())
 
     @classmethod  # & and | give plain sets
     def _from_iterable(cls, it: Iterable[Any]) -> AbstractSet[Any]:
