@@ -95,7 +95,7 @@ class Document:
         runs: list[TextRun] = []
         for text, held in pieces:
             attributes = {name: _attribute(held[name]) for name in sorted(held)} if held else {}
-            if runs and runs[-1][1] == attributes:
+            if runs and _typed(runs[-1][1]) == _typed(attributes):
                 runs[-1] = (runs[-1][0] + text, attributes)
             else:
                 runs.append((text, attributes))
@@ -163,6 +163,11 @@ def merge_updates(updates: Sequence[bytes]) -> bytes:
 def _byte_offset(text: str, index: int) -> int:
     """Code points to UTF-8 bytes, which is what the engine's text counts in."""
     return index if text.isascii() else len(text[:index].encode())
+
+
+def _typed(attributes: dict[str, Attribute]) -> list[tuple[str, type, Attribute]]:
+    """Attributes as what can be compared: to Python, True equals 1."""
+    return [(name, type(value), value) for name, value in attributes.items()]
 
 
 def _attribute(value: Any) -> Attribute:

@@ -77,7 +77,7 @@ def test_text_keeps_its_place(device: Device) -> None:
     with device.edit():
         device.insert("notes", 1.0, " more")
         device.erase("notes", 0.0, 3)
-        device.bold("notes", 0.5, 3)
+        device.format("notes", 0.5, 3, {"bold": True})
     rotation = Rotation(device, sent=2)
     assert str(rotation.there.texts["notes"]) == str(device.texts["notes"])
     blocks = parse_update(rotation.there.log[-1][3]).blocks
