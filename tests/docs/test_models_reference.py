@@ -13,7 +13,16 @@ from pydantic import create_model
 
 from crdt_sync import Counter, Model, Replica, Set, Text
 from crdt_sync.core.codec import _Ext  # the types that the page must name
-from crdt_sync.core.kinds import AskRegister, CounterKind, FieldKind, PlainRegister, SetKind, TextKind
+from crdt_sync.core.kinds import (
+    AskRegister,
+    CounterKind,
+    FieldKind,
+    MergeWithRegister,
+    PlainRegister,
+    SetKind,
+    TextKind,
+    ThreeWayRegister,
+)
 from crdt_sync.core.model import spec_of
 from crdt_sync.errors import SchemaError, UnrepresentableValueError
 
@@ -41,6 +50,8 @@ def test_example_declares_the_kinds_that_the_page_lists() -> None:
         "state": PlainRegister,
         "price": PlainRegister,
         "due": AskRegister,
+        "address": ThreeWayRegister,
+        "stage": MergeWithRegister,
         "notes": TextKind,
         "votes": CounterKind,
         "tags": SetKind,
