@@ -5,20 +5,28 @@ from __future__ import annotations
 from crdt_sync import errors
 from crdt_sync.aio import SyncManager, connect, serve
 from crdt_sync.blocking import reconcile
-from crdt_sync.core.conflict import Candidate, Conflict
-from crdt_sync.core.kinds import Counter, Set, Text, ask
+from crdt_sync.core.conflict import UNKNOWN, Candidate, Choice, Conflict, Settled
+from crdt_sync.core.kinds import ASK, Counter, List, Map, Set, Text, ask, first, max_, merge_with, min_, three_way
 from crdt_sync.core.model import Model
+from crdt_sync.core.reference import Ref
 from crdt_sync.replica import Change, LocalStorage, Replica, SyncLog, SyncOperation, SyncReport
 
 __all__ = [
+    "ASK",
+    "UNKNOWN",
     "Candidate",
     "Change",
+    "Choice",
     "Conflict",
     "Counter",
+    "List",
     "LocalStorage",
+    "Map",
     "Model",
+    "Ref",
     "Replica",
     "Set",
+    "Settled",
     "SyncLog",
     "SyncManager",
     "SyncOperation",
@@ -27,6 +35,11 @@ __all__ = [
     "ask",
     "connect",
     "errors",
+    "first",
+    "max_",
+    "merge_with",
+    "min_",
     "reconcile",
     "serve",
+    "three_way",
 ]

@@ -6,7 +6,8 @@
     │   ├── UnknownModelError         a model this replica was not opened with
     │   ├── UnknownFieldError         a field that the model does not declare
     │   ├── InvalidValueError         a value that the field's type refuses
-    │   └── UnrepresentableValueError a value that would not come back equal and of the same type
+    │   ├── UnrepresentableValueError a value that would not come back equal and of the same type
+    │   └── ElementNotFoundError      what is not in a list or map, or not any more
     ├── RecordError                   the state of one record
     │   ├── RecordNotFoundError
     │   ├── RecordExistsError         a live record has this natural key already
@@ -112,6 +113,13 @@ class UnrepresentableValueError(InvalidValueError):
         "Use None, bool, int, float, str, bytes, list, tuple, dict with str keys, datetime, date, time, timedelta, "
         "Decimal, UUID or an Enum; nothing was changed."
     )
+
+
+class ElementNotFoundError(InvalidValueError, IndexError, KeyError, ValueError):
+    """What is not in a list or map, or not any more; also what Python raises there. Nothing was changed."""
+
+    default_hint = "Look at the list or map again: another device may have removed the element; nothing was changed."
+    __str__ = Exception.__str__  # a KeyError's would show the message as a literal
 
 
 class RecordError(CRDTSyncError):
@@ -342,11 +350,7 @@ class ChannelClosed(SyncError):  # noqa: N818  (the ordinary end of a channel, a
 
 
 class HandshakeError(SyncError):
-    """The two ends could not prove to each other who they are.
-
-    Args:
-        code: the value of a `HandshakeCode`; docs/spec/handshake.md explains each.
-    """
+    """The two ends could not prove who they are; ``code`` is the value of a `HandshakeCode`."""
 
     exit_code = 9
     default_hint = "docs/spec/handshake.md explains each code and what to do next."

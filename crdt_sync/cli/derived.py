@@ -9,6 +9,7 @@ from crdt_sync.core.conflict import ConflictKind, conflict_id
 from crdt_sync.core.content import Content
 from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, RecordId, document_key, split_document_key
 from crdt_sync.core.kinds import FieldKind
+from crdt_sync.core.kinds.merge_with import MergeWithRegister
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.replica.derive import described_models
 from crdt_sync.replica.documents import Loaded
@@ -54,7 +55,8 @@ class DerivedCheck:
         name, content = declared.spec.name, replayed.content(declared.text_fields)
         what, reason = "table", self._row_differs(declared, key, content)
         if not reason:
-            held = dict(self._store.scan(Table.CONFLICT, start=key, end=after_prefix(key)))
+            rows = self._store.scan(Table.CONFLICT, start=key, end=after_prefix(key))
+            held = {name: field for name, field in rows if not _is_app_field(declared, field.decode())}
             if held == _conflicts(declared, key, content):
                 return "", ""
             what, reason = "conflict", "its open conflicts are not those that its content has"
@@ -126,6 +128,15 @@ def _made_by_functions(data: dict[str, Any]) -> frozenset[str]:
     return frozenset(name for name, item in plain if not item["required"] and "default" not in item)
 
 
+def _is_app_field(declared: Declared, field: str) -> bool:
+    return field in declared.spec.fields and _is_merged_by_app(declared.spec.fields[field])
+
+
+def _is_merged_by_app(kind: FieldKind) -> bool:
+    """Whether a function of the app says what a field shows, or what an entry of a map does."""
+    return isinstance(kind.register_kind(kind.name), MergeWithRegister)
+
+
 def _written(kind: FieldKind, content: Content) -> bool:
     return not isinstance(kind, PlainRegister) or bool(kind.candidates(content))
 
@@ -138,8 +149,9 @@ def _filters(
     kept = set(view.columns)
     for column, value in zip(declared.view.columns, values, strict=True):
         kind = declared.spec.fields[column.name]
-        if column not in kept or (column.name in made and not _written(kind, content)):
-            continue  # its type, or a default that a function makes, is known to the app alone
+        unwritten = column.name in made and not _written(kind, content)
+        if column not in kept or unwritten or _is_merged_by_app(kind):
+            continue  # its type, or a value that a function makes, is known to the app alone
         yield _filter(column, value)
 
 
@@ -155,8 +167,11 @@ def _conflicts(declared: Declared, key: DocumentKey, content: Content) -> dict[b
         return {}
     found = {}
     for name, kind in declared.spec.fields.items():
-        if clash := kind.clash(content):
-            named = conflict_id(ConflictKind.CONCURRENT_EDIT, key, name, [item.dot for item in clash])
+        if _is_merged_by_app(kind):
+            continue
+        for clash in kind.clashes(content):
+            dots = [item.dot for item in clash.candidates]
+            named = conflict_id(ConflictKind.CONCURRENT_EDIT, key, clash.register, dots)
             found[key + bytes.fromhex(named)] = name.encode()
     return found
 

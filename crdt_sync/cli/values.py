@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from crdt_sync.core import codec
-from crdt_sync.core.kinds import CounterKind, FieldKind, SetKind, TextKind
+from crdt_sync.core.kinds import CounterKind, FieldKind, ListKind, MapKind, SetKind, TextKind
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.errors import InputError, InvalidValueError, MalformedEntryError
 
@@ -104,8 +104,10 @@ def value_of_json(kind: FieldKind, data: Any, *, model: str) -> Any:
     return _validated(lambda: _adapter(kind).validate_json(text), kind=kind, model=model)
 
 
-def element_of_text(kind: SetKind, text: str, *, model: str) -> Any:
-    """One element of a set, as typed."""
+def element_of_text(kind: SetKind | ListKind, text: str, *, model: str) -> Any:
+    """One element of a set or list, as typed."""
+    if isinstance(kind, ListKind):
+        return value_of_text(kind.element, text, model=model)
     adapter: TypeAdapter[Any] = TypeAdapter(kind.element_type)
     return _validated(lambda: adapter.validate_python(text), kind=kind, model=model)
 
@@ -120,7 +122,7 @@ def json_of_value(kind: FieldKind, value: Any) -> Any:
 
 def takes_container(kind: FieldKind) -> bool:
     """Whether a field holds lists, dicts or sets, whose values are typed as JSON."""
-    if isinstance(kind, SetKind):
+    if isinstance(kind, SetKind | ListKind | MapKind):
         return True
     return isinstance(kind, PlainRegister) and not _CONTAINERS.isdisjoint(_members(kind.info.annotation))
 
@@ -161,6 +163,10 @@ def _annotation(kind: FieldKind) -> Any:
             return int
         case SetKind():
             return set[kind.element_type]  # type: ignore[name-defined]  # a type made at run time
+        case ListKind():
+            return list[kind.element.info.annotation]  # type: ignore[name-defined]  # as above
+        case MapKind():
+            return dict[str, kind.entry.info.annotation]  # type: ignore[name-defined]  # as above
         case PlainRegister():
             return kind.info.annotation
         case _:

@@ -2,7 +2,8 @@
 
 msgpack with extension types, map keys sorted, so that equal values have equal bytes on every machine and each comes
 back equal *and of the same type*. Engine values are never used for this (ints come back as floats, dicts encode in hash
-order; engine-facts). An Enum member is stored as its value; the field's declared type brings the member back.
+order; engine-facts). An Enum member is stored as its value, a reference as its record's id; the field's declared type
+brings them back.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgpack
 
 from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.reference import Ref
 from crdt_sync.errors import LimitError, MalformedEntryError, UnrepresentableValueError
 
 
@@ -95,6 +97,22 @@ def _decode(data: bytes, *, tuples: int, named_zones: bool) -> Any:
     return value
 
 
+def decode_as_written(data: bytes) -> Any:
+    """Decode value bytes; a datetime with a zone has the offset that it was written with.
+
+    What the zone says of it depends on the machine's own list of zones, this does not.
+
+    Raises:
+        MalformedEntryError: bytes that `encode` would not make.
+    """
+    value = decode(data)
+    if type(value) is datetime and value.tzinfo is not None:
+        packed = msgpack.unpackb(data, timestamp=0)
+        if type(packed) is msgpack.ExtType:
+            return datetime.fromisoformat(msgpack.unpackb(packed.data)[0])
+    return value
+
+
 def decode_map(data: bytes) -> dict[str, Any]:
     """Decode the values of several fields.
 
@@ -126,6 +144,8 @@ def _prepare(value: Any, depth: int) -> Any:
         return msgpack.ExtType(_Ext.TUPLE, packed)
     if isinstance(value, Enum):
         return _prepare(value.value, depth - 1)
+    if isinstance(value, Ref):
+        return str(value.id)
     return _prepare_ext(value, kind)
 
 

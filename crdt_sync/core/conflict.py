@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -59,10 +59,11 @@ class Conflict:
         model: the model's name.
         record_id: the record.
         field: the field, empty where the whole record is in question.
-        paths: the clashing paths inside the value; empty for the whole value.
+        register: the field, or ``field/entry`` for an entry of a map.
+        paths: the clashing paths inside the field's value, as JSON Pointers; empty for the whole value.
         base: the common ancestor, or `UNKNOWN`.
         candidates: the concurrent values, latest first.
-        value: what is shown provisionally.
+        value: what is shown provisionally: what merges is merged, and the latest stands where they overlap.
     """
 
     id: str
@@ -70,15 +71,59 @@ class Conflict:
     model: str
     record_id: RecordId
     field: str
+    register: str
     paths: tuple[str, ...]
     base: Any
     candidates: tuple[Candidate, ...]
     value: Any
 
 
-def conflict_id(kind: ConflictKind, document: DocumentKey, field: str, dots: Iterable[Dot]) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What settles a conflict, where it is none of the candidates as it is: a value, or parts.
+
+    Args:
+        value: another value; of no matter where ``paths`` is given.
+        paths: for each path of the conflict, the candidate to take there, or the part to put there.
+    """
+
+    value: Any = None
+    paths: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A conflict that was settled: who chose what, when, over which candidates.
+
+    Args:
+        id: the conflict's id.
+        model: the model's name.
+        record_id: the record.
+        field: the field.
+        register: the field, or ``field/entry`` for an entry of a map.
+        paths: where the candidates overlapped; empty for the whole value.
+        candidates: the concurrent values, latest first.
+        chosen: the write that settled it: value, device, timestamp and dot.
+    """
+
+    id: str
+    model: str
+    record_id: RecordId
+    field: str
+    register: str
+    paths: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate
+
+
+def conflict_id(kind: ConflictKind, document: DocumentKey, register: str, dots: Iterable[Dot]) -> str:
     """Name a conflict by what it is about, so that every replica gives it the same name."""
-    hasher = blake3(kind.value.encode() + b"\0" + document + field.encode() + b"\0")
+    hasher = blake3(kind.value.encode() + b"\0" + document + register.encode() + b"\0")
     for dot in sorted(dots):
         hasher.update(dot.author.to_bytes(5, "big") + dot.counter.to_bytes(8, "big"))
     return hasher.hexdigest(16)
+
+
+def pointer(path: Iterable[str | int]) -> str:
+    """The JSON Pointer (RFC 6901) of a place inside of a value: keys of dicts, and numbers of items from 0 on."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)

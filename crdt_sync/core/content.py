@@ -14,7 +14,7 @@ from crdt_sync.core.blocks import Bytes, Deleted, String, Update
 from crdt_sync.core.clock import HLC_BYTES
 from crdt_sync.core.ids import AUTHOR_MAX, Author
 from crdt_sync.core.index import DocumentIndex
-from crdt_sync.core.layout import KeyClass, parsed_key, text_root
+from crdt_sync.core.layout import KeyClass, MapKey, parsed_key, text_root
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.varint import read_varint, varint
 from crdt_sync.errors import MalformedEntryError
@@ -65,10 +65,18 @@ class Content:
 
     creations: list[Creation] = field(default_factory=list)
     plain: dict[str, list[RegisterValue]] = field(default_factory=dict)
+    """register → its values; a register is a field, or ``field/name`` for an entry of a map"""
     causal: dict[str, list[RegisterValue]] = field(default_factory=dict)
+    lattices: dict[str, list[RegisterValue]] = field(default_factory=dict)
+    entries: dict[str, set[str]] = field(default_factory=dict)
+    """field → names of the entries that a map has registers for"""
+    aliases: dict[Author, bytes] = field(default_factory=dict)
+    """author → the id of the record that this one was merged into, as that author wrote it"""
     counters: dict[str, dict[Author, int]] = field(default_factory=dict)
     sets: dict[str, dict[str, list[tuple[str, bytes]]]] = field(default_factory=dict)
     """field → element text → [(key, value bytes), …], one for each author that added it."""
+    lists: dict[str, dict[str, list[tuple[str, bytes]]]] = field(default_factory=dict)
+    """field → element id → [(key, bytes), …], one for each author that placed or set it"""
     tombstones: dict[str, Mapping[Author, int]] = field(default_factory=dict)
     """key → the state vector that the delete saw, its own block included."""
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -143,14 +151,18 @@ def edited_content(content: Content, cells: Mapping[str, bytes | None], state_ve
         state_vector: author → next clock of the document, after the change.
     """
     edited = Content(
-        content.creations,
-        content.plain,
-        content.causal,
-        content.counters,
-        content.sets,
-        content.tombstones,
-        content.texts,
-        state_vector,
+        creations=content.creations,
+        plain=content.plain,
+        causal=content.causal,
+        lattices=content.lattices,
+        entries=content.entries,
+        aliases=content.aliases,
+        counters=content.counters,
+        sets=content.sets,
+        lists=content.lists,
+        tombstones=content.tombstones,
+        texts=content.texts,
+        state_vector=state_vector,
     )
     for key, data in cells.items():
         try:
@@ -165,25 +177,52 @@ def edited_content(content: Content, cells: Mapping[str, bytes | None], state_ve
 def _drop_cell(content: Content, key: str) -> None:
     """Take a cell out, if it is there; the groups that it is in become copies, so that it can be put in again."""
     parsed = parsed_key(key)
-    field, rest = parsed.field, parsed.rest
+    field, register = parsed.field, parsed.register
     match parsed.key_class:
         case KeyClass.CREATION:
             content.creations = [item for item in content.creations if item.author != parsed.author]
         case KeyClass.PLAIN:
-            content.plain = _with(content.plain, field, [i for i in content.plain.get(field, ()) if i.key != key])
+            content.plain = _without_value(content.plain, register, key)
+            _drop_entry(content, parsed)
         case KeyClass.CAUSAL:
-            content.causal = _with(content.causal, field, [i for i in content.causal.get(field, ()) if i.key != key])
+            content.causal = _without_value(content.causal, register, key)
+            _drop_entry(content, parsed)
+        case KeyClass.LATTICE:
+            content.lattices = _without_value(content.lattices, field, key)
+        case KeyClass.ALIAS:
+            content.aliases = _without(content.aliases, parsed.author)
         case KeyClass.COUNTER:
             totals = content.counters.get(field, {})
             content.counters = _with(content.counters, field, _without(totals, parsed.author))
         case KeyClass.SET:
-            elements = content.sets.get(field, {})
-            elements = _with(elements, rest, [item for item in elements.get(rest, ()) if item[0] != key])
-            content.sets = _with(content.sets, field, elements)
+            content.sets = _without_element(content.sets, parsed, key)
+        case KeyClass.LIST:
+            content.lists = _without_element(content.lists, parsed, key)
         case KeyClass.TOMBSTONE:
             content.tombstones = _without(content.tombstones, key)
         case KeyClass.TOUCH:
             pass
+
+
+def _without_value(registers: Mapping[str, list[RegisterValue]], name: str, key: str) -> dict[str, list[RegisterValue]]:
+    return _with(registers, name, [item for item in registers.get(name, ()) if item.key != key])
+
+
+def _drop_entry(content: Content, parsed: MapKey) -> None:
+    """Forget an entry of a map that has no value any more."""
+    if parsed.entry is not None:
+        names = set(content.entries.get(parsed.field, ()))
+        if parsed.register not in content.plain and parsed.register not in content.causal:
+            names.discard(parsed.entry)
+        content.entries = _with(content.entries, parsed.field, names)
+
+
+def _without_element(
+    fields: Mapping[str, dict[str, list[tuple[str, bytes]]]], parsed: MapKey, key: str
+) -> dict[str, dict[str, list[tuple[str, bytes]]]]:
+    elements = fields.get(parsed.field, {})
+    kept = [item for item in elements.get(parsed.rest, ()) if item[0] != key]
+    return _with(fields, parsed.field, _with(elements, parsed.rest, kept))
 
 
 def _with(groups: Mapping[K, V], name: K, group: V) -> dict[K, V]:
@@ -203,24 +242,31 @@ def _take_cell(content: Content, key: str, data: bytes) -> None:
     match parsed.key_class:
         case KeyClass.CREATION:
             content.creations.append(read_creation(parsed.author, data))
-        case KeyClass.PLAIN:
-            hlc, context, value = _read_decodable(data)
-            item = RegisterValue(Dot(parsed.author, 1), hlc, value, context, key)
-            content.plain.setdefault(parsed.field, []).append(item)
-        case KeyClass.CAUSAL:
-            hlc, context, value = _read_decodable(data)
-            item = RegisterValue(Dot(parsed.author, int(parsed.rest)), hlc, value, context, key)
-            content.causal.setdefault(parsed.field, []).append(item)
+        case KeyClass.PLAIN | KeyClass.CAUSAL | KeyClass.LATTICE:
+            _take_register(content, parsed, key, data)
         case KeyClass.COUNTER:
             total = codec.decode(data)
             if type(total) is int:
                 content.counters.setdefault(parsed.field, {})[parsed.author] = total
         case KeyClass.SET:
             content.sets.setdefault(parsed.field, {}).setdefault(parsed.rest, []).append((key, data))
+        case KeyClass.LIST:
+            content.lists.setdefault(parsed.field, {}).setdefault(parsed.rest, []).append((key, data))
+        case KeyClass.ALIAS:
+            content.aliases[parsed.author] = data
         case KeyClass.TOMBSTONE:
             content.tombstones[key] = read_context(data, 0)[0]
         case KeyClass.TOUCH:
             pass
+
+
+def _take_register(content: Content, parsed: MapKey, key: str, data: bytes) -> None:
+    hlc, context, value = _read_decodable(data)
+    counter = int(parsed.rest) if parsed.key_class is KeyClass.CAUSAL else 1
+    held = {KeyClass.PLAIN: content.plain, KeyClass.CAUSAL: content.causal}.get(parsed.key_class, content.lattices)
+    held.setdefault(parsed.register, []).append(RegisterValue(Dot(parsed.author, counter), hlc, value, context, key))
+    if parsed.entry is not None:
+        content.entries.setdefault(parsed.field, set()).add(parsed.entry)
 
 
 def _read_decodable(data: bytes) -> tuple[int, dict[Author, int], bytes]:

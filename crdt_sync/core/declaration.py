@@ -144,12 +144,15 @@ def _kind(model: str, field: str, info: FieldInfo) -> FieldKind:
         raise SchemaError(f"model {model!r}: {field!r} has two underscores, which `find` takes for a comparison")
     if holds_live_kind(info.annotation):
         raise SchemaError(
-            f"model {model!r}, field {field!r}: Text, Counter and Set stand alone",
+            f"model {model!r}, field {field!r}: Text, Counter, Set, List and Map stand alone",
             hint="Write `notes: Text`, without a union, an Optional or a container around it.",
         )
     if _holds_callable(info.annotation):
         raise SchemaError(f"model {model!r}, field {field!r}: a function cannot be kept")
-    kind = kind_of(field, info)
+    try:
+        kind = kind_of(field, info)
+    except SchemaError as error:
+        raise SchemaError(f"model {model!r}, {error.message}", hint=error.hint) from None
     has_default = info.default is not PydanticUndefined or info.default_factory is not None
     if not kind.in_creation and has_default:
         raise SchemaError(f"model {model!r}, field {field!r}: this kind starts empty and takes no default")

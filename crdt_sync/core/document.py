@@ -13,7 +13,7 @@ from typing import Any
 import pycrdt
 
 from crdt_sync.core.ids import Author
-from crdt_sync.core.kinds.base import Cut, Drop, Insert, Put, Write
+from crdt_sync.core.kinds.base import Attribute, Cut, Drop, Insert, Mark, Put, TextRun, Write
 from crdt_sync.core.layout import MAP_ROOT, text_root
 from crdt_sync.errors import EngineError
 
@@ -88,6 +88,19 @@ class Document:
             self._texts[field] = held
         return held
 
+    def runs(self, field: str) -> list[TextRun]:
+        """The text of a field in pieces of equal attributes, as few as there can be."""
+        with _engine_seam():
+            pieces = self._text(field).diff()
+        runs: list[TextRun] = []
+        for text, held in pieces:
+            attributes = {name: _attribute(held[name]) for name in sorted(held)} if held else {}
+            if runs and _typed(runs[-1][1]) == _typed(attributes):
+                runs[-1] = (runs[-1][0] + text, attributes)
+            else:
+                runs.append((text, attributes))
+        return runs
+
     def encode(self) -> bytes:
         """The whole state as one update."""
         with _engine_seam():
@@ -111,9 +124,10 @@ class Document:
                 self._map[key] = data
             case Drop(key):
                 del self._map[key]
-            case Insert(field, index, text):
+            case Insert(field, index, text, attributes):
                 held = self.text(field)
-                self._text(field).insert(_byte_offset(held, index), text)
+                given = None if attributes is None else dict(attributes)
+                self._text(field).insert(_byte_offset(held, index), text, given)
                 self._texts[field] = held[:index] + text + held[index:]
             case Cut(field, index, count):
                 held = self.text(field)
@@ -121,6 +135,11 @@ class Document:
                 end = start + len(held[index : index + count].encode())
                 del self._text(field)[start:end]
                 self._texts[field] = held[:index] + held[index + count :]
+            case Mark(field, index, count, attributes):
+                held = self.text(field)
+                start = _byte_offset(held, index)
+                end = start + len(held[index : index + count].encode())
+                self._text(field).format(start, end, dict(attributes))
 
 
 def merge_updates(updates: Sequence[bytes]) -> bytes:
@@ -144,6 +163,16 @@ def merge_updates(updates: Sequence[bytes]) -> bytes:
 def _byte_offset(text: str, index: int) -> int:
     """Code points to UTF-8 bytes, which is what the engine's text counts in."""
     return index if text.isascii() else len(text[:index].encode())
+
+
+def _typed(attributes: dict[str, Attribute]) -> list[tuple[str, type, Attribute]]:
+    """Attributes as what can be compared: to Python, True equals 1."""
+    return [(name, type(value), value) for name, value in attributes.items()]
+
+
+def _attribute(value: Any) -> Attribute:
+    """An attribute's value as it was given: of numbers the engine knows one type."""
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 def _is_bytes(value: object) -> bool:

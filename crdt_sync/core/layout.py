@@ -6,12 +6,16 @@ edits). Every value in the map is one byte string. A key's first character is it
     ! author                 creation: one value for all registers of the record
     - author                 tombstone: the state vector that a delete saw
     ~ author                 touch: moves the state vector when a transaction only deletes
+    @ author                 alias: the record that this one was merged into
     = field : author         value of a plain register
-    ? field : author counter value of a register with a causal context (ask, three_way)
+    ? field : author counter value of a register with a causal context (ask, three_way, merge_with)
+    ^ field : author         one author's part of a semilattice (first, max_, min_)
     + field : author         one author's total of a counter
     * field : author element an element of a set
+    # field : author element an element of a list: its value and its place
 
-``author`` is six characters (`ids.author_text`), so nothing needs to separate it from what follows.
+``author`` is six characters (`ids.author_text`), so nothing needs to separate it from what follows. An entry of a map
+is a register too: its key ends with ``/`` and the entry's name, and its register is called ``field/name``.
 """
 
 from __future__ import annotations
@@ -34,24 +38,45 @@ class KeyClass(str, Enum):
     CREATION = "!"
     TOMBSTONE = "-"
     TOUCH = "~"
+    ALIAS = "@"
     PLAIN = "="
     CAUSAL = "?"
+    LATTICE = "^"
     COUNTER = "+"
     SET = "*"
+    LIST = "#"
 
 
 _CLASSES = {member.value: member for member in KeyClass}
-_WITHOUT_FIELD = frozenset((KeyClass.CREATION, KeyClass.TOMBSTONE, KeyClass.TOUCH))
+_WITHOUT_FIELD = frozenset((KeyClass.CREATION, KeyClass.TOMBSTONE, KeyClass.TOUCH, KeyClass.ALIAS))
+_ELEMENTS = frozenset((KeyClass.SET, KeyClass.LIST))
+_REGISTERS = frozenset((KeyClass.PLAIN, KeyClass.CAUSAL))
+ENTRY_SEPARATOR = "/"
+"""Stands between a map's field and the name of one of its entries, in a register's name and at the end of its key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapKey:
-    """A parsed key of the map root. ``rest`` is a causal key's counter or a set key's element, else empty."""
+    """A parsed key of the map root.
+
+    Args:
+        key_class: what it stands for.
+        author: who may write it.
+        field: the field, empty where it is about the whole record.
+        rest: a causal key's counter, or the element of a set or list.
+        entry: the name of a map's entry; None for what is no entry.
+    """
 
     key_class: KeyClass
     author: Author
     field: str = ""
     rest: str = ""
+    entry: str | None = None
+
+    @property
+    def register(self) -> str:
+        """The register that it belongs to: the field, or ``field/name`` for an entry of a map."""
+        return self.field if self.entry is None else self.field + ENTRY_SEPARATOR + self.entry
 
 
 def text_root(field: str) -> str:
@@ -60,10 +85,11 @@ def text_root(field: str) -> str:
 
 
 def map_key(key_class: KeyClass, author: Author, *, field: str = "", rest: str = "") -> str:
-    """Write a key of the map root."""
+    """Write a key of the map root; ``field`` may be a register's name, ``field/entry``."""
     if key_class in _WITHOUT_FIELD:
         return key_class.value + author_text(author)
-    return f"{key_class.value}{field}:{author_text(author)}{rest}"
+    field, separator, entry = field.partition(ENTRY_SEPARATOR)
+    return f"{key_class.value}{field}:{author_text(author)}{rest}{separator}{entry}"
 
 
 def parse_map_key(key: str) -> MapKey:
@@ -82,10 +108,12 @@ def parse_map_key(key: str) -> MapKey:
         raise MalformedEntryError("a map key without a field")
     check_field_name(field)
     author = parse_author_text(tail[:AUTHOR_TEXT_LENGTH])
-    rest = tail[AUTHOR_TEXT_LENGTH:]
-    if not _rest_is_valid(key_class, rest):
+    rest, entry = tail[AUTHOR_TEXT_LENGTH:], None
+    if key_class in _REGISTERS and ENTRY_SEPARATOR in rest:
+        rest, _, entry = rest.partition(ENTRY_SEPARATOR)
+    if not _rest_is_valid(key_class, rest) or (entry is not None and len(entry) > ENTRY_LIMITS.element_chars_max):
         raise MalformedEntryError("a map key with a wrong tail")
-    return MapKey(key_class=key_class, author=author, field=field, rest=rest)
+    return MapKey(key_class=key_class, author=author, field=field, rest=rest, entry=entry)
 
 
 parsed_key = lru_cache(maxsize=8192)(parse_map_key)
@@ -111,7 +139,7 @@ def check_field_name(field: str) -> None:
 
 
 def _rest_is_valid(key_class: KeyClass, rest: str) -> bool:
-    if key_class is KeyClass.SET:
+    if key_class in _ELEMENTS:
         return 0 < len(rest) <= ENTRY_LIMITS.element_chars_max
     if key_class is KeyClass.CAUSAL:
         return rest.isascii() and rest.isdigit() and rest[0] != "0" and len(rest) <= 10

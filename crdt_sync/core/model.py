@@ -269,10 +269,10 @@ def validate_creation(model: type[Model], values: Mapping[str, Any]) -> dict[str
     spec = spec_of(model)
     for name in values:
         spec.field(name)
-    given = dict(values)
+    given = {name: spec.fields[name].plain(value) for name, value in values.items()}
     for name, kind in spec.fields.items():
         if name not in given and not kind.in_creation:
-            given[name] = _EMPTY_VALUES[type(kind).__name__]()
+            given[name] = kind.empty()
     try:
         draft = model.__pydantic_validator__.validate_python(given)
     except ValidationError as error:
@@ -301,7 +301,7 @@ def validate_change(model: type[Model], current: Mapping[str, Any], values: Mapp
                 field=name,
                 hint="Delete the record and create another one.",
             )
-    plain = {name: str(value) if type(value).__name__ == "Text" else value for name, value in values.items()}
+    plain = {name: spec.fields[name].plain(value) for name, value in values.items()}
     try:
         changed = _changed(model, current, plain)
     except ValidationError as error:
@@ -340,6 +340,3 @@ def invalid_value(spec: ModelSpec, error: ValidationError) -> InvalidValueError:
     return InvalidValueError(
         f"{spec.name}.{field}: {first['msg']}{more}" if field else f"{spec.name}: {first['msg']}{more}", field=field
     )
-
-
-_EMPTY_VALUES: dict[str, type] = {"TextKind": str, "CounterKind": int, "SetKind": set}

@@ -36,7 +36,7 @@ from crdt_sync.core.placing import NOWHERE, Placer
 from crdt_sync.core.update import encode_update, parse_update
 from crdt_sync.errors import MalformedEntryError, ScreeningError
 
-_OWNERS_ONLY = frozenset((KeyClass.CREATION, KeyClass.TOUCH, KeyClass.COUNTER))
+_OWNERS_ONLY = frozenset((KeyClass.CREATION, KeyClass.TOUCH, KeyClass.ALIAS, KeyClass.COUNTER, KeyClass.LATTICE))
 
 
 class _Span(NamedTuple):
@@ -171,14 +171,14 @@ class Rewriting:
         key = parsed_key(name)
         rest = key.rest
         if key.key_class is KeyClass.CAUSAL:
-            rest = str(self._dots.rename(key.field, key.author, int(rest)))
+            rest = str(self._dots.rename(key.register, key.author, int(rest)))
         elif key.key_class is KeyClass.CREATION:
             self._dots.created(key.author)
-        name = map_key(key.key_class, self._new, field=key.field, rest=rest)
+        name = map_key(key.key_class, self._new, field=key.register, rest=rest)
         origin = placer.last_of(name)
         content = block.content
         if isinstance(content, Bytes):
-            content = Bytes(self._data(key.key_class, key.field, key.author, content.value))
+            content = Bytes(self._data(key.key_class, key.register, key.author, content.value))
         return Block(
             author=self._new,
             clock=placer.next_clock(self._new),

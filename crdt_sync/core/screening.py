@@ -5,8 +5,9 @@ The rules are alike on every replica, and depend on the entry and its past only,
 1. All blocks are the entry's author's, and go on where that author's last ones in the document ended.
 2. There is at least one, so that every edit moves the state vector (a deletion alone would not).
 3. Blocks belong where `placing` says they may.
-4. What is deleted is there, and is one of: a tombstone; an element of a set; units of a text; an own value that this
-   update replaces; a register value of a field for which this update writes a value. A creation is never deleted.
+4. What is deleted is there, and is one of: a tombstone; an element of a set or list, or an entry of a map; units of a
+   text; an own value that this update replaces; a register value of a field for which this update writes a value. A
+   creation is never deleted.
 5. A document begins with its author's creation.
 6. A tombstone says that it saw only what is there, so that it hides no edit that is yet to come.
 
@@ -30,7 +31,8 @@ from crdt_sync.core.placing import NOWHERE, Place, Placed, Placer, place_all
 from crdt_sync.core.update import parse_update
 from crdt_sync.errors import MalformedEntryError, MissingCauseError, ScreeningError
 
-_ANYBODY_REMOVES = frozenset((KeyClass.TOMBSTONE, KeyClass.SET))
+_ANYBODY_REMOVES = frozenset((KeyClass.TOMBSTONE, KeyClass.SET, KeyClass.LIST))
+_NOBODY_REMOVES = frozenset((KeyClass.CREATION, KeyClass.TOUCH, KeyClass.ALIAS, KeyClass.COUNTER, KeyClass.LATTICE))
 _REGISTERS = frozenset((KeyClass.PLAIN, KeyClass.CAUSAL))
 
 
@@ -117,7 +119,7 @@ def screen_content(
         place_all(fresh, placer=placer)
         removed, deleted_texts = _deletions(fresh, placer)
         for key, is_last in removed.items():
-            if is_last and parsed_key(key).key_class in (KeyClass.CREATION, KeyClass.TOUCH, KeyClass.COUNTER):
+            if is_last and parsed_key(key).key_class in _NOBODY_REMOVES:
                 raise ScreeningError("content without a value that nobody may remove")
     finally:
         placer.withdraw()
@@ -167,7 +169,9 @@ def check_removals(removed: Mapping[str, bool], *, written: Iterable[str], autho
     fields = {key.field for name in written if (key := parsed_key(name)).key_class in _REGISTERS}
     for name, is_last in removed.items():
         key = parsed_key(name)
-        if key.key_class in _ANYBODY_REMOVES or (key.key_class in _REGISTERS and key.field in fields):
+        if key.key_class in _ANYBODY_REMOVES or key.entry is not None:
+            continue
+        if key.key_class in _REGISTERS and key.field in fields:
             continue
         if is_last or key.author != author or key.key_class is KeyClass.CREATION:
             raise ScreeningError(f"an update that removes a value it may not remove ({key.key_class.name.lower()})")

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from crdt_sync.core.conflict import Conflict, ConflictKind
+from crdt_sync.core import codec
+from crdt_sync.core.conflict import Candidate, Choice, Conflict, ConflictKind, Settled
+from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, split_document_key
-from crdt_sync.core.kinds import AskRegister
+from crdt_sync.core.kinds.base import Clash, FieldKind
+from crdt_sync.core.kinds.causal import CausalRegister
+from crdt_sync.core.kinds.plain import latest_first
+from crdt_sync.core.layout import ENTRY_SEPARATOR
+from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.merging import Given, UnfitPartError
 from crdt_sync.core.model import validate_change
-from crdt_sync.errors import ConflictNotFoundError, InputError, NotACandidateError
-from crdt_sync.replica.derive import conflicts_of
+from crdt_sync.errors import ConflictNotFoundError, InputError, InvalidValueError, NotACandidateError, RecordError
+from crdt_sync.replica.derive import conflicts_of, named, whole_path
 from crdt_sync.replica.records import Records
-from crdt_sync.replica.rows import after_prefix
-from crdt_sync.replica.schema import partition_of
+from crdt_sync.replica.rows import SettledRow, after_prefix, split_settled_key, unpack_settled_row
+from crdt_sync.replica.schema import Declared, partition_of
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Table
 
 CONFLICT_ID_BYTES = 16
+BATCH_CONFLICTS = 1_000
+"""Conflicts that one transaction settles ..."""
+BATCH_BYTES = ENTRY_LIMITS.entry_bytes_max // 4
+"""... unless their values fill as much of its entry before."""
+
+Rule: TypeAlias = Literal["latest", "earliest"] | Callable[[Conflict], Candidate | Choice | None]
+"""What settles many conflicts: at each path the latest or the earliest change, or a function's answer for each."""
 
 
 def find_conflicts(
@@ -54,30 +69,208 @@ def find_conflicts(
             yield from (conflict for conflict in found if conflict.kind in wanted)
 
 
+def find_settled(state: State, *, start: bytes) -> Iterator[Settled]:
+    """The settled conflicts of the documents whose addresses begin with ``start``, each record's latest first."""
+    rows = state.store.scan(Table.SETTLED, start=start, end=after_prefix(start) if start else None)
+    for key, items in groupby(rows, key=lambda row: split_settled_key(row[0])[0]):
+        declared = state.schema.by_key(key)
+        if declared is not None:
+            found = [(split_settled_key(name)[1], unpack_settled_row(data)) for name, data in items]
+            found.sort(key=lambda item: (-item[1].chosen.hlc, item[1].register, item[1].chosen.dot, item[0]))
+            for number, row in found:
+                if row.field in declared.spec.fields:
+                    yield _settled(state, declared.spec.field(row.field), key, number, row)
+
+
+def _settled(state: State, kind: FieldKind, key: DocumentKey, number: str, row: SettledRow) -> Settled:
+    _, model, record = split_document_key(key)
+    register, start = kind.register_kind(row.register), whole_path(row.register)
+    (chosen,) = named(state, register, (row.chosen,))
+    return Settled(
+        id=number,
+        model=model,
+        record_id=record,
+        field=row.field,
+        register=row.register,
+        paths=tuple(path for path in (start + inside for inside in row.paths) if path),
+        candidates=named(state, register, row.candidates),
+        chosen=chosen,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """An open conflict, with what is needed to settle it."""
+
+    conflict: Conflict
+    declared: Declared
+    key: DocumentKey
+    kind: FieldKind
+    register: CausalRegister
+    content: Content
+    candidates: list[RegisterValue]
+
+    def checked(self, value: Any) -> bytes:
+        """Value bytes of what the conflict's register may hold.
+
+        Raises:
+            InvalidValueError, UnrepresentableValueError: it may not.
+        """
+        current, name = self.declared.values(self.content), self.kind.name
+        _, separator, entry = self.conflict.register.partition(ENTRY_SEPARATOR)
+        wanted = {**current[name], entry: value} if separator else value
+        checked = validate_change(self.declared.model, current, {name: wanted})[name]
+        return codec.encode(checked[entry] if separator else checked)
+
+    def taken(self, candidate: Candidate) -> bytes:
+        """Value bytes of one of the conflict's candidates."""
+        if candidate not in self.conflict.candidates:
+            raise NotACandidateError("the chosen candidate is not in this conflict")
+        held = [item.data for item in self.candidates if item.dot == candidate.dot]
+        return held[0] if held else codec.encode(candidate.value)
+
+    def merged(self, parts: Mapping[str, Any]) -> bytes:
+        """Value bytes of the proposal, with chosen parts where the candidates overlap."""
+        base = self._base()
+        start = whole_path(self.conflict.register)
+        paths = [start + path for path in self.register.merge(base, self.candidates).paths]
+        wrong = [path for path in parts if path not in paths]
+        if wrong or len(parts) < len(paths):
+            raise InputError(
+                f"a part is chosen for each path of the conflict, not for {', '.join(map(repr, parts)) or 'none'}",
+                hint=f"Its paths: {', '.join(map(repr, paths))}.",
+            )
+        dots = [item.dot for item in self.candidates]
+        choices: dict[str, int | Given] = {}
+        for path, part in parts.items():
+            if isinstance(part, Candidate):
+                self.taken(part)
+                choices[path.removeprefix(start)] = dots.index(part.dot)
+            else:
+                choices[path.removeprefix(start)] = Given(codec.encode(part))
+        try:
+            merged = self.register.merge_chosen(base, self.candidates, choices)
+        except UnfitPartError as error:
+            raise InvalidValueError(str(error), field=self.kind.name) from None
+        return self.checked(self.register.decode(merged.data))
+
+    def shown_by(self, rule: Literal["latest", "earliest"]) -> bytes:
+        """Value bytes of the proposal, with the latest or the earliest change where the candidates overlap."""
+        among = self.candidates if rule == "latest" else self.candidates[::-1]
+        return self.register.merge(self._base(), among).data
+
+    def write(self, records: Records, data: bytes) -> None:
+        """Supersede exactly the candidates of the conflict."""
+        dots = {candidate.dot for candidate in self.conflict.candidates}
+        records.write(
+            self.key,
+            lambda context: self.register.supersede_by(self.content, data, dots=dots, context=context),
+            fields=frozenset((self.kind.name,)),
+        )
+
+    def _base(self) -> Any:
+        if len(self.candidates) < len(self.conflict.candidates):
+            raise ConflictNotFoundError("a candidate of this conflict is no longer kept")
+        return self.register.base_data(self.content, self.candidates)
+
+
 def resolve(state: State, records: Records, conflict: Conflict, choice: Mapping[str, Any]) -> None:
     """Settle a conflict; see `Replica.resolve`."""
     if not isinstance(conflict, Conflict):
         raise InputError(
             f"a conflict is expected, not a {type(conflict).__name__}", hint="Take one of replica.conflicts()."
         )
-    if len(choice) != 1 or not choice.keys() <= {"take", "value"}:
-        raise InputError("resolve takes either take=candidate or value=…")
+    if len(choice) != 1 or not choice.keys() <= {"take", "value", "paths"}:
+        raise InputError("resolve takes one of take=candidate, value=… and paths={path: candidate or part}")
+    ((name, chosen),) = choice.items()
+    if name == "take" and chosen not in conflict.candidates:
+        raise NotACandidateError("the chosen candidate is not in this conflict")
+    if name == "paths" and not isinstance(chosen, Mapping):
+        raise InputError("paths= takes a dict: path → candidate, or the part to put there")
+    case = _open_case(state, records, conflict)
+    match name:
+        case "take":
+            data = case.taken(chosen)
+        case "value":
+            data = case.checked(chosen)
+        case _:
+            data = case.merged(chosen)
+    case.write(records, data)
+
+
+def resolve_all(state: State, records: Records, *, model: str, field: str | None, take: Rule) -> int:
+    """Settle many conflicts by a rule; see `Replica.resolve_all`."""
+    if take not in ("latest", "earliest") and not callable(take):
+        raise InputError('take= is "latest", "earliest" or a function of a conflict')
+    found = find_conflicts(state, records, model=model, key=None, kind=None)
+    waiting = [item for item in found if field in (None, item.field)]
+    waiting.reverse()
+    settled = 0
+    while waiting:
+        with records.transaction():
+            room = BATCH_BYTES
+            for _ in range(min(BATCH_CONFLICTS, len(waiting))):
+                size = _settle_by_rule(state, records, waiting.pop(), take)
+                settled += size is not None
+                room -= size or 0
+                if room < 0:
+                    break
+    return settled
+
+
+def _settle_by_rule(state: State, records: Records, conflict: Conflict, take: Rule) -> int | None:
+    """Settle one conflict; returns the bytes of what was written, None where it is left or was settled meanwhile."""
+    answer = take(conflict) if callable(take) else None
+    if callable(take) and answer is None:
+        return None
+    try:
+        case = _open_case(state, records, conflict)
+    except (ConflictNotFoundError, RecordError):
+        return None  # the rule itself, or another one's answer, saw to it
+    if not callable(take):
+        data = case.shown_by(take)
+    elif isinstance(answer, Candidate):
+        data = case.taken(answer)
+    elif isinstance(answer, Choice):
+        data = case.checked(answer.value) if answer.paths is None else case.merged(answer.paths)
+    else:
+        raise InputError(
+            f"a rule gives a Candidate, a Choice or None, not a {type(answer).__name__}",
+            hint="Write Choice(value=…) for a value of your own.",
+        )
+    case.write(records, data)
+    return len(data)
+
+
+def _open_case(state: State, records: Records, conflict: Conflict) -> _Case:
+    """What settling a conflict needs.
+
+    Raises:
+        ConflictNotFoundError: none of its candidates is in a conflict any more.
+        RecordNotFoundError, RecordDeletedError: there is no such record.
+    """
     declared = state.schema.of(conflict.model)
     key = document_key(partition_of(declared, {}), declared.spec.name, conflict.record_id)
     kind = declared.spec.field(conflict.field)
-    if "take" in choice and choice["take"] not in conflict.candidates:
-        raise NotACandidateError("the chosen candidate is not in this conflict")
     content = records.live_content(declared, key)
-    dots = {candidate.dot for candidate in conflict.candidates}
-    if not isinstance(kind, AskRegister) or dots.isdisjoint(item.dot for item in kind.clash(content)):
+    register = kind.register_kind(conflict.register)
+    still_open = any(_is_open(clash, conflict) for clash in kind.clashes(content))
+    if not isinstance(register, CausalRegister) or not still_open:
         raise ConflictNotFoundError("this conflict was settled meanwhile")
-    if "take" in choice:
-        value = choice["take"].value
-    else:
-        current = declared.values(content)
-        value = validate_change(declared.model, current, {kind.name: choice["value"]})[kind.name]
-    records.write(
-        key,
-        lambda context: kind.supersede(content, value, dots=dots, context=context),
-        fields=frozenset((kind.name,)),
+    dots = {candidate.dot for candidate in conflict.candidates}
+    held = sorted((item for item in register.kept(content) if item.dot in dots), key=latest_first)
+    return _Case(
+        conflict=conflict,
+        declared=declared,
+        key=key,
+        kind=kind,
+        register=register,
+        content=content,
+        candidates=held,
     )
+
+
+def _is_open(clash: Clash, conflict: Conflict) -> bool:
+    """Whether any candidate of a conflict still stands in a clash."""
+    dots = {candidate.dot for candidate in conflict.candidates}
+    return clash.register == conflict.register and not dots.isdisjoint(item.dot for item in clash.candidates)

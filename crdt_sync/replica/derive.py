@@ -11,15 +11,16 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind, conflict_id
-from crdt_sync.core.content import Content
+from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind, conflict_id, pointer
+from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.ids import DocumentKey, split_document_key
-from crdt_sync.core.kinds import FieldKind
-from crdt_sync.core.layout import KeyClass
+from crdt_sync.core.kinds import Clash, FieldKind
+from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass
 from crdt_sync.core.screening import Screened
 from crdt_sync.errors import SchemaError
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.schema import OPEN, Declared, Row
+from crdt_sync.replica.settled import journal_settled
 from crdt_sync.replica.state import Change, State, Touched
 from crdt_sync.storage.base import Store, Table
 
@@ -78,6 +79,7 @@ class Derivation:
         loaded.conflicts = tuple(bytes.fromhex(conflict.id) for conflict in clashes)
         if declared is not None:
             if loaded.live:
+                journal_settled(self._state.store, declared, key, content)
                 self._rows.setdefault(declared.spec.name, []).append(declared.row(key, content))
             elif was_live:
                 self._gone.setdefault(declared.spec.name, []).append(split_document_key(key)[2])
@@ -212,28 +214,43 @@ def conflicts_of(state: State, declared: Declared, key: DocumentKey, content: Co
     if not content.causal and len(content.creations) < 2:
         return found
     for name, kind in declared.spec.fields.items():
-        clash = kind.clash(content)
-        if clash:
-            _, model, record = split_document_key(key)
-            dots = [item.dot for item in clash]
-            found.append(
-                Conflict(
-                    id=conflict_id(ConflictKind.CONCURRENT_EDIT, key, name, dots),
-                    kind=ConflictKind.CONCURRENT_EDIT,
-                    model=model,
-                    record_id=record,
-                    field=name,
-                    paths=(),
-                    base=kind.base(content, clash),
-                    candidates=candidates_of(state, kind, content),
-                    value=kind.read(content),
-                )
-            )
+        found.extend(
+            _conflict(state, key, name, kind.register_kind(clash.register), clash) for clash in kind.clashes(content)
+        )
     return found
+
+
+def _conflict(state: State, key: DocumentKey, field: str, kind: FieldKind, clash: Clash) -> Conflict:
+    _, model, record = split_document_key(key)
+    start = whole_path(clash.register)
+    paths = tuple(path for path in (start + inside for inside in clash.paths) if path)
+    return Conflict(
+        id=conflict_id(ConflictKind.CONCURRENT_EDIT, key, clash.register, (item.dot for item in clash.candidates)),
+        kind=ConflictKind.CONCURRENT_EDIT,
+        model=model,
+        record_id=record,
+        field=field,
+        register=clash.register,
+        paths=paths,
+        base=clash.base,
+        candidates=named(state, kind, clash.candidates),
+        value=clash.value,
+    )
+
+
+def whole_path(register: str) -> str:
+    """Where a register stands in its field's value, as a JSON Pointer: empty, or that of a map's entry."""
+    _, separator, entry = register.partition(ENTRY_SEPARATOR)
+    return pointer((entry,)) if separator else ""
 
 
 def candidates_of(state: State, kind: FieldKind, content: Content) -> tuple[Candidate, ...]:
     """The concurrent values of one field, latest first."""
+    return named(state, kind, kind.candidates(content))
+
+
+def named(state: State, kind: FieldKind, values: Iterable[RegisterValue]) -> tuple[Candidate, ...]:
+    """Values of one register as a user sees them, with the devices that wrote them."""
     return tuple(
         Candidate(
             value=kind.decode(item.data),
@@ -241,7 +258,7 @@ def candidates_of(state: State, kind: FieldKind, content: Content) -> tuple[Cand
             timestamp=item.hlc,
             dot=item.dot,
         )
-        for item in kind.candidates(content)
+        for item in values
     )
 
 

@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar
 
-from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind
 from crdt_sync.core.ids import DeviceId, RecordId, document_key
 from crdt_sync.core.model import Model, bind
 from crdt_sync.errors import StoreClosedError, TransactionError, WrongThreadError
 from crdt_sync.replica.arguments import checked_models, checked_path
-from crdt_sync.replica.conflicts import find_conflicts, resolve
-from crdt_sync.replica.derive import candidates_of
+from crdt_sync.replica.conflict_calls import ConflictCalls
 from crdt_sync.replica.history import HistoryItem, history_of
 from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation, checked_status
 from crdt_sync.replica.local import LocalStorage
@@ -36,7 +34,7 @@ log = logging.getLogger("crdt_sync.replica")
 M = TypeVar("M", bound=Model)
 
 
-class Replica:
+class Replica(ConflictCalls):
     """One durable copy of the data, in one store. Every call is synchronous, and durable when it returns.
 
     Invariants:
@@ -323,51 +321,6 @@ class Replica:
         self._check()
         name = None if model is None else self._state.schema.of(model).spec.name
         return self._observers.add(callback, model=name)
-
-    # ── conflicts ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def conflicts(
-        self,
-        *,
-        model: type[Model] | None = None,
-        record: Model | None = None,
-        kind: str | ConflictKind | None = None,
-    ) -> list[Conflict]:
-        """The open conflicts, of a model, a record or a kind; the same on every replica with the same documents."""
-        self._check()
-        self._upkeep.before_reading(texts_too=False)
-        name = None if model is None else self._state.schema.of(model).spec.name
-        key = None if record is None else self._records.own(record)[1]
-        found = list(find_conflicts(self._state, self._records, model=name, key=key, kind=kind))
-        self._records.let_go()
-        return found
-
-    def candidates(self, record: Model, field: str, /) -> tuple[Candidate, ...]:
-        """The concurrent values of a field, latest first; one where nobody wrote at the same time."""
-        self._check()
-        declared, key = self._records.own(record)
-        kind = declared.spec.field(field)
-        return candidates_of(self._state, kind, self._records.live_content(declared, key))
-
-    @overload
-    def resolve(self, conflict: Conflict, /, *, take: Candidate) -> None: ...
-    @overload
-    def resolve(self, conflict: Conflict, /, *, value: Any) -> None: ...
-
-    def resolve(self, conflict: Conflict, /, **choice: Any) -> None:
-        """Settle a conflict, here and so everywhere: an ordinary write that supersedes exactly its candidates.
-
-        Args:
-            conflict: as `conflicts` gave it.
-            choice: ``take=`` one of its candidates, or ``value=`` any other value.
-
-        Raises:
-            ConflictNotFoundError: it was settled meanwhile.
-            NotACandidateError: ``take`` is not one of its candidates.
-            InvalidValueError: ``value`` is of the wrong type.
-        """
-        self._check()
-        resolve(self._state, self._records, conflict, choice)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -61,7 +61,7 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
     """Replay a record's operations on a document of its own; takes time in proportion to them."""
     replay = Loaded(key, author=state.documents.author)
     before: dict[str, Any] = {}
-    clashes: dict[str, frozenset[Dot]] = {}
+    clashes: dict[str, frozenset[tuple[str, Dot]]] = {}
     for touch_key, _ in state.store.scan(Table.TOUCH, start=key, end=after_prefix(key)):
         touch = split_touch_key(touch_key)
         row, _ = state.ledger.row(touch.position)
@@ -95,15 +95,19 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
         before, clashes = after, clashing
 
 
-def _clashes(declared: Declared, content: Content) -> dict[str, frozenset[Dot]]:
+def _clashes(declared: Declared, content: Content) -> dict[str, frozenset[tuple[str, Dot]]]:
     """The fields that are in conflict, each with the values that clash."""
     if not content.is_live():
         return {}
-    found = ((name, kind.clash(content)) for name, kind in declared.spec.fields.items())
-    return {name: frozenset(item.dot for item in clash) for name, clash in found if clash}
+    found = ((name, kind.clashes(content)) for name, kind in declared.spec.fields.items())
+    return {
+        name: frozenset((clash.register, item.dot) for clash in clashes for item in clash.candidates)
+        for name, clashes in found
+        if clashes
+    }
 
 
-def _conflict(before: frozenset[Dot] | None, after: frozenset[Dot] | None) -> str:
+def _conflict(before: frozenset[tuple[str, Dot]] | None, after: frozenset[tuple[str, Dot]] | None) -> str:
     """What became of a field's conflict; another one in its place counts as opened."""
     if before == after:
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -9,11 +10,12 @@ from itertools import islice
 from typing import Any
 
 from crdt_sync.core import codec
-from crdt_sync.core.blocks import Bytes, String
+from crdt_sync.core.blocks import Bytes, Format, String
 from crdt_sync.core.content import read_creation, read_register
 from crdt_sync.core.entry import EntryOperation, OperationType
 from crdt_sync.core.ids import Author, RecordId, split_document_key
 from crdt_sync.core.index import DocumentIndex
+from crdt_sync.core.kinds.list_cells import read_cell
 from crdt_sync.core.layout import KeyClass, parse_map_key, parse_text_root
 from crdt_sync.core.update import parse_update
 from crdt_sync.errors import InputError
@@ -54,7 +56,7 @@ class SyncOperation:
         type: ``create``, ``update`` or ``delete``.
         model: the record's model.
         record_id: the record.
-        data: what it wrote, field → value; texts as the inserted pieces.
+        data: what it wrote, field → value; texts as the inserted pieces, and the attributes given as dicts between.
         timestamp: packed HLC timestamp.
         device_id: the device that made it.
         status: ``pending`` until a home peer holds it durably, then ``completed``; or ``failed``.
@@ -241,6 +243,9 @@ def written_data(operation: EntryOperation, *, index: DocumentIndex) -> dict[str
             _add_cell(data, place.name, block.content.value)
         elif type(block.content) is String and place.is_text:
             data.setdefault(parse_text_root(place.name), []).append(block.content.text)
+        elif type(block.content) is Format and place.is_text and block.content.json != "null":
+            attribute = {block.content.name: json.loads(block.content.json)}
+            data.setdefault(parse_text_root(place.name), []).append(attribute)
     return data
 
 
@@ -249,8 +254,14 @@ def _add_cell(data: dict[str, Any], key: str, value: bytes) -> None:
     match parsed.key_class:
         case KeyClass.CREATION:
             data.update(read_creation(parsed.author, value).values)
-        case KeyClass.PLAIN | KeyClass.CAUSAL:
-            data[parsed.field] = codec.decode(read_register(value)[2])
+        case KeyClass.PLAIN | KeyClass.CAUSAL | KeyClass.LATTICE:
+            written = codec.decode(read_register(value)[2])
+            if parsed.entry is None:
+                data[parsed.field] = written
+            else:
+                data.setdefault(parsed.field, {})[parsed.entry] = written
+        case KeyClass.LIST:
+            data.setdefault(parsed.field, []).append(codec.decode(read_cell(value).data))
         case KeyClass.COUNTER:
             data[parsed.field] = codec.decode(value)
         case KeyClass.SET:

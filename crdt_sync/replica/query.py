@@ -93,7 +93,7 @@ def _filter(spec: ModelSpec, keyword: str, value: Any) -> Filter:
 
 def _comparable(kind: FieldKind, value: Any) -> Any:
     """A value to compare with, as the table keeps it; live field objects stand for their value."""
-    plain = {"Text": str, "Counter": int, "Set": set}.get(type(value).__name__, lambda item: item)(value)
+    plain = kind.plain(value)
     return None if plain is None else kind.to_column(kind.comparable(plain))
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from crdt_sync.core.content import Content, write_creation
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import DocumentKey, RecordId, document_key, record_id, split_document_key
-from crdt_sync.core.kinds import Drop, FieldKind, Put, Write, WriteContext
+from crdt_sync.core.kinds import Drop, FieldKind, Put, TextRun, Write, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.model import (
     Model,
@@ -243,6 +243,13 @@ class Records:
         self._check()
         return self.live_content(self._state.schema.of(split_document_key(key)[1]), key)
 
+    def runs_of(self, key: DocumentKey, field: str) -> list[TextRun]:
+        """A text of a live record with its attributes."""
+        self.content_of(key)
+        runs = self._state.documents.get(key).engine().runs(field)
+        self.let_go()
+        return runs
+
     def edit_field(self, key: DocumentKey, field: str, make: Callable[[Content, WriteContext], list[Write]]) -> None:
         """A field object's change."""
         content = self.content_of(key)
@@ -310,6 +317,9 @@ class _FieldHost:
 
     def content(self) -> Content:
         return self._records.content_of(self._key)
+
+    def runs(self) -> list[TextRun]:
+        return self._records.runs_of(self._key, self._field)
 
     def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
         self._records.edit_field(self._key, self._field, make)

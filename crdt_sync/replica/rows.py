@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from crdt_sync.core.content import Dot, RegisterValue
 from crdt_sync.core.entry import ChainHash, OperationType
 from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.core.layout import ENTRY_SEPARATOR
 from crdt_sync.errors import CorruptStoreError
 
 POSITION_BYTES = 8
@@ -256,6 +258,52 @@ def unpack_sync_log_row(data: bytes) -> SyncLogRow:
     """Read a row of the log of results."""
     first, last, error, finished, peer = _unpack(data, 5, "synclog")
     return SyncLogRow(first=first, last=last, error=error, finished_ms=finished, peer=peer)
+
+
+def settled_key(document: DocumentKey, conflict: str, chosen: Dot) -> bytes:
+    """Key of the table of settled conflicts: one for each write that settled one."""
+    return document + bytes.fromhex(conflict) + chosen.author.to_bytes(5, "big") + chosen.counter.to_bytes(8, "big")
+
+
+def split_settled_key(key: bytes) -> tuple[DocumentKey, str]:
+    """Document and conflict id of a key of the table of settled conflicts."""
+    return DocumentKey(key[:-29]), key[-29:-13].hex()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledRow:
+    """A write that settled a conflict.
+
+    Args:
+        register: what was in conflict.
+        paths: where the candidates overlapped, inside of the register's value.
+        chosen: the write; it and the candidates come back without context and key.
+        candidates: what it took the place of, latest first.
+    """
+
+    register: str
+    paths: tuple[str, ...]
+    chosen: RegisterValue
+    candidates: tuple[RegisterValue, ...]
+
+    @property
+    def field(self) -> str:
+        """The field that the register belongs to."""
+        return self.register.partition(ENTRY_SEPARATOR)[0]
+
+    def pack(self) -> bytes:
+        """The row's bytes."""
+        values = [(*item.dot, item.hlc, item.data) for item in (self.chosen, *self.candidates)]
+        return _pack(self.register, self.paths, values)
+
+
+def unpack_settled_row(data: bytes) -> SettledRow:
+    """Read a row of the table of settled conflicts."""
+    register, paths, values = _unpack(data, 3, "settled")
+    chosen, *candidates = (
+        RegisterValue(Dot(author, counter), hlc, value, {}, "") for author, counter, hlc, value in values
+    )
+    return SettledRow(register=register, paths=paths, chosen=chosen, candidates=tuple(candidates))
 
 
 def pack_vector(vector: dict[str, dict[Author, int]]) -> bytes:

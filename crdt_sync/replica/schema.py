@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 from uuid import UUID
 
 from pydantic import create_model
+from pydantic.fields import FieldInfo
 
 from crdt_sync.core import codec
 from crdt_sync.core.content import Content
 from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, split_document_key
-from crdt_sync.core.kinds import Counter, FieldKind, Set, SetKind, Text, TextKind, ask
+from crdt_sync.core.kinds import (
+    Counter,
+    FieldKind,
+    List,
+    ListKind,
+    Map,
+    MapKind,
+    MergeWithRegister,
+    Set,
+    SetKind,
+    Text,
+    TextKind,
+    always_ask,
+    ask,
+    first,
+    max_,
+    merge_with,
+    min_,
+    three_way,
+)
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.model import Model, ModelSpec, spec_of
+from crdt_sync.core.reference import Ref
 from crdt_sync.errors import SchemaError, UnknownModelError
 from crdt_sync.storage.base import Column, View
 
@@ -138,8 +160,14 @@ def _describe_field(kind: FieldKind) -> dict[str, Any]:
         described["required"] = kind.info.is_required()
         if not kind.info.is_required() and kind.info.default_factory is None:
             described["default"] = codec.encode(kind.info.default).hex()
+        if isinstance(kind, MergeWithRegister):  # who lacks the function shows other values
+            described["function"] = getattr(kind.function, "__qualname__", type(kind.function).__qualname__)
     elif isinstance(kind, SetKind):
         described["type"] = _type_data(kind.element_type)
+    elif isinstance(kind, ListKind):
+        described["type"] = _type_data(kind.element.info.annotation)
+    elif isinstance(kind, MapKind):
+        described["entry"] = _describe_field(kind.entry)
     return described
 
 
@@ -179,11 +207,28 @@ def _field_of(data: Mapping[str, Any]) -> Any:
         case "SetKind":
             element = _type_of(data["type"])
             return (Set[element], ...)  # type: ignore[valid-type]  # a type made at run time
+        case "ListKind":
+            element = _type_of(data["type"])
+            return (List[element], ...)  # type: ignore[valid-type]  # as above
+        case "MapKind":
+            entry, info = _field_of({**data["entry"], "required": False})
+            if isinstance(info, FieldInfo):
+                entry = Annotated[entry, *info.metadata]
+            return (Map[str, entry], ...)  # type: ignore[valid-type]  # as above
         case kind:
             default = ... if data["required"] else codec.decode(bytes.fromhex(data.get("default", "c0")))
-            return (_type_of(data["type"]), ask(default=default) if kind == "AskRegister" else default)
+            declare = _FIELD_FUNCTIONS.get(kind)
+            return (_type_of(data["type"]), default if declare is None else declare(default=default))
 
 
+_FIELD_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "AskRegister": ask,
+    "ThreeWayRegister": three_way,
+    "MergeWithRegister": partial(merge_with, always_ask),
+    "First": first,
+    "Greatest": max_,
+    "Least": min_,
+}
 _NAMED: dict[str, Any] = {
     "none": None,
     "...": ...,
@@ -196,6 +241,8 @@ _ORIGINS: dict[str, Any] = {"list": list, "dict": dict, "tuple": tuple}
 
 def _type_data(annotation: Any) -> Any:
     """An annotation as plain data; what has no counterpart becomes "any"."""
+    if isinstance(annotation, type) and issubclass(annotation, Ref):
+        return ["ref", annotation.model]
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return ["literal", *(codec.encode(member.value).hex() for member in annotation)]
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -216,6 +263,8 @@ def _type_of(data: Any) -> Any:
     if isinstance(data, str):
         return _NAMED[data]
     head, *rest = data
+    if head == "ref":
+        return Ref.__class_getitem__(rest[0])
     if head == "literal":
         return Literal[tuple(codec.decode(bytes.fromhex(item)) for item in rest)]
     if head == "union":

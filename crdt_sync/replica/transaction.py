@@ -16,7 +16,7 @@ from crdt_sync.core.entry import (
     run_statement,
 )
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
-from crdt_sync.core.kinds import Cut, Drop, Put, Write, WriteContext
+from crdt_sync.core.kinds import Cut, Drop, Mark, Put, Write, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key, parsed_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import StoreReadOnlyError, TransactionError
@@ -200,7 +200,7 @@ class LocalTransaction:
 
     def _moving(self, writes: list[Write]) -> list[Write]:
         for item in writes:
-            if not isinstance(item, (Drop, Cut)):
+            if not isinstance(item, (Drop, Cut, Mark)):  # an attribute may end by deletions alone
                 return writes
         return [*writes, Put(map_key(KeyClass.TOUCH, self._identity.author), b"")]
 

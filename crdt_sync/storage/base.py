@@ -48,6 +48,7 @@ class Table(StrEnum):
     HOLDING = "holding"
     LOCAL = "local"
     EVIDENCE = "evidence"
+    SETTLED = "settled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,23 @@ from typing import Any
 import pytest
 from pydantic import create_model
 
-from crdt_sync import Counter, Model, Replica, Set, Text
+from crdt_sync import Counter, List, Map, Model, Replica, Set, Text
 from crdt_sync.core.codec import _Ext  # the types that the page must name
-from crdt_sync.core.kinds import AskRegister, CounterKind, FieldKind, PlainRegister, SetKind, TextKind
+from crdt_sync.core.kinds import (
+    AskRegister,
+    CounterKind,
+    FieldKind,
+    First,
+    Greatest,
+    Least,
+    ListKind,
+    MapKind,
+    MergeWithRegister,
+    PlainRegister,
+    SetKind,
+    TextKind,
+    ThreeWayRegister,
+)
 from crdt_sync.core.model import spec_of
 from crdt_sync.errors import SchemaError, UnrepresentableValueError
 
@@ -41,9 +55,17 @@ def test_example_declares_the_kinds_that_the_page_lists() -> None:
         "state": PlainRegister,
         "price": PlainRegister,
         "due": AskRegister,
+        "address": ThreeWayRegister,
+        "stage": MergeWithRegister,
+        "taken_by": First,
+        "best": Greatest,
+        "earliest": Least,
+        "parent": PlainRegister,
         "notes": TextKind,
         "votes": CounterKind,
         "tags": SetKind,
+        "steps": ListKind,
+        "prefs": MapKind,
     }
     with Replica.open(":memory:", models=[scope["Task"], scope["Country"]]) as replica:
         task = replica.create(scope["Task"], title="a", notes="b", votes=3, tags=["c"])
@@ -86,7 +108,9 @@ def test_what_the_page_says_cannot_be_stored_is_refused(value: object) -> None:
         assert bag.anything is None
 
 
-@pytest.mark.parametrize("kind", [Text, Counter, Set[str]], ids=["text", "counter", "set"])
+@pytest.mark.parametrize(
+    "kind", [Text, Counter, Set[str], List[str], Map[str, int]], ids=["text", "counter", "set", "list", "map"]
+)
 def test_kinds_that_start_empty_take_no_default(kind: Any) -> None:
     with pytest.raises(SchemaError):
         create_model("Defaulted", __base__=Model, a=(kind, None))

@@ -21,7 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from crdt_sync.testing.exchange import ExchangeReport
 from crdt_sync.transport.memory import Fate
-from tests.laws.models import ASKING, ELEMENTS, REGISTERS, SLUGS, VALUES, Page, Task
+from tests.laws import filling
+from tests.laws.models import ASKING, ELEMENTS, ENTRIES, GIVEN, REGISTERS, SLUGS, VALUES, Page, Task
 from tests.laws.world import EPOCH_MS, Device, Rollback, World
 
 INDEX = st.integers(0, 11)
@@ -51,12 +52,14 @@ FAULTS: st.SearchStrategy[dict[int, Fate]] = st.one_of(
 CREATIONS = st.fixed_dictionaries(
     {},
     optional={
-        **{name: st.sampled_from(values) for name, values in VALUES.items()},
+        **{name: st.sampled_from(values) for name, values in (*VALUES.items(), *GIVEN.items())},
         "votes": st.integers(-2, 2),
         "tags": st.sets(st.sampled_from(ELEMENTS)),
         "notes": st.integers(0, 3),
     },
 )
+
+GIFTS = st.one_of(*(st.tuples(st.just(name), st.sampled_from(values)) for name, values in GIVEN.items()))
 
 CHANGES = st.one_of(
     st.tuples(st.just("write"), WRITES),
@@ -65,6 +68,12 @@ CHANGES = st.one_of(
     st.tuples(st.just("retag"), st.sets(st.sampled_from(ELEMENTS))),
     st.tuples(st.just("splice"), st.tuples(INDEX, st.integers(0, 3), st.integers(0, 3))),
     st.tuples(st.just("retype"), st.tuples(st.integers(1, 3), st.integers(0, 3))),
+    st.tuples(st.just("insert"), INDEX),
+    st.tuples(st.just("element"), st.tuples(st.sampled_from(("set", "remove")), INDEX)),
+    st.tuples(st.just("move"), st.tuples(INDEX, INDEX)),
+    st.tuples(st.just("put"), st.tuples(st.sampled_from(ENTRIES), st.sampled_from((1, 2, None)))),
+    st.tuples(st.just("give"), GIFTS),
+    st.tuples(st.just("dress"), st.tuples(INDEX, st.sampled_from((1, 2, None)))),
     st.tuples(st.just("delete"), st.none()),
     st.tuples(st.just("restore"), st.none()),
 )
@@ -347,6 +356,8 @@ class Histories(RuleBasedStateMachine):
                 world.splice(device, record, at=place, removed=removed, inserted=inserted)
             case ("retype", (keep, inserted)):
                 world.retype(device, record, keep=keep, inserted=inserted)
+            case (("insert" | "element" | "move" | "put" | "give" | "dress"), _):
+                filling.change(world, device, record, change)
             case ("delete", _):
                 world.delete(device, record)
             case ("restore", _):

@@ -1,11 +1,13 @@
-"""What the random histories are about: one model with random ids, one with a natural key, with every kind of field."""
+"""What the random histories are about: one model with random ids, one with a natural key, with every kind of field.
 
-from __future__ import annotations
+No `from __future__ import annotations`: under it a linter would take the quotes of `Ref["Task"]` for needless.
+"""
 
-from typing import Any
+from typing import Annotated, Any
 
-from crdt_sync.core.kinds import Counter, Set, Text, ask
+from crdt_sync.core.kinds import Counter, List, Map, Set, Text, ask, first, max_, min_
 from crdt_sync.core.model import Model
+from crdt_sync.core.reference import Ref
 
 
 class Task(Model):
@@ -15,9 +17,16 @@ class Task(Model):
     done: bool = False
     due: int | None = ask(default=None)
     owner: str = ask(default="nobody")
+    parent: Ref["Task"] | None = None
+    leader: str | None = first(default=None)
+    best: int | None = max_(default=None)
+    least: int | None = min_(default=None)
     notes: Text
     votes: Counter
     tags: Set[str]
+    steps: List[str]
+    prefs: Map[str, int]
+    days: Map[str, Annotated[int, ask()]]
 
 
 class Page(Model, key=("slug",)):
@@ -28,21 +37,48 @@ class Page(Model, key=("slug",)):
     done: bool = False
     due: int | None = ask(default=None)
     owner: str = ask(default="nobody")
+    parent: Ref["Task"] | None = None
+    leader: str | None = first(default=None)
+    best: int | None = max_(default=None)
+    least: int | None = min_(default=None)
     notes: Text
     votes: Counter
     tags: Set[str]
+    steps: List[str]
+    prefs: Map[str, int]
+    days: Map[str, Annotated[int, ask()]]
 
 
 MODELS: tuple[type[Task | Page], ...] = (Task, Page)
-PLAIN = ("title", "done")
+PLAIN = ("title", "done", "parent")
 ASKING = ("due", "owner")
 REGISTERS = (*PLAIN, *ASKING)
-DEFAULTS: dict[str, Any] = {"title": "", "done": False, "due": None, "owner": "nobody", "slug": None}
+LATTICES = ("leader", "best", "least")
+KEYS = ("a", "b/c")
+MAPS = ("prefs", "days")
+ENTRIES = tuple(f"{name}/{key}" for name in MAPS for key in KEYS)
+"""The registers of the maps' entries."""
+ASKING_ENTRIES = tuple(f"days/{key}" for key in KEYS)
+
+DEFAULTS: dict[str, Any] = {
+    "title": "",
+    "done": False,
+    "parent": None,
+    "due": None,
+    "owner": "nobody",
+    "slug": None,
+    **dict.fromkeys((*LATTICES, *ENTRIES)),
+}
 VALUES: dict[str, tuple[Any, ...]] = {
     "title": ("a", "b", "c"),
     "done": (True, False),
     "due": (1, 2, 3, None),
     "owner": ("ann", "bob", "cem"),
+    "parent": (
+        Ref["Task"](f"01970000-0000-7000-8000-{0:012x}"),
+        Ref["Task"](f"01970000-0000-7000-8000-{1:012x}"),
+        None,
+    ),
 }
 """Few values, so that concurrent writes are often equal."""
 
@@ -50,3 +86,6 @@ ELEMENTS = ("red", "b" * 180)
 """The last one is longer than a key may be."""
 
 SLUGS = ("home", "about")
+
+GIVEN: dict[str, tuple[Any, ...]] = {"leader": ("ann", "bob"), "best": (1, 2, 3), "least": (1, 2, 3)}
+"""What semilattices are given."""

@@ -83,7 +83,48 @@ class Restore:
     """The deletions that were seen are taken back."""
 
 
-Action = Create | Write | Settle | Count | Add | Remove | Type | Delete | Restore
+@dataclass(frozen=True, slots=True)
+class Give:
+    """A value for a semilattice."""
+
+    field: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Unset:
+    """An entry out of a map: every write of its register that was seen."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """An element of a list inserted (``sets`` and ``moves``), set, or moved."""
+
+    field: str
+    element: str
+    value: Any
+    sets: bool
+    moves: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """An element out of a list, as it was seen."""
+
+    field: str
+    element: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dress:
+    """Attributes of a text; the text stays."""
+
+    field: str
+
+
+Action = Create | Write | Settle | Count | Add | Remove | Type | Delete | Restore | Give | Unset | Touch | Drop | Dress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +214,7 @@ class RecordView:
         self._reference = reference
         self._operations = operations
         self._replaced: dict[tuple[OpId, str], frozenset[OpId]] = {}
+        self._values: dict[tuple[OpId, str], tuple[tuple[int, int], Any]] = {}
 
     @property
     def known(self) -> bool:
@@ -207,6 +249,7 @@ class RecordView:
         """The writes of a register that none replaced, latest first."""
         writes = self._writes(name)
         replaced: set[OpId] = set().union(*(self._replaces(item, name) for item in writes))
+        replaced = replaced.union(*(item.seen for item in self._operations.values() if item.action == Unset(name)))
         found = [item for item in writes if item.id not in replaced]
         found.sort(key=_age, reverse=True)
         return tuple(Choice(value=value_of(item, name), hlc=item.hlc, author=item.id[0], id=item.id) for item in found)
@@ -229,6 +272,76 @@ class RecordView:
             return {}
         found = {name: self.clash(name) for name in sorted(self._reference.asking)}
         return {name: clash for name, clash in found.items() if clash is not None}
+
+    def unset(self, name: str) -> bool:
+        """Whether somebody took this entry out of its map; what it replaced is not kept then."""
+        return any(item.action == Unset(name) for item in self._operations.values())
+
+    def entries(self, name: str) -> dict[str, Any]:
+        """A map: the entries that have a write which none replaced or took out."""
+        registers = {
+            item.action.field
+            for item in self._operations.values()
+            if isinstance(item.action, Write | Settle) and item.action.field.startswith(f"{name}/")
+        }
+        return {
+            register.removeprefix(f"{name}/"): self.value(register)
+            for register in sorted(registers)
+            if self.choices(register)
+        }
+
+    def given(self, name: str, *, rule: str) -> Any:
+        """A semilattice: ``first``, ``max`` or ``min`` of what was given; None is nothing."""
+        found: list[tuple[int, OpId, Any]] = []
+        for item in self._operations.values():
+            if isinstance(item.action, Create):
+                found.append((*_age(item), dict(item.action.values).get(name)))
+            elif isinstance(item.action, Give) and item.action.field == name:
+                found.append((*_age(item), item.action.value))
+        found = [item for item in found if item[2] is not None]
+        if not found:
+            return None
+        if rule == "first":
+            return min(found, key=lambda item: item[:2])[2]
+        return (max if rule == "max" else min)(item[2] for item in found)
+
+    def steps(self, name: str) -> dict[str, Any]:
+        """A list, without its order: element → value, for those with a touch that no removal saw."""
+        actions = (item.action for item in self._operations.values())
+        elements = {action.element for action in actions if isinstance(action, Touch) and action.field == name}
+        shown = {element: self._value_of_element(name, element, self.ids) for element in elements}
+        return {element: value[1] for element, value in shown.items() if value is not None}
+
+    def _value_of_element(
+        self, name: str, element: str, known: AbstractSet[OpId]
+    ) -> tuple[tuple[int, int], Any] | None:
+        """Stamp and value of an element, as who knows these operations sees it; None where it is not there.
+
+        Each touch carries a value, its own or the one that it saw; a touch is gone where another touch or a removal
+        of the element saw it.
+        """
+        items = [item for name_, item in self._operations.items() if name_ in known and _is_about(item, name, element)]
+        gone: set[OpId] = set().union(*(item.seen for item in items))
+        carried = [
+            self._carried(item, name, element)
+            for item in items
+            if isinstance(item.action, Touch) and item.id not in gone
+        ]
+        return max(carried, key=lambda held: held[0], default=None)
+
+    def _carried(self, item: Operation, name: str, element: str) -> tuple[tuple[int, int], Any]:
+        held = self._values.get((item.id, element))
+        if held is None:
+            assert isinstance(item.action, Touch)
+            before = self._value_of_element(name, element, item.seen)
+            if item.action.sets:
+                number = item.hlc if before is None else max(item.hlc, before[0][0] + 1)
+                held = (number, item.id[0]), item.action.value
+            else:
+                assert before is not None, "an element was moved that was not there"
+                held = before
+            self._values[item.id, element] = held
+        return held
 
     def count(self, name: str) -> int:
         """The sum of all increments."""
@@ -324,6 +437,11 @@ def _is_write(operation: Operation, name: str) -> bool:
             return written == name
         case _:
             return False
+
+
+def _is_about(operation: Operation, name: str, element: str) -> bool:
+    action = operation.action
+    return isinstance(action, Touch | Drop) and (action.field, action.element) == (name, element)
 
 
 def _age(operation: Operation) -> tuple[int, OpId]:

@@ -37,7 +37,8 @@ class Everything:
 def see_record(replica: Replica, record: Any) -> Seen:
     """A live record."""
     values = {name: getattr(record, name) for name in type(record).__crdt_spec__.fields}
-    values |= {"notes": str(values["notes"]), "votes": int(values["votes"]), "tags": set(values["tags"])}
+    values |= {"notes": values["notes"].runs(), "votes": int(values["votes"]), "tags": set(values["tags"])}
+    values |= {"steps": list(values["steps"]), "prefs": dict(values["prefs"]), "days": dict(values["days"])}
     return Seen(values=values, candidates={name: replica.candidates(record, name) for name in REGISTERS})
 
 

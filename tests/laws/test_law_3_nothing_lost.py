@@ -7,13 +7,14 @@ from typing import Any
 from crdt_sync.core.ids import DEFAULT_PARTITION
 from crdt_sync.errors import RecordNotFoundError
 from crdt_sync.replica import OperationStatus
+from tests.laws.filling import compare
 from tests.laws.histories import Law, hold
 from tests.laws.models import MODELS
 from tests.laws.world import Device, World
 
 
 class NothingLost(Law):
-    """Texts, counters, sets and life follow the reference, in which only what saw an operation can undo it."""
+    """Everything but registers follows the reference, in which only what saw an operation can undo it."""
 
     def after_change(self, world: World, device: Device, record: str) -> None:
         view = world.view(device, record)
@@ -29,6 +30,7 @@ class NothingLost(Law):
         live: Any = device.replica.get(model, name)
         assert int(live.votes) == view.count("votes")
         assert set(live.tags) == view.elements("tags")
+        compare(live, view)
         text = str(live.notes)
         assert sorted(text) == sorted(view.characters("notes")), "characters were lost or came back"
         assert not view.misplaced("notes", text), "characters changed places"

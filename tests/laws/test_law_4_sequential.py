@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.laws.histories import INDEX, WRITES
-from tests.laws.models import DEFAULTS, ELEMENTS, REGISTERS, Page, Task
+from tests.laws.histories import GIFTS, INDEX, WRITES
+from tests.laws.models import DEFAULTS, ELEMENTS, ENTRIES, LATTICES, MAPS, REGISTERS, Page, Task
 from tests.laws.world import EPOCH_MS, Device, World
 
 YEAR_MS = 365 * 24 * 3600 * 1000
@@ -30,6 +30,12 @@ TURNS = st.lists(
             st.tuples(st.just("discard"), st.sampled_from(ELEMENTS)),
             st.tuples(st.just("insert"), INDEX),
             st.tuples(st.just("cut"), INDEX),
+            st.tuples(st.just("step"), INDEX),
+            st.tuples(st.just("move"), st.tuples(INDEX, INDEX)),
+            st.tuples(st.just("reset"), INDEX),
+            st.tuples(st.just("drop"), INDEX),
+            st.tuples(st.just("put"), st.tuples(st.sampled_from(ENTRIES), st.sampled_from((1, 2, None)))),
+            st.tuples(st.just("give"), GIFTS),
             st.tuples(st.just("delete"), st.none()),
             st.tuples(st.just("restore"), st.none()),
         ),
@@ -47,6 +53,9 @@ class Plain:
     votes: int = 0
     tags: set[str] = field(default_factory=set)
     notes: str = ""
+    steps: list[str] = field(default_factory=list)
+    entries: dict[str, int] = field(default_factory=dict)
+    given: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(LATTICES))
     live: bool = True
 
     def do(self, world: World, device: Device, record: str, change: tuple[str, Any]) -> None:
@@ -80,9 +89,45 @@ class Plain:
             case "delete":
                 device.replica.delete(live)
                 self.live = False
+            case "step" | "move" | "reset" | "drop":
+                self._do_list(world, live.steps, name, value)
+            case "put":
+                self._do_map(live, *value)
+            case "give":
+                self._do_lattice(live, *value)
             case _:
                 setattr(live, name, value)
                 self.values[name] = value
+
+    def _do_list(self, world: World, steps: Any, name: str, value: Any) -> None:
+        if name == "step":
+            at, text = value % (len(self.steps) + 1), world.new_text(1)
+            steps.insert(at, text)
+            self.steps.insert(at, text)
+        elif self.steps and name == "move":
+            at, to = value[0] % len(self.steps), value[1] % len(self.steps)
+            steps.move(at, to)
+            self.steps.insert(to, self.steps.pop(at))
+        elif self.steps and name == "reset":
+            steps[value % len(self.steps)] = self.steps[value % len(self.steps)] = world.new_text(1)
+        elif self.steps:
+            assert steps.pop(value % len(self.steps)) == self.steps.pop(value % len(self.steps))
+
+    def _do_map(self, live: Any, register: str, value: int | None) -> None:
+        name, _, key = register.partition("/")
+        if value is None:
+            getattr(live, name).pop(key, None)
+            self.entries.pop(register, None)
+        else:
+            getattr(live, name)[key] = self.entries[register] = value
+
+    def _do_lattice(self, live: Any, name: str, value: Any) -> None:
+        held = self.given[name]
+        if name == "leader" and held is not None:
+            return  # another one would be refused
+        setattr(live, name, value)
+        choose = {"best": max, "least": min}.get(name)
+        self.given[name] = value if held is None or choose is None else choose(held, value)
 
     def compare(self, world: World, device: Device, record: str) -> None:
         """A replica shows this, and nothing beside it."""
@@ -95,6 +140,10 @@ class Plain:
             assert shown == self.values, "not the last written value"
             assert all(len(device.replica.candidates(live, name)) <= 1 for name in REGISTERS), "a second candidate"
             assert (int(live.votes), set(live.tags), str(live.notes)) == (self.votes, self.tags, self.notes), "not all"
+            assert list(live.steps) == self.steps
+            entries = {f"{name}/{key}": value for name in MAPS for key, value in getattr(live, name).items()}
+            assert entries == self.entries
+            assert {name: getattr(live, name) for name in LATTICES} == self.given
 
 
 def play(turns: list[tuple[int, int, tuple[str, Any]]], *, count: int, natural: bool) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import count
 from typing import Any
 
@@ -17,7 +16,7 @@ from hypothesis import settings as Settings  # noqa: N812  it is a class
 
 from crdt_sync.core import clock, content, entry, version
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS
-from crdt_sync.core.kinds import AskRegister, counter, plain, text
+from crdt_sync.core.kinds import AskRegister, causal, counter, plain, text
 from crdt_sync.core.kinds import set as sets
 from crdt_sync.core.kinds.base import Drop, Put, Write
 from crdt_sync.core.layout import KeyClass, map_key
@@ -178,11 +177,11 @@ def resolving_replaces_everything(patch: pytest.MonkeyPatch) -> None:
 def the_base_is_the_last_value_carried_along(patch: pytest.MonkeyPatch) -> None:
     """The latest replaced value is taken for the common ancestor."""
 
-    def base(kept: list[Any], among: list[Any]) -> Any:
+    def carried_along(kept: list[Any], among: list[Any]) -> list[Any]:
         past = [item for item in kept if item not in among]
-        return min(past, key=plain.latest_first, default=None)
+        return sorted(past, key=plain.latest_first)[:1]
 
-    patch.setattr(import_module(AskRegister.__module__), "_base", base)
+    patch.setattr(causal, "ancestors", carried_along)
 
 
 def conflicts_are_named_by_whoever_finds_them(patch: pytest.MonkeyPatch) -> None:

@@ -32,13 +32,14 @@ from crdt_sync.replica.rows import after_prefix
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import ExchangeReport, exchange
 from crdt_sync.transport.memory import Fate, Frame
-from tests.laws.models import ASKING, DEFAULTS, MODELS, REGISTERS, Page, Task
+from tests.laws.models import ASKING, ASKING_ENTRIES, DEFAULTS, MODELS, REGISTERS, Page, Task
 from tests.laws.reference import (
     Action,
     Add,
     Count,
     Create,
     Delete,
+    Give,
     Operation,
     OpId,
     RecordView,
@@ -51,7 +52,7 @@ from tests.laws.reference import (
 )
 
 EPOCH_MS = 1_900_000_000_000
-OTHER = {"due": 9, "owner": "dora"}
+OTHER = {"due": 9, "owner": "dora", "days": 9}
 """Values that are in no conflict, to settle one with."""
 
 COMPARED_CHARS_MAX = 1_900
@@ -195,7 +196,9 @@ class World:
     kinds: tuple[bool, ...]
     random: Random = field(default_factory=lambda: Random(0))
     devices: list[Device] = field(default_factory=list)
-    reference: Reference = field(default_factory=lambda: Reference(defaults=DEFAULTS, asking=frozenset(ASKING)))
+    reference: Reference = field(
+        default_factory=lambda: Reference(defaults=DEFAULTS, asking=frozenset((*ASKING, *ASKING_ENTRIES)))
+    )
     characters: int = 0
     entries: dict[tuple[int, int], list[Operation]] = field(default_factory=dict)
     rewritten: set[int] = field(default_factory=set)
@@ -255,6 +258,7 @@ class World:
                 self._refused(device, RecordExistsError, lambda: device.replica.create(model, **values))
                 return None
             if view.known:
+                values.pop("leader", None)  # what is first stays: another one would be refused
                 with self.transaction(device):
                     device.replica.create(model, **values)
                     self._note_again(device, record, view, values)
@@ -382,13 +386,13 @@ class World:
         if not self._allowed(device, view, settle):
             return
         targets = self.targets(view, conflict)
-        now = view.clash(conflict.field)
+        now = view.clash(conflict.register)
         if now is None or not targets & {item.id for item in now.candidates}:
             self._refused(device, ConflictNotFoundError, settle)
             return
         with self.transaction(device):
             settle()
-            name = self._note(device, record, Settle(conflict.field, value, targets))
+            name = self._note(device, record, Settle(conflict.register, value, targets))
             self.settled.append((name, conflict.id))
 
     def targets(self, view: RecordView, conflict: Conflict) -> frozenset[OpId]:
@@ -397,12 +401,14 @@ class World:
             (candidate.dot.author, candidate.timestamp, candidate.dot.counter) for candidate in conflict.candidates
         }
         found: set[OpId] = set()
-        writes = view.writes_of(conflict.field)
+        writes = view.writes_of(conflict.register)
         for author, hlc, counter in named:
             own = [item for item in writes if item.id[0] == author and not isinstance(item.action, Create)]
             created = [item for item in writes if item.id[0] == author and isinstance(item.action, Create)]
             if author in self.rewritten:
                 item = next(item for item in reversed([*created, *own]) if item.hlc == hlc)
+            elif conflict.register != conflict.field:  # the dots of an entry have gaps
+                item = next(write for write in reversed(own) if write.hlc == hlc)
             else:
                 item = created[0] if counter == 0 else own[counter - 1]
             assert item.hlc == hlc, "a candidate's dot and timestamp name two writes"
@@ -591,6 +597,10 @@ class World:
                     self._note_elements(device, record, view, set(value))
                 case "notes":
                     self._note_text(device, record, before="".join(view.characters("notes")), after=value)
+                case "best" | "least":
+                    now = view.given(name, rule="max" if name == "best" else "min")
+                    if now is None or (value > now if name == "best" else value < now):
+                        self._note(device, record, Give(name, value))
                 case _:
                     self._note_write(device, record, view, name, value)
 

@@ -13,6 +13,7 @@ from crdt_sync.core.conflict import UNKNOWN, Candidate, Conflict
 from crdt_sync.core.ids import RecordId
 from crdt_sync.core.kinds import FieldKind, TextKind
 from crdt_sync.core.kinds.plain import PlainRegister
+from crdt_sync.core.layout import ENTRY_SEPARATOR
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.errors import ConflictNotFoundError, InputError, NotACandidateError
 from crdt_sync.replica import Replica
@@ -71,7 +72,7 @@ def resolve(replica: Replica, params: ResolveParams) -> Json:
         )
     conflict = find_conflict(replica, params.conflict_id)
     model = model_of(replica, conflict.model)
-    kind = spec_of(model).field(conflict.field)
+    kind = spec_of(model).field(conflict.field).register_kind(conflict.register)
     if params.latest:
         replica.resolve(conflict, take=conflict.candidates[0])
     elif params.take is not None:
@@ -82,6 +83,9 @@ def resolve(replica: Replica, params: ResolveParams) -> Json:
     else:
         replica.resolve(conflict, value=value_of_text(kind, params.value or "", model=conflict.model))
     value = getattr(replica.get(model, conflict.record_id), conflict.field)
+    _, separator, entry = conflict.register.partition(ENTRY_SEPARATOR)
+    if separator:
+        value = value[entry]
     return {
         "id": conflict.id,
         "model": conflict.model,
@@ -113,7 +117,7 @@ def find_conflict(replica: Replica, name: str) -> Conflict:
 def conflict_json(replica: Replica, conflict: Conflict) -> Json:
     """A conflict as a person wants to see it."""
     model = replica.model(conflict.model)
-    kind = spec_of(model).field(conflict.field)
+    kind = spec_of(model).field(conflict.field).register_kind(conflict.register)
     known = conflict.base is not UNKNOWN
     return {
         "id": conflict.id,

@@ -18,7 +18,7 @@ from crdt_sync.cli.values import (
     value_of_json,
     value_of_text,
 )
-from crdt_sync.core.kinds import CounterKind, FieldKind, SetKind, TextKind
+from crdt_sync.core.kinds import CounterKind, FieldKind, ListKind, MapKind, SetKind, TextKind
 from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.errors import InputError, InvalidValueError
 from crdt_sync.replica import Replica
@@ -192,13 +192,23 @@ def _step(spec: ModelSpec, kind: FieldKind, item: Assignment) -> Change:
             if adds:
                 return lambda record: getattr(record, name).add(element)
             return lambda record: getattr(record, name).discard(element)
+        case ListKind():
+            value = element_of_text(kind, item.text, model=spec.name)
+            if adds:
+                return lambda record: getattr(record, name).append(value)
+            return lambda record: getattr(record, name).remove(value)
+        case MapKind():
+            if not adds:
+                return lambda record: getattr(record, name).pop(item.text)
+            entries = value_of_json(kind, parse_json(item.text, what=f"what {name!r} takes"), model=spec.name)
+            return lambda record: getattr(record, name).update(entries)
         case TextKind() if adds:
             return lambda record: getattr(record, name).append(item.text)
         case _:
             raise InvalidValueError(
                 f"{spec.name}.{name} cannot be changed with {item.operator.value}",
                 field=name,
-                hint="Counters and sets take += and -=, texts take += (append); other fields take = and :=.",
+                hint="Counters, sets, lists and maps take += and -=, texts take +=; other fields take = and :=.",
             )
 
 
@@ -217,7 +227,7 @@ def _condition(spec: ModelSpec, item: Assignment) -> tuple[str, Any]:
             raise InputError(f"{item.field} takes a JSON list", hint=f'Write {item.field}=\'["a", "b"]\'.')
         return item.field, [value_of_json(kind, value, model=spec.name) for value in listed]
     if comparison == "contains" and item.operator is Operator.TEXT:
-        if isinstance(kind, SetKind):
+        if isinstance(kind, SetKind | ListKind):
             return item.field, element_of_text(kind, item.text, model=spec.name)
         return item.field, item.text
     return item.field, _value(spec, kind, item)

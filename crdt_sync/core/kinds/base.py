@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from crdt_sync.core.conflict import UNKNOWN
 from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.ids import Author
 from crdt_sync.errors import InvalidValueError
@@ -27,12 +26,20 @@ class Drop(NamedTuple):
     key: str
 
 
+Attribute = None | bool | int | float | str
+"""The value of a text attribute; None is none."""
+
+TextRun = tuple[str, dict[str, Attribute]]
+"""A piece of a text, and the attributes that all of it has."""
+
+
 class Insert(NamedTuple):
-    """Insert into a text before the code point ``at``."""
+    """Insert into a text before the code point ``at``; without attributes it takes on those of where it stands."""
 
     field: str
     at: int
     text: str
+    attributes: Mapping[str, Attribute] | None = None
 
 
 class Cut(NamedTuple):
@@ -43,7 +50,16 @@ class Cut(NamedTuple):
     length: int
 
 
-Write = Put | Drop | Insert | Cut
+class Mark(NamedTuple):
+    """Give ``length`` code points of a text from ``at`` on attributes; None takes one away."""
+
+    field: str
+    at: int
+    length: int
+    attributes: Mapping[str, Attribute]
+
+
+Write = Put | Drop | Insert | Cut | Mark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +82,33 @@ class ColumnKind(Enum):
     """None or what JSON can hold, kept as JSON text with sorted keys; equal where the text is, and without an order."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clash:
+    """Concurrent values of one register that need a person's choice.
+
+    Args:
+        register: its name: the field, or ``field/entry`` for an entry of a map.
+        candidates: the values, latest first.
+        paths: where they overlap, as JSON Pointers inside of the register's value; ``""`` is all of it.
+        base: their common ancestor; the default where nobody wrote before; `UNKNOWN` where it is not kept.
+        value: what is shown until it is settled: what merges is merged, and the latest stands where they overlap.
+    """
+
+    register: str
+    candidates: list[RegisterValue]
+    paths: tuple[str, ...]
+    base: Any
+    value: Any
+
+
 class FieldHost(Protocol):
-    """What a live field object (Text, Counter, Set) needs of the record that it belongs to."""
+    """What a live field object (Text, Counter, Set, List, Map) needs of the record that it belongs to."""
 
     def content(self) -> Content:
         """The record's document, as it is now."""
+
+    def runs(self) -> list[TextRun]:
+        """The field's text with its attributes, as it is now."""
 
     def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
         """Make a local change: at once, or as part of the open transaction."""
@@ -107,6 +145,14 @@ class FieldKind(ABC):
         """
         return value
 
+    def empty(self) -> Any:
+        """What a field that is not in the creation starts as, as pydantic takes it."""
+        return None
+
+    def plain(self, value: Any) -> Any:
+        """The plain value that a live object of this kind stands for; anything else as it is."""
+        return value
+
     @abstractmethod
     def create(self, value: Any, *, context: WriteContext) -> list[Write]:
         """The writes that give the field its first value; empty for kinds that are in the creation."""
@@ -123,13 +169,13 @@ class FieldKind(ABC):
         """The concurrent values, latest first; empty for kinds that always merge."""
         return []
 
-    def clash(self, content: Content) -> list[RegisterValue]:
-        """The concurrent values that need a person's choice, latest first; empty where there is no conflict."""
+    def clashes(self, content: Content) -> list[Clash]:
+        """The clashes of its registers, in the order of their names: an ordinary field has at most one."""
         return []
 
-    def base(self, content: Content, among: list[RegisterValue]) -> Any:
-        """The common ancestor of concurrent values; the default where nobody wrote before; `UNKNOWN` where not kept."""
-        return UNKNOWN
+    def register_kind(self, register: str) -> FieldKind:
+        """The kind of one of its registers: itself, unless the field has a register for each entry."""
+        return self
 
     def decode(self, data: bytes) -> Any:
         """Value bytes as the declared type."""

@@ -77,6 +77,12 @@ class CounterKind(FieldKind):
     def live(self, host: FieldHost) -> Counter:
         return Counter(self, host)
 
+    def empty(self) -> int:
+        return 0
+
+    def plain(self, value: Any) -> Any:
+        return int(value) if isinstance(value, Counter) else value
+
     def create(self, value: Any, *, context: WriteContext) -> list[Write]:
         return [self._put(value, context=context)] if value else []
 

@@ -10,13 +10,37 @@ from pydantic.fields import FieldInfo
 from crdt_sync.core.kinds.ask import AskRegister
 from crdt_sync.core.kinds.base import FieldKind
 from crdt_sync.core.kinds.counter import Counter, CounterKind
+from crdt_sync.core.kinds.lattice import First, Greatest, Lattice, Least
+from crdt_sync.core.kinds.list import List, ListKind
+from crdt_sync.core.kinds.map import Map, MapKind
+from crdt_sync.core.kinds.merge_with import MergeFunction, MergeWithRegister
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.kinds.set import Set, SetKind
 from crdt_sync.core.kinds.text import Text, TextKind
+from crdt_sync.core.kinds.three_way import ThreeWayRegister
+from crdt_sync.errors import SchemaError
 
 
-class AskMarker:
-    """Marks a field declared with `ask`."""
+class KindMarker:
+    """Marks a field with the register that a field function declares."""
+
+    def __init__(self, kind: type[PlainRegister]) -> None:
+        self.kind = kind
+
+    def register(self, name: str, info: FieldInfo) -> PlainRegister:
+        """The kind of the field."""
+        return self.kind(name, info)
+
+
+class MergeMarker(KindMarker):
+    """Marks a field with the app's merge function."""
+
+    def __init__(self, function: MergeFunction) -> None:
+        super().__init__(MergeWithRegister)
+        self.function = function
+
+    def register(self, name: str, info: FieldInfo) -> PlainRegister:
+        return MergeWithRegister(name, info, self.function)
 
 
 def ask(*args: Any, **kwargs: Any) -> Any:
@@ -24,18 +48,72 @@ def ask(*args: Any, **kwargs: Any) -> Any:
 
     Takes the arguments of pydantic's `Field`; the latest value is shown until then.
     """
+    return _marked(AskRegister, args, kwargs)
+
+
+def three_way(*args: Any, **kwargs: Any) -> Any:
+    """Declare a field whose concurrent values merge against their common ancestor.
+
+    Dicts and lists merge by path, texts by line, any other value whole; only where changes overlap it is a conflict.
+    Takes the arguments of pydantic's `Field`.
+    """
+    return _marked(ThreeWayRegister, args, kwargs)
+
+
+def merge_with(function: MergeFunction, /, *args: Any, **kwargs: Any) -> Any:
+    """Declare a field whose concurrent values a function of the app merges.
+
+    The function takes the common ancestor (`UNKNOWN` where it is not kept) and the list of concurrent values, and gives
+    the value that is shown, or `ASK` to have a person choose. It must be pure, indifferent to their order, and the same
+    on every device: change the model's ``version`` with it. What follows it are the arguments of pydantic's `Field`.
+
+    Raises:
+        SchemaError: it cannot be called.
+    """
+    if not callable(function):
+        raise SchemaError("merge_with takes a function first", hint="Write `state: str = merge_with(choose)`.")
     info: FieldInfo = Field(*args, **kwargs)
-    info.metadata.append(AskMarker())
+    info.metadata.append(MergeMarker(function))
+    return info
+
+
+def first(*args: Any, **kwargs: Any) -> Any:
+    """Declare a field that keeps the first value that it is given; of several at once, the earliest.
+
+    Takes the arguments of pydantic's `Field`. None is no value; a default that is not None is one.
+    """
+    return _marked(First, args, kwargs)
+
+
+def max_(*args: Any, **kwargs: Any) -> Any:
+    """Declare a field that keeps the greatest value that it is ever given; takes the arguments of pydantic's `Field`.
+
+    Assigning a smaller value changes nothing.
+    """
+    return _marked(Greatest, args, kwargs)
+
+
+def min_(*args: Any, **kwargs: Any) -> Any:
+    """Declare a field that keeps the least value that it is ever given; takes the arguments of pydantic's `Field`.
+
+    Assigning a greater value changes nothing.
+    """
+    return _marked(Least, args, kwargs)
+
+
+def _marked(kind: type[PlainRegister], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    info: FieldInfo = Field(*args, **kwargs)
+    info.metadata.append(KindMarker(kind))
     return info
 
 
 def holds_live_kind(annotation: Any) -> bool:
-    """Whether a Text, Counter or Set stands inside of another type, where it could not merge as such."""
+    """Whether a Text, Counter, Set, List or Map stands inside of another type, where it could not merge as such."""
     return any(_is_live_kind(argument) or holds_live_kind(argument) for argument in get_args(annotation))
 
 
 def _is_live_kind(annotation: Any) -> bool:
-    return (get_origin(annotation) or annotation) in (Text, Counter, Set)
+    return (get_origin(annotation) or annotation) in (Text, Counter, Set, List, Map)
 
 
 def kind_of(name: str, info: FieldInfo) -> FieldKind:
@@ -48,6 +126,34 @@ def kind_of(name: str, info: FieldInfo) -> FieldKind:
     if (get_origin(annotation) or annotation) is Set:
         arguments = get_args(annotation)
         return SetKind(name, arguments[0] if arguments else Any)
-    if any(isinstance(item, AskMarker) for item in info.metadata):
-        return AskRegister(name, info)
-    return PlainRegister(name, info)
+    if (get_origin(annotation) or annotation) is List:
+        return ListKind(name, _element(name, annotation, at=0))
+    if (get_origin(annotation) or annotation) is Map:
+        if (get_args(annotation) or (str,))[0] is not str:
+            raise SchemaError(f"field {name!r}: the keys of a Map are texts: write Map[str, …]")
+        return MapKind(name, _element(name, annotation, at=1))
+    return register_of(name, info)
+
+
+def _element(name: str, annotation: Any, *, at: int) -> PlainRegister:
+    """What one element of a list or entry of a map is."""
+    arguments = get_args(annotation)
+    info = FieldInfo.from_annotation(arguments[at] if arguments else Any)
+    register = register_of(name, info)
+    if at == 0 and type(register) is not PlainRegister:
+        raise SchemaError(f"field {name!r}: the elements of a List are plain values, without a field function")
+    if isinstance(register, Lattice):
+        raise SchemaError(f"field {name!r}: the values of a Map are plain, or ask, three_way or merge_with")
+    return register
+
+
+def register_of(name: str, info: FieldInfo) -> PlainRegister:
+    """The register of a declared value.
+
+    Raises:
+        SchemaError: two field functions, or one that cannot merge values of this type.
+    """
+    markers = [item for item in info.metadata if isinstance(item, KindMarker)]
+    if len(markers) > 1:
+        raise SchemaError(f"field {name!r}: it is declared with two field functions")
+    return markers[0].register(name, info) if markers else PlainRegister(name, info)

@@ -18,6 +18,7 @@ from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, RegisterValue
 from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldKind, Put, Write, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key
+from crdt_sync.core.reference import Ref
 from crdt_sync.errors import InvalidValueError, UnrepresentableValueError
 
 _SELF_DESCRIBING = frozenset(
@@ -39,10 +40,11 @@ class PlainRegister(FieldKind):
     def __init__(self, name: str, info: FieldInfo) -> None:
         super().__init__(name)
         self.info = info
-        self._members = members = _members(info.annotation)
+        self._members = members = members_of(info.annotation)
         self._comparing: TypeAdapter[Any] | None = None
         self._adapter: TypeAdapter[Any] | None = None
-        if not _members(info.annotation, annotated=True) <= _SELF_DESCRIBING:
+        self._checking: TypeAdapter[Any] | None = None
+        if not members_of(info.annotation, annotated=True) <= _SELF_DESCRIBING:
             self._adapter = TypeAdapter(cast("Any", info.annotation))
         self._column = _column_kind(members)
 
@@ -68,6 +70,21 @@ class PlainRegister(FieldKind):
                 field=self.name,
             )
         return value
+
+    def check(self, value: Any) -> Any:
+        """Validate a value that pydantic has not seen; returns what is stored.
+
+        Raises:
+            InvalidValueError: of the wrong type, or it would not come back as it is.
+        """
+        if self._checking is None:
+            annotation: Any = self.info.annotation
+            self._checking = TypeAdapter(Annotated[annotation, self.info])
+        try:
+            return self.validate(self._checking.validate_python(value))
+        except ValidationError as error:
+            reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+            raise InvalidValueError(f"field {self.name!r}: a value is refused: {reason}", field=self.name) from None
 
     def convert(self, value: Any) -> Any:
         """A decoded value as the declared type; a value that does not fit it is given as it was stored."""
@@ -172,7 +189,7 @@ def column_value(value: Any) -> int | float | str | bytes | None:
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, Decimal | UUID):
+    if isinstance(value, Decimal | UUID | Ref):
         return str(value)
     return json.dumps(json_value(value), ensure_ascii=False, sort_keys=True)
 
@@ -197,7 +214,7 @@ def json_value(value: Any) -> Any:
     return column_value(value)
 
 
-def _members(annotation: Any, *, annotated: bool = False) -> frozenset[Any]:
+def members_of(annotation: Any, *, annotated: bool = False) -> frozenset[Any]:
     """The types that a union annotation may hold; other annotations stand for themselves.
 
     Args:
@@ -208,11 +225,11 @@ def _members(annotation: Any, *, annotated: bool = False) -> frozenset[Any]:
     arguments = get_args(annotation)
     origin = get_origin(annotation)
     if origin is Annotated:
-        return frozenset((annotation,)) if annotated else _members(arguments[0])
+        return frozenset((annotation,)) if annotated else members_of(arguments[0])
     if origin is None or not arguments or origin in _JSON_ORIGINS:
         return frozenset((annotation,))
     if any(_names_type(argument) for argument in arguments):
-        return frozenset().union(*(_members(argument, annotated=annotated) for argument in arguments))
+        return frozenset().union(*(members_of(argument, annotated=annotated) for argument in arguments))
     return frozenset((annotation,))
 
 

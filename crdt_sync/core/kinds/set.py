@@ -36,7 +36,7 @@ class Set(AbstractSet[T], Generic[T]):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """A set is validated as a set of its element type; a list is taken too."""
         arguments = get_args(source)
-        return core_schema.set_schema(handler(arguments[0]) if arguments else core_schema.any_schema())
+        return core_schema.set_schema(handler.generate_schema(arguments[0]) if arguments else core_schema.any_schema())
 
     @classmethod  # & and | give plain sets
     def _from_iterable(cls, it: Iterable[Any]) -> AbstractSet[Any]:
@@ -114,6 +114,12 @@ class SetKind(FieldKind):
                 f"field {self.name!r}: an element would not come back as it is", field=self.name
             )
         return checked
+
+    def empty(self) -> set[Any]:
+        return set()
+
+    def plain(self, value: Any) -> Any:
+        return set(value) if isinstance(value, Set) else value
 
     def create(self, value: Any, *, context: WriteContext) -> list[Write]:
         return self.add(value, context=context)

@@ -1,16 +1,19 @@
-"""Texts: merged character by character; indices count code points."""
+"""Texts: merged character by character, with attributes for formatting; indices count code points."""
 
 from __future__ import annotations
 
 import difflib
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from crdt_sync.core.content import Content
-from crdt_sync.core.kinds.base import Cut, FieldHost, FieldKind, Insert, Write, WriteContext
-from crdt_sync.core.limits import TEXT_INSERT_CHARS_MAX
+from crdt_sync.core.kinds.base import Attribute, Cut, FieldHost, FieldKind, Insert, Mark, TextRun, Write, WriteContext
+from crdt_sync.core.limits import ENTRY_LIMITS, TEXT_INSERT_CHARS_MAX
+from crdt_sync.core.update import FORMAT_CHARS_MAX
 from crdt_sync.errors import InvalidValueError, LimitError, UnrepresentableValueError
 
 _DIFF_CHARS_MAX = 2_000
@@ -31,14 +34,37 @@ class Text:
         """A text is validated as a str."""
         return core_schema.str_schema()
 
-    def insert(self, index: int, text: str) -> None:
+    def insert(self, index: int, text: str, attributes: Mapping[str, Attribute] | None = None) -> None:
         """Insert ``text`` before the code point at ``index`` (0 to len).
 
+        Args:
+            index: where.
+            text: what.
+            attributes: exactly those it has, as name → value; None takes on those of the text in front of it.
+
         Raises:
-            InvalidValueError: the index is outside of the text; nothing was changed.
+            InvalidValueError: the index is outside of the text, or an attribute cannot be; nothing was changed.
         """
         checked = self._kind.validate(text)
-        self._host.edit(lambda content, _: self._kind.insertion(content, index, checked))
+        given = None if attributes is None else self._kind.check_attributes(attributes)
+        self._host.edit(lambda content, _: self._kind.insertion(content, index, checked, attributes=given))
+
+    def format(self, index: int, count: int, /, **attributes: Attribute) -> None:
+        """Give ``count`` code points from ``index`` on attributes: None, bool, int or str; None takes one away.
+
+        Of two devices that give one piece different values of an attribute at once, one value stays, the same one
+        everywhere.
+
+        Raises:
+            InvalidValueError: the range is outside of the text, or an attribute cannot be; nothing was changed.
+        """
+        given = self._kind.check_attributes(attributes)
+        runs = self._host.runs()
+        self._host.edit(lambda content, _: self._kind.formatting(content, index, count, attributes=given, runs=runs))
+
+    def runs(self) -> list[TextRun]:
+        """The text in pieces of equal attributes, as few as there can be: ``[("bold", {"b": True}), (" not", {})]``."""
+        return self._host.runs()
 
     def append(self, text: str) -> None:
         """Insert ``text`` at the end."""
@@ -102,13 +128,57 @@ class TextKind(FieldKind):
             raise UnrepresentableValueError(f"field {self.name!r}: not valid Unicode", field=self.name) from None
         return value
 
+    def empty(self) -> str:
+        return ""
+
+    def plain(self, value: Any) -> Any:
+        return str(value) if isinstance(value, Text) else value
+
     def create(self, value: Any, *, context: WriteContext) -> list[Write]:
         return [Insert(self.name, 0, value)] if value else []
 
-    def insertion(self, content: Content, index: int, text: str) -> list[Write]:
+    def insertion(
+        self, content: Content, index: int, text: str, *, attributes: Mapping[str, Attribute] | None = None
+    ) -> list[Write]:
         """The writes of one insertion."""
         self._check_range(content, index, 0)
-        return [Insert(self.name, index, text)] if text else []
+        if attributes is not None:
+            attributes = {name: value for name, value in attributes.items() if value is not None}
+        return [Insert(self.name, index, text, attributes)] if text else []
+
+    def formatting(
+        self, content: Content, index: int, count: int, *, attributes: Mapping[str, Attribute], runs: list[TextRun]
+    ) -> list[Write]:
+        """The writes that give a piece attributes, where it has others; ``runs`` is the text as it is."""
+        self._check_range(content, index, count)
+        wanted: dict[str, Attribute] = {}
+        start = 0
+        for text, held in runs:
+            if start < index + count and index < start + len(text):
+                differing = ((name, value) for name, value in attributes.items() if not _same(held.get(name), value))
+                wanted.update(differing)
+            start += len(text)
+        return [Mark(self.name, index, count, {name: wanted[name]}) for name in sorted(wanted)] if count else []
+
+    def check_attributes(self, attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
+        """Check names and values of attributes.
+
+        Raises:
+            InvalidValueError: a name that is no ASCII identifier, or a value that every device could not read alike.
+        """
+        for name, value in attributes.items():
+            if type(name) is not str or not _is_field_name(name):
+                raise InvalidValueError(
+                    f"field {self.name!r}: an attribute is named by an ASCII identifier of at most "
+                    f"{ENTRY_LIMITS.name_bytes_max} characters",
+                    field=self.name,
+                )
+            if not _is_attribute(value):
+                raise InvalidValueError(
+                    f"field {self.name!r}: attribute {name!r} is None, a bool, an int below 2**53 or a short str",
+                    field=self.name,
+                )
+        return dict(attributes)
 
     def deletion(self, content: Content, index: int, count: int) -> list[Write]:
         """The writes of one deletion."""
@@ -141,6 +211,26 @@ class TextKind(FieldKind):
             raise InvalidValueError(
                 f"field {self.name!r}: position {index} (+{count}) is outside of a text of {length}", field=self.name
             )
+
+
+def _same(held: Attribute, value: Attribute) -> bool:
+    return type(held) is type(value) and held == value
+
+
+def _is_field_name(name: str) -> bool:
+    return name.isascii() and name.isidentifier() and len(name) <= ENTRY_LIMITS.name_bytes_max
+
+
+def _is_attribute(value: object) -> bool:
+    if type(value) is int:
+        return abs(value) < 2**53
+    if type(value) is not str:
+        return value is None or type(value) is bool
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(json.dumps(value, ensure_ascii=False)) <= FORMAT_CHARS_MAX
 
 
 def _common_prefix(left: str, right: str) -> int:

@@ -20,6 +20,8 @@ from crdt_sync.core.update import parse_update
 FIELDS = ("title", "state")
 TEXTS = ("notes", "body")
 PIECES = ("a", "bc", "def", "é", "漢字", "😀", "x😀y", "👩‍👩‍👧", "\n", "\x00")
+NAMES = ("bold", "size")
+ATTRIBUTES = (None, True, 1, 2, 'é"\n')
 
 Entry = tuple[Author, int, OperationType, bytes]
 """(author, sequence, what the operation is, engine update)"""
@@ -151,12 +153,16 @@ class Device:
         if begin < end:
             del self.texts[name][begin:end]
 
-    def bold(self, name: str, at: float, count: int) -> None:
+    def insert_formatted(self, name: str, at: float, piece: str, attributes: dict[str, Any]) -> None:
+        before = str(self.texts[name])
+        self.texts[name].insert(len(before[: round(at * len(before))].encode()), piece, attributes)
+
+    def format(self, name: str, at: float, count: int, attributes: dict[str, Any]) -> None:
         before = str(self.texts[name])
         start = round(at * len(before))
         begin, end = len(before[:start].encode()), len(before[: start + count].encode())
         if begin < end:
-            self.texts[name].format(begin, end, {"bold": True})
+            self.texts[name].format(begin, end, attributes)
 
     def random_edit(self, rng: random.Random) -> None:
         """One transaction of one to four random changes."""
@@ -166,7 +172,7 @@ class Device:
 
     def _random_change(self, rng: random.Random) -> None:
         name, field = rng.choice(TEXTS), rng.choice(FIELDS)
-        match rng.randrange(12):
+        match rng.randrange(13):
             case 0:
                 self.write_plain(field, rng.randbytes(3))
             case 1:
@@ -182,7 +188,9 @@ class Device:
             case 6:
                 self.restore()
             case 7:
-                self.bold(name, rng.random(), rng.randint(1, 4))
+                self.format(name, rng.random(), rng.randint(1, 4), {rng.choice(NAMES): rng.choice(ATTRIBUTES)})
+            case 12:
+                self.insert_formatted(name, rng.random(), rng.choice(PIECES), {"bold": True, "size": rng.randint(0, 2)})
             case 8 | 9:
                 self.insert(name, rng.random(), rng.choice(PIECES))
             case 10:

@@ -63,8 +63,9 @@ class Writer(Device):
             kind = KINDS[name]
             candidates = kind.candidates(content)
             seen[f"candidates of {name}"] = [(item.hlc, item.data) for item in candidates]
-            seen[f"clash of {name}"] = [item.data for item in kind.clash(content)]
-            seen[f"base of {name}"] = kind.base(content, candidates) if candidates else None
+            clashes = kind.clashes(content)
+            seen[f"clash of {name}"] = [item.data for clash in clashes for item in clash.candidates]
+            seen[f"base of {name}"] = [clash.base for clash in clashes]
         return {**seen, "live": content.is_live()}
 
     def create(self) -> None:
@@ -121,7 +122,7 @@ class Writer(Device):
         name = rng.choice(TEXTS)
         match rng.randrange(4):
             case 0:
-                self.bold(name, rng.random(), rng.randint(1, 4))
+                self.format(name, rng.random(), rng.randint(1, 4), {"bold": True})
             case 1:
                 self.erase(name, rng.random(), rng.randint(1, 4))
             case _:
@@ -202,7 +203,7 @@ def test_text_keeps_its_place(device: Writer) -> None:
     with device.edit():
         device.insert("notes", 1.0, " more")
         device.erase("notes", 0.0, 3)
-        device.bold("notes", 0.5, 3)
+        device.format("notes", 0.5, 3, {"bold": True})
     there = rotated(device, own=(7, 8))
     assert {block.author for entry in there.log[2:] for block in parse_update(entry[3]).blocks} == {NEW}
 

@@ -37,6 +37,14 @@ class Site:
         self.document.apply(other.document.encode())
 
 
+def trio(*, texts: tuple[str, ...] = (), **values: object) -> tuple[Site, Site, Site]:
+    """Three writers with one record."""
+    sites = Site(1, texts=texts), Site(2, texts=texts), Site(3, texts=texts)
+    sites[0].create(1, **values)
+    meet(*sites)
+    return sites
+
+
 def meet(*sites: Site) -> None:
     """Everybody gets everything."""
     for _ in range(2):

@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from crdt_sync.core import codec
-from crdt_sync.core.conflict import UNKNOWN
 from crdt_sync.core.content import Content, Dot
 from crdt_sync.core.kinds import AskRegister, CounterKind, Cut, Drop, Insert, PlainRegister, Put, SetKind, TextKind
-from crdt_sync.core.kinds.base import Write, WriteContext
+from crdt_sync.core.kinds.base import TextRun, Write, WriteContext
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import InvalidValueError
-from tests.unit.core.kinds.sites import Site, meet
+from tests.unit.core.kinds.sites import Site, meet, trio
 from tests.unit.core.values import alike, texts, values
 
 PLAIN = PlainRegister("f", FieldInfo(annotation=Any, default=None))
@@ -41,16 +40,11 @@ class Held:
     def content(self) -> Content:
         return self._site.content()
 
+    def runs(self) -> list[TextRun]:
+        return []
+
     def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
         self._site.write(make(self._site.content(), self._site.at(9)))
-
-
-def trio(**values: object) -> tuple[Site, Site, Site]:
-    """Three writers with one record."""
-    sites = Site(1, texts=("f",)), Site(2, texts=("f",)), Site(3, texts=("f",))
-    sites[0].create(1, **values)
-    meet(*sites)
-    return sites
 
 
 def shown(kind: Any, *sites: Site) -> Any:
@@ -74,7 +68,7 @@ def test_registers_show_what_was_written(kind: PlainRegister, first: Any, second
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9), st.integers(2, 50)), min_size=1, max_size=6))
 def test_of_plain_values_written_at_once_the_latest_shows(writes: list[tuple[int, int, int]]) -> None:
-    sites = trio(f="start")
+    sites = trio(texts=("f",), f="start")
     last: dict[int, tuple[int, int, int]] = {}
     for writer, value, hlc in writes:
         site = sites[writer]
@@ -85,11 +79,11 @@ def test_of_plain_values_written_at_once_the_latest_shows(writes: list[tuple[int
     assert shown(PLAIN, *sites) == max(last.values())[2]
     candidates = PLAIN.candidates(sites[0].content())
     assert len(candidates) == len(last)
-    assert PLAIN.clash(sites[0].content()) == []
+    assert PLAIN.clashes(sites[0].content()) == []
 
 
 def test_a_plain_write_supersedes_all_that_it_saw() -> None:
-    sites = trio(f=0)
+    sites = trio(texts=("f",), f=0)
     for site in sites:
         site.write(PLAIN.assign(site.content(), site.author, context=site.at(9)))
     meet(*sites)
@@ -99,18 +93,18 @@ def test_a_plain_write_supersedes_all_that_it_saw() -> None:
 
 
 def test_ask_registers_clash_where_values_differ_and_name_the_base() -> None:
-    one, two, three = sites = trio(f="base")
+    one, two, three = sites = trio(texts=("f",), f="base")
     one.write(ASK.assign(one.content(), "one", context=one.at(5)))
     two.write(ASK.assign(two.content(), "two", context=two.at(4)))
     assert shown(ASK, *sites) == "one"
     content = three.content()
-    clash = ASK.clash(content)
-    assert [codec.decode(item.data) for item in clash] == ["one", "two"]
-    assert ASK.base(content, clash) == "base"
-    one.write(ASK.supersede(one.content(), "both", dots={item.dot for item in clash}, context=one.at(6)))
+    (clash,) = ASK.clashes(content)
+    assert [codec.decode(item.data) for item in clash.candidates] == ["one", "two"]
+    assert (clash.base, clash.value, clash.paths) == ("base", "one", ("",))
+    dots = {item.dot for item in clash.candidates}
+    one.write(ASK.supersede(one.content(), "both", dots=dots, context=one.at(6)))
     assert shown(ASK, *sites) == "both"
-    assert ASK.clash(three.content()) == []
-    assert ASK.base(three.content(), ASK.candidates(three.content())) in ("base", UNKNOWN, "both", "one", "two")
+    assert ASK.clashes(three.content()) == []
 
 
 @pytest.mark.parametrize(
@@ -143,12 +137,12 @@ def test_ask_registers_clash_where_values_differ_and_name_the_base() -> None:
     ],
 )
 def test_equal_values_do_not_clash_whatever_their_bytes(first: Any, second: Any, *, clashes: bool) -> None:
-    one, two, _ = sites = trio(f="base")
+    one, two, _ = sites = trio(texts=("f",), f="base")
     one.write(ASK.assign(one.content(), first, context=one.at(5)))
     two.write(ASK.assign(two.content(), second, context=two.at(4)))
     meet(*sites)
     for site in sites:
-        assert bool(ASK.clash(site.content())) is clashes
+        assert bool(ASK.clashes(site.content())) is clashes
         assert len(ASK.candidates(site.content())) == 2
 
 
@@ -164,7 +158,7 @@ def test_which_instants_are_equal_does_not_follow_the_zones_that_a_machine_knows
         assert isinstance(write, Put)
         site.write([Put(write.key, write.data.replace(codec.encode(NOON), data))])
     meet(*sites)
-    assert [ASK.clash(site.content()) for site in sites] == [[], [], []]
+    assert [ASK.clashes(site.content()) for site in sites] == [[], [], []]
 
 
 @pytest.mark.parametrize(
@@ -180,15 +174,15 @@ def test_a_missing_field_shows_the_same_at_each_read(factory: Any, default: Any)
 
 
 def test_superseding_leaves_other_candidates() -> None:
-    one, two, _ = sites = trio(f="base")
+    one, two, _ = sites = trio(texts=("f",), f="base")
     for site in sites:
         site.write(ASK.assign(site.content(), f"by {site.author}", context=site.at(5)))
     meet(*sites)
-    clash = ASK.clash(one.content())
-    dots = {item.dot for item in clash if item.dot.author != 3}
+    (clash,) = ASK.clashes(one.content())
+    dots = {item.dot for item in clash.candidates if item.dot.author != 3}
     one.write(ASK.supersede(one.content(), "settled", dots=dots, context=one.at(9)))
     meet(*sites)
-    left = {codec.decode(item.data) for item in ASK.clash(two.content())}
+    left = {codec.decode(item.data) for item in ASK.clashes(two.content())[0].candidates}
     assert left == {"settled", "by 3"}
     assert Dot(one.author, 1) not in {item.dot for item in ASK.candidates(two.content())}
 
@@ -212,7 +206,7 @@ def test_registers_that_nobody_wrote_show_their_default() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(-(2**70), 2**70), st.booleans()), max_size=8))
 def test_counters_add_up(steps: list[tuple[int, int, bool]]) -> None:
-    sites = trio()
+    sites = trio(texts=("f",))
     for writer, step, meets in steps:
         sites[writer].write(COUNTER.add(sites[writer].content(), step, context=sites[writer].at(2)))
         if meets:
@@ -255,7 +249,7 @@ def test_sets_hold_what_was_added_and_not_removed(first: list[Any], second: list
 
 @pytest.mark.parametrize("element", ["x", "long " * 100, (1, ("a", None))], ids=["short", "hashed", "tuple"])
 def test_adding_wins_over_removing_at_once(element: Any) -> None:
-    one, two, three = sites = trio()
+    one, two, three = sites = trio(texts=("f",))
     one.write(TAGS.add([element], context=one.at(2)))
     meet(*sites)
     one.write(TAGS.remove(one.content(), [element]))
@@ -330,7 +324,7 @@ def test_texts_are_edited_by_code_points(start: str, data: st.DataObject) -> Non
 
 
 def test_texts_written_at_once_are_merged() -> None:
-    one, two, _ = sites = trio()
+    one, two, _ = sites = trio(texts=("f",))
     one.write(TEXT.create("né 😀 end", context=one.at(1)))
     meet(*sites)
     one.write(TEXT.assign(one.content(), "né 😀👍 end", context=one.at(2)))
@@ -352,7 +346,7 @@ def test_a_large_rewrite_is_one_piece() -> None:
 
 
 def test_writes_touch_own_keys_apart_from_those_they_drop() -> None:
-    _, _, three = sites = trio(f=0)
+    _, _, three = sites = trio(texts=("f",), f=0)
     for kind in (PLAIN, ASK):
         for site in sites:
             site.write(kind.assign(site.content(), f"{kind}{site.author}", context=site.at(3)))

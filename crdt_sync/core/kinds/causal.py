@@ -1,0 +1,233 @@
+"""Registers with a causal context: what concurrent values come to is judged against their true common ancestor.
+
+Each write has its own key (field, author, counter) and carries what it saw; superseded values stay, hidden, so that the
+ancestor of a later clash can be found (semantics: base). Merging is derived on reading: a replica that merely receives
+writes nothing.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from crdt_sync.core import codec
+from crdt_sync.core.conflict import UNKNOWN, Unknown
+from crdt_sync.core.content import Content, Dot, RegisterValue, write_register
+from crdt_sync.core.equality import alike
+from crdt_sync.core.ids import Author
+from crdt_sync.core.kinds.base import Clash, Drop, Put, Write, WriteContext
+from crdt_sync.core.kinds.plain import PlainRegister, latest_first
+from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass, map_key
+from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.merging import Choices, Given, Merged
+from crdt_sync.errors import LimitError, UnrepresentableValueError
+
+WHOLE = ("",)
+"""The path of a conflict over all of a value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settling:
+    """A write that took the place of values that clashed.
+
+    Args:
+        chosen: the write.
+        clash: what it settled, as it was before.
+    """
+
+    chosen: RegisterValue
+    clash: Clash
+
+
+class CausalRegister(PlainRegister):
+    """What all registers with a causal context share; a kind says how it merges."""
+
+    merges_by_base: ClassVar[bool] = True
+    """Whether what is shown depends on the ancestor."""
+
+    @abstractmethod
+    def merge(self, base: bytes | Unknown, among: list[RegisterValue]) -> Merged:
+        """What concurrent values that are not all alike come to.
+
+        Args:
+            base: the common ancestor's value bytes, or `UNKNOWN`.
+            among: the values, latest first; two at least.
+        """
+
+    def merge_chosen(self, base: bytes | Unknown, among: list[RegisterValue], choices: Choices) -> Merged:
+        """As `merge`, with a choice for each of the paths where the values overlap."""
+        choice = choices.get(WHOLE[0], 0)
+        return Merged(data=choice.data if isinstance(choice, Given) else among[choice].data, paths=WHOLE)
+
+    def read(self, content: Content) -> Any:
+        if self.name not in content.causal and len(content.creations) == 1:
+            return super().read(content)
+        found = self.candidates(content)
+        if not found:
+            return self.default()
+        return self.decode(self._shown(self.kept(content), found).data)
+
+    def kept(self, content: Content) -> list[RegisterValue]:
+        """All values in the document, hidden ones too."""
+        return [*content.causal.get(self.name, []), *self.created(content)]
+
+    def candidates(self, content: Content) -> list[RegisterValue]:
+        return sorted(_maximal(self.kept(content)), key=latest_first)
+
+    def clashes(self, content: Content) -> list[Clash]:
+        clash = self._clash(self.kept(content))
+        return [] if clash is None else [clash]
+
+    def base_data(self, content: Content, among: list[RegisterValue]) -> bytes | Unknown:
+        """Value bytes of the common ancestor of concurrent values."""
+        return self._base(self.kept(content), among)
+
+    def settlings(self, content: Content) -> Iterator[Settling]:
+        """The writes that settled a clash, as far as what they saw is still kept."""
+        kept = self.kept(content)
+        for item in kept:
+            seen = [other for other in kept if item.context.get(other.dot.author, -1) >= other.dot.counter]
+            if len(seen) > 1 and not _lacks(seen, item.context, all_kept=len(kept) < ENTRY_LIMITS.hidden_values_max):
+                clash = self._clash(seen)
+                if clash is not None:
+                    yield Settling(chosen=item, clash=clash)
+
+    def assign(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
+        found = self.candidates(content)
+        data = codec.encode(value)
+        if len(found) == 1 and found[0].data == data:
+            return []
+        return self._write(content, data, seen=self.kept(content), context=context)
+
+    def supersede(self, content: Content, value: Any, *, dots: set[Dot], context: WriteContext) -> list[Write]:
+        """The writes that settle exactly the candidates ``dots``; later candidates stay."""
+        return self.supersede_by(content, codec.encode(value), dots=dots, context=context)
+
+    def supersede_by(self, content: Content, data: bytes, *, dots: set[Dot], context: WriteContext) -> list[Write]:
+        """As `supersede`, by value bytes."""
+        seen = [item for item in self.kept(content) if item.dot in dots]
+        return self._write(content, data, seen=seen, context=context)
+
+    def _clash(self, kept: list[RegisterValue]) -> Clash | None:
+        found = sorted(_maximal(kept), key=latest_first)
+        if _agree(found):
+            return None
+        base = self._base(kept, found)
+        merged = self.merge(base, found)
+        if not merged.paths:
+            return None
+        return Clash(
+            register=self.name,
+            candidates=found,
+            paths=merged.paths,
+            base=UNKNOWN if isinstance(base, Unknown) else self.decode(base),
+            value=self.decode(merged.data),
+        )
+
+    def _shown(self, kept: list[RegisterValue], among: list[RegisterValue]) -> Merged:
+        if _agree(among):
+            return Merged(data=among[0].data, paths=())
+        return self.merge(self._base(kept, among) if self.merges_by_base else UNKNOWN, among)
+
+    def _base(self, kept: list[RegisterValue], among: list[RegisterValue], *, depth: int = 0) -> bytes | Unknown:
+        """The greatest kept value in the past of all; of several maximal ones, their own merge, recursively."""
+        found = ancestors(kept, among)
+        if isinstance(found, Unknown):
+            return UNKNOWN
+        if not found:
+            return self._default_data()
+        found.sort(key=latest_first)
+        if _agree(found):
+            return found[0].data
+        if not self.merges_by_base:
+            return self.merge(UNKNOWN, found).data
+        below = UNKNOWN if depth == ENTRY_LIMITS.hidden_values_max else self._base(kept, found, depth=depth + 1)
+        return UNKNOWN if isinstance(below, Unknown) else self.merge(below, found).data
+
+    def _default_data(self) -> bytes:
+        try:
+            return codec.encode(self.default())
+        except (UnrepresentableValueError, LimitError):
+            return codec.encode(None)  # such as an empty set, which no field can hold
+
+    def _write(self, content: Content, data: bytes, *, seen: list[RegisterValue], context: WriteContext) -> list[Write]:
+        values = self.kept(content)
+        saw = _join(seen)
+        for item in seen:
+            saw[item.dot.author] = max(saw.get(item.dot.author, -1), item.dot.counter)
+        known = max(
+            self._floor(content, context.author),
+            _join(values).get(context.author, 0),
+            *(item.dot.counter for item in values if item.dot.author == context.author),
+        )
+        key = map_key(KeyClass.CAUSAL, context.author, field=self.name, rest=str(known + 1))
+        superseded = [item for item in values if item.key and saw.get(item.dot.author, -1) >= item.dot.counter]
+        superseded.sort(key=latest_first)
+        drops: list[Write] = [Drop(item.key) for item in superseded[ENTRY_LIMITS.hidden_values_max :]]
+        return [*drops, Put(key, write_register(context.hlc, saw, data))]
+
+    def _floor(self, content: Content, author: Author) -> int:
+        """A number that no write of the author's has passed yet, though its values be gone: entries can be removed."""
+        return content.state_vector.get(author, 0) if ENTRY_SEPARATOR in self.name else 0
+
+
+def ancestors(kept: list[RegisterValue], among: list[RegisterValue]) -> list[RegisterValue] | Unknown:
+    """The maximal kept values in the past of all candidates; none where nobody wrote before.
+
+    `UNKNOWN` where a write that could be one of them is no longer kept.
+    """
+    pasts = [item.context for item in among]  # not with the item's own dot: an author's sibling would be in it
+    shared = {author: min(past[author] for past in pasts) for author in set[Author](pasts[0]).intersection(*pasts[1:])}
+    past = [item for item in kept if shared.get(item.dot.author, -1) >= item.dot.counter]
+    if _lacks(past, shared, all_kept=len(kept) < ENTRY_LIMITS.hidden_values_max):
+        return UNKNOWN
+    return _maximal(past)
+
+
+def _lacks(past: list[RegisterValue], shared: Mapping[Author, int], *, all_kept: bool) -> bool:
+    """Whether a maximal write of a past is no longer kept.
+
+    An author's last write there is one, unless another one saw it; and so may be those before it, since who settles an
+    old conflict writes beside what he wrote meanwhile. Where nothing was ever removed, numbers that are not there were
+    never given (a device that had to change its author counts on from the old one's).
+
+    Args:
+        past: what is kept of it.
+        shared: the past, as author → highest counter. Creations, number 0, are never removed.
+        all_kept: whether nothing was ever removed.
+    """
+    covered = _join(past)
+    here: dict[Author, list[int]] = {}
+    for item in past:
+        here.setdefault(item.dot.author, []).append(item.dot.counter)
+    for author, counter in shared.items():
+        seen = max(covered.get(author, 0), 0)
+        held = [number for number in here.get(author, ()) if number > seen]
+        if counter > seen and (counter not in held or (not all_kept and len(held) < counter - seen)):
+            return True
+    return False
+
+
+def _maximal(values: list[RegisterValue]) -> list[RegisterValue]:
+    """The values that none of the others saw."""
+    covered = _join(values)
+    return [item for item in values if covered.get(item.dot.author, -1) < item.dot.counter]
+
+
+def _agree(values: list[RegisterValue]) -> bool:
+    if len({item.data for item in values}) < 2:
+        return True
+    first, *others = (codec.decode(item.data, named_zones=False) for item in values)
+    return all(alike(first, other) for other in others)
+
+
+def _join(values: list[RegisterValue]) -> dict[Author, int]:
+    """The pointwise maximum of causal contexts."""
+    joined: dict[Author, int] = {}
+    for item in values:
+        for author, counter in item.context.items():
+            if counter > joined.get(author, -1):
+                joined[author] = counter
+    return joined
