@@ -15,7 +15,12 @@ from crdt_sync import Replica
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
-PAGES = [ROOT / "README.md", TUTORIAL, *sorted((ROOT / "docs" / "howto").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    TUTORIAL,
+    *sorted((ROOT / "docs" / "howto").glob("*.md")),
+    *sorted((ROOT / "docs" / "kinds").glob("[a-z]*.md")),
+]
 TIMEOUT_S = 300
 
 

@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(page for top in ("docs", "benchmarks", "tests") for page in (ROOT / top).rglob("*.md"))]
 )
+SITE_ONLY = {"docs/index.md", "docs/readme.md", "docs/benchmarks.md"}
+"""Pages that stand for others on the documentation site, whose own build finds pages that nothing leads to."""
 
 
 def prose(page: Path) -> str:
@@ -51,7 +53,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         reached.add(page)
         links = re.findall(r"\]\((?![a-z]+:)([^)\s#]+)", prose(page))
         waiting += [(page.parent / link).resolve() for link in links if link.endswith(".md")]
-    assert [page.relative_to(ROOT).as_posix() for page in PAGES if page not in reached] == []
+    assert {page.relative_to(ROOT).as_posix() for page in PAGES if page not in reached} == SITE_ONLY
 
 
 @pytest.mark.parametrize(
