@@ -91,9 +91,11 @@ class Port:
 
     def own_authors(self) -> frozenset[Author]:
         """Every author that this replica has ever leased, but for those that are bound to another device by now."""
-        identity, records = self._state.identity, self._state.records
-        key = None if identity is None else identity.key.public_key
-        return frozenset(item for item in self._state.lease.own_authors() if records.bound_key(item) in (None, key))
+        identity, records, authors = self._state.identity, self._state.records, self._state.lease.own_authors()
+        if identity is None:
+            return authors  # a reader does not know the key
+        key = identity.key.public_key
+        return frozenset(item for item in authors if records.bound_key(item) in (None, key))
 
     def runs_after(self, cursor: int, known: Vector, *, bytes_max: int) -> RunPage:
         """Whole runs after ``cursor`` that ``known`` does not cover.

@@ -209,8 +209,11 @@ class SqliteStore(Store):
             raise
 
     def put_many(self, table: Table, items: Iterable[tuple[bytes, bytes]]) -> None:
-        rows = ((key, value, checksum(key, value)) for key, value in items)
-        self._write(lambda: self._connection.executemany(STATEMENTS[table].put, rows))
+        self._write(
+            lambda: self._connection.executemany(
+                STATEMENTS[table].put, [(key, value, checksum(key, value)) for key, value in items]
+            )
+        )
 
     def delete(self, table: Table, key: bytes) -> None:
         self._write(lambda: self._connection.execute(STATEMENTS[table].delete, (key,)))

@@ -87,6 +87,7 @@ class Owing:
     """A session whose acknowledgement did not fit into the packet."""
 
     owes_acknowledgement = True
+    entries_out = 0
 
     def data_to_send(self) -> list[bytes]:
         return [b"another part"]
