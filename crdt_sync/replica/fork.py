@@ -59,7 +59,7 @@ class _Rename:
                 return codec.encode(codec.decode(value) - self.content.counters.get(key.field, {}).get(self.old, 0))
             case KeyClass.PLAIN | KeyClass.CAUSAL:
                 hlc, context, data = read_register(value)
-                return write_register(hlc, self._context(key.field, context), data)
+                return write_register(hlc, self._context(key.register, context), data)
             case KeyClass.TOMBSTONE:
                 vector = read_context(value, 0)[0]
                 clock = vector.get(self.old, 0)
@@ -70,11 +70,11 @@ class _Rename:
             case _:
                 return value
 
-    def _context(self, field: str, context: dict[Author, int]) -> dict[Author, int]:
+    def _context(self, register: str, context: dict[Author, int]) -> dict[Author, int]:
         seen = context.get(self.old)
         if seen is None:
             return context
-        shared = self._shared_counter(field)
+        shared = self._shared_counter(register)
         if seen > shared:
             context[self.new] = seen
             if shared >= 0:
@@ -83,9 +83,9 @@ class _Rename:
                 del context[self.old]
         return context
 
-    def _shared_counter(self, field: str) -> int:
+    def _shared_counter(self, register: str) -> int:
         """The old author's last write of a register that both branches have; -1 where there is none."""
-        items = self.content.causal.get(field, [])
+        items = self.content.causal.get(register, [])
         own = [item.dot.counter for item in items if item.dot.author == self.old]
         seen = [item.context.get(self.old, -1) for item in items]
         created = [0 for item in self.content.creations if item.author == self.old]

@@ -15,9 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crdt_sync import Replica
+from crdt_sync.core.content import Content, Dot, RegisterValue, read_register, write_register
 from crdt_sync.core.ids import DEFAULT_PARTITION, Author, RecordId, document_key
+from crdt_sync.core.layout import KeyClass, map_key, parse_map_key
 from crdt_sync.core.model import bind
 from crdt_sync.errors import RecordDeletedError
+from crdt_sync.replica.fork import _Rename
 from crdt_sync.testing.exchange import ExchangeReport, exchange
 from tests.unit.replica.devices import ACTS, Person, Task, memory, on_disk, picture, state_of
 
@@ -294,3 +297,15 @@ def test_a_claim_that_nothing_follows_holds_our_entries_back_for_its_session_onl
         replica.port.end_doubt()
         exchange(replica, peer)
         assert peer.count(Task, title="mine") == 1
+
+
+@pytest.mark.parametrize(("seen", "expected"), [(5, {7: 5}), (9, {7: 5, 8: 9})])
+def test_an_entry_of_a_map_keeps_what_it_saw_before_the_fork(seen: int, expected: dict[int, int]) -> None:
+    """Its register is named by field and entry: what both branches have stays the old author's."""
+    old, new = Author(7), Author(8)
+    key = map_key(KeyClass.CAUSAL, old, field="days/a", rest="5")
+    held = RegisterValue(Dot(old, 5), 1, b"\x01", {}, key)
+    rename = _Rename(old=old, new=new, start=9, shift=0, content=Content(causal={"days/a": [held]}))
+    later = parse_map_key(map_key(KeyClass.CAUSAL, old, field="days/a", rest="10"))
+    written = rename.value(later, write_register(2, {old: seen}, b"\x02"))
+    assert read_register(written) == (2, expected, b"\x02")
