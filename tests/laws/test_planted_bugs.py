@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as Settings  # noqa: N812  it is a class
 
 from crdt_sync.core import clock, codec, content, document, version
-from crdt_sync.core.kinds import AskRegister, causal, counter, lattice, list_cells, plain
+from crdt_sync.core.kinds import AskRegister, causal, counter, lattice, plain
 from crdt_sync.core.kinds import list as lists
 from crdt_sync.core.kinds import map as maps
 from crdt_sync.core.kinds import set as sets
@@ -147,16 +147,6 @@ def moving_is_removing_and_inserting(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(lists.ListKind, "move", move)
 
 
-def moving_writes_the_value_anew(patch: pytest.MonkeyPatch) -> None:
-    """A move gives the value that it copies a stamp of its own, so that it undoes a setting made at once."""
-    real = list_cells.rewrite
-
-    def rewrite(field: str, element: Any, *, data: bytes | None, place: Any, context: Any) -> list[Write]:
-        return real(field, element, data=element.cell.data if data is None else data, place=place, context=context)
-
-    patch.setattr(lists, "rewrite", rewrite)
-
-
 def removing_an_entry_leaves_hidden_values(patch: pytest.MonkeyPatch) -> None:
     """What an entry showed goes, and what that had replaced is back."""
 
@@ -164,11 +154,6 @@ def removing_an_entry_leaves_hidden_values(patch: pytest.MonkeyPatch) -> None:
         return [Drop(item.key) for name in names for item in self.register(name).candidates(held)]
 
     patch.setattr(maps.MapKind, "drops", drops)
-
-
-def an_entry_counts_from_one_again(patch: pytest.MonkeyPatch) -> None:
-    """A key that is set after its removal gets the name of its first write, which others may have replaced."""
-    patch.setattr(causal, "ENTRY_SEPARATOR", "no register has this")
 
 
 def the_last_writer_sets_the_greatest(patch: pytest.MonkeyPatch) -> None:
@@ -312,9 +297,7 @@ CASES = (
     Case(adding_again_is_nothing, (NothingLost,)),
     Case(a_set_is_a_map_of_elements, (NothingLost,)),
     Case(moving_is_removing_and_inserting, (NothingLost,)),
-    Case(moving_writes_the_value_anew, (NothingLost,)),
     Case(removing_an_entry_leaves_hidden_values, (NothingLost,)),
-    Case(an_entry_counts_from_one_again, (NothingLost,)),
     Case(the_last_writer_sets_the_greatest, (NothingLost,)),
     Case(counters_are_registers, (NothingLost,)),
     Case(text_counts_in_bytes, (NothingLost,)),
