@@ -164,7 +164,7 @@ class _Case:
         dots = {candidate.dot for candidate in self.conflict.candidates}
         records.write(
             self.key,
-            lambda context: self.register.supersede_by(self.content, data, dots=dots, context=context),
+            lambda context: self.register.supersede(self.content, data, dots=dots, context=context),
             fields=frozenset((self.kind.name,)),
         )
 

@@ -78,6 +78,12 @@ CHANGES = st.one_of(
     st.tuples(st.just("restore"), st.none()),
 )
 
+REARRANGEMENTS: st.SearchStrategy[tuple[str, Any]] = st.one_of(
+    st.tuples(st.just("move"), st.tuples(st.just(0), st.integers(1, 2))),
+    st.tuples(st.just("element"), st.tuples(st.sampled_from(("set", "remove")), st.just(0))),
+    st.tuples(st.just("put"), st.tuples(st.just(ENTRIES[-1]), st.sampled_from((1, 3, None)))),
+)
+
 
 class LawBrokenError(AssertionError):
     """What a law forbids has happened; the text begins with the law's name."""
@@ -180,6 +186,15 @@ class Histories(RuleBasedStateMachine):
         """Several write one register, and hear of each other."""
         values = VALUES[field]
         self.race(of, [(at + n, ("write", (field, values[pick % len(values)]))) for n, pick in enumerate(picks)], True)
+
+    @rule(of=RECORD, at=INDEX, changes=st.lists(st.tuples(st.integers(0, 1), REARRANGEMENTS), min_size=2, max_size=4))
+    def rearrange(self, of: int, at: int, changes: list[tuple[int, tuple[str, Any]]]) -> None:
+        """Two do several things to one element of a list and to one entry of a map, and hear of each other."""
+        for number in (1, 2):
+            self.change(at, of, ("insert", 0))
+            self.change(at, of, ("put", (ENTRIES[-1], number)))
+        self.meet_all()
+        self.race(of, [(at + offset, change) for offset, change in changes], True)
 
     @rule(of=RECORD, at=INDEX, others=st.lists(CHANGES, max_size=1))
     def delete_at_once(self, of: int, at: int, others: list[tuple[str, Any]]) -> None:

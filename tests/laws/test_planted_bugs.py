@@ -14,9 +14,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as Settings  # noqa: N812  it is a class
 
-from crdt_sync.core import clock, content, entry, version
+from crdt_sync.core import clock, codec, content, entry, version
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS
-from crdt_sync.core.kinds import AskRegister, causal, counter, plain, text
+from crdt_sync.core.kinds import AskRegister, causal, counter, lattice, plain, text
+from crdt_sync.core.kinds import list as lists
+from crdt_sync.core.kinds import map as maps
 from crdt_sync.core.kinds import set as sets
 from crdt_sync.core.kinds.base import Drop, Put, Write
 from crdt_sync.core.layout import KeyClass, map_key
@@ -140,6 +142,34 @@ def a_set_is_a_map_of_elements(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def moving_is_removing_and_inserting(patch: pytest.MonkeyPatch) -> None:
+    """A moved element is another one, so that two moves at once make two of it."""
+
+    def move(self: lists.ListKind, held: Any, from_index: int, to_index: int, *, context: Any) -> list[Write]:
+        value = self.read(held)[from_index]
+        writes = self.remove(held, from_index)
+        at = to_index + (to_index > from_index)
+        return [*writes, *self.insert(held, at, [value], context=context)]
+
+    patch.setattr(lists.ListKind, "move", move)
+
+
+def removing_an_entry_leaves_hidden_values(patch: pytest.MonkeyPatch) -> None:
+    """What an entry showed goes, and what that had replaced is back."""
+
+    def drops(self: maps.MapKind, held: Any, names: Iterable[str]) -> list[Write]:
+        return [Drop(item.key) for name in names for item in self.register(name).candidates(held)]
+
+    patch.setattr(maps.MapKind, "drops", drops)
+
+
+def the_last_writer_sets_the_greatest(patch: pytest.MonkeyPatch) -> None:
+    """Of the parts of a semilattice the latest shows."""
+    patch.setattr(
+        lattice.Greatest, "end", lambda self, parts: max(parts, key=lambda item: (item.hlc, item.dot), default=None)
+    )
+
+
 def counters_are_registers(patch: pytest.MonkeyPatch) -> None:
     """The greatest total shows instead of the sum."""
     patch.setattr(
@@ -161,7 +191,7 @@ def resolving_replaces_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         AskRegister,
         "supersede",
-        lambda self, held, value, *, dots, context: real(self, held, value, dots=set(), context=context),
+        lambda self, held, data, *, dots, context: real(self, held, data, dots=set(), context=context),
     )
 
 
@@ -170,7 +200,7 @@ def resolving_replaces_everything(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         AskRegister,
         "supersede",
-        lambda self, held, value, *, dots, context: self.assign(held, value, context=context),
+        lambda self, held, data, *, dots, context: self.assign(held, codec.decode(data), context=context),
     )
 
 
@@ -351,6 +381,9 @@ CASES = (
     Case(a_tombstone_covers_what_it_did_not_see, (NothingLost,)),
     Case(adding_again_is_nothing, (NothingLost,)),
     Case(a_set_is_a_map_of_elements, (NothingLost,)),
+    Case(moving_is_removing_and_inserting, (NothingLost,)),
+    Case(removing_an_entry_leaves_hidden_values, (NothingLost,)),
+    Case(the_last_writer_sets_the_greatest, (NothingLost,)),
     Case(counters_are_registers, (NothingLost,)),
     Case(positions_count_from_one, (NothingLost,)),
     Case(acknowledged_before_it_is_durable, (NothingLost,)),

@@ -101,12 +101,8 @@ class CausalRegister(PlainRegister):
             return []
         return self._write(content, data, seen=self.kept(content), context=context)
 
-    def supersede(self, content: Content, value: Any, *, dots: set[Dot], context: WriteContext) -> list[Write]:
-        """The writes that settle exactly the candidates ``dots``; later candidates stay."""
-        return self.supersede_by(content, codec.encode(value), dots=dots, context=context)
-
-    def supersede_by(self, content: Content, data: bytes, *, dots: set[Dot], context: WriteContext) -> list[Write]:
-        """As `supersede`, by value bytes."""
+    def supersede(self, content: Content, data: bytes, *, dots: set[Dot], context: WriteContext) -> list[Write]:
+        """The writes that settle exactly the candidates ``dots`` by value bytes; later candidates stay."""
         seen = [item for item in self.kept(content) if item.dot in dots]
         return self._write(content, data, seen=seen, context=context)
 

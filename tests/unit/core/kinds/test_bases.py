@@ -108,7 +108,7 @@ class World:
         if not targets:
             return
         value, context = {"settled": number}, self._context(device)
-        writes = self.kind.supersede(device.content(), value, dots=targets, context=context)
+        writes = self.kind.supersede(device.content(), codec.encode(value), dots=targets, context=context)
         known = [self.entries[entry][1] for entry in device.known]
         chosen = [made for made in known if made.dot in targets]
         kept = {item.dot for item in self.kind.kept(device.content())}

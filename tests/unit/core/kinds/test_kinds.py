@@ -102,7 +102,7 @@ def test_ask_registers_clash_where_values_differ_and_name_the_base() -> None:
     assert [codec.decode(item.data) for item in clash.candidates] == ["one", "two"]
     assert (clash.base, clash.value, clash.paths) == ("base", "one", ("",))
     dots = {item.dot for item in clash.candidates}
-    one.write(ASK.supersede(one.content(), "both", dots=dots, context=one.at(6)))
+    one.write(ASK.supersede(one.content(), codec.encode("both"), dots=dots, context=one.at(6)))
     assert shown(ASK, *sites) == "both"
     assert ASK.clashes(three.content()) == []
 
@@ -180,7 +180,7 @@ def test_superseding_leaves_other_candidates() -> None:
     meet(*sites)
     (clash,) = ASK.clashes(one.content())
     dots = {item.dot for item in clash.candidates if item.dot.author != 3}
-    one.write(ASK.supersede(one.content(), "settled", dots=dots, context=one.at(9)))
+    one.write(ASK.supersede(one.content(), codec.encode("settled"), dots=dots, context=one.at(9)))
     meet(*sites)
     left = {codec.decode(item.data) for item in ASK.clashes(two.content())[0].candidates}
     assert left == {"settled", "by 3"}

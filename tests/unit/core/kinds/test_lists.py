@@ -112,10 +112,11 @@ def test_moving_at_once_leaves_one_element() -> None:
     assert shown(*sites) == ["b", "a", "c", "d"], "the later one"
 
 
-def test_moving_and_setting_at_once_both_take_effect() -> None:
+@pytest.mark.parametrize(("moved", "set_"), [(5, 6), (6, 5)], ids=["set later", "moved later"])
+def test_moving_and_setting_at_once_both_take_effect(moved: int, set_: int) -> None:
     one, two, _ = sites = filled(*"abc")
-    one.write(LIST.move(one.content(), 0, 2, context=one.at(5)))
-    two.write(LIST.set_element(two.content(), 0, "A", context=two.at(6)))
+    one.write(LIST.move(one.content(), 0, 2, context=one.at(moved)))
+    two.write(LIST.set_element(two.content(), 0, "A", context=two.at(set_)))
     assert shown(*sites) == ["b", "c", "A"]
 
 
