@@ -31,6 +31,7 @@ from crdt_sync.cli.output import console, standard_output
 from crdt_sync.core.ids import natural_record_id
 from crdt_sync.errors import CRDTSyncError, InputError, StoreFullError, UnknownModelError
 
+_SQLITE_MAGIC = b"SQLite format 3\0"
 LINE_BYTES_MAX: Final = 8 * 1024 * 1024
 """A line is applied as one transaction at least, and an entry holds no more than this."""
 CHUNK_BYTES_MAX: Final = 1024 * 1024
@@ -198,6 +199,8 @@ def _writing(target: Path | None, *, force: bool) -> Iterator[TextIO]:
         return
     if target.exists() and not force:
         raise InputError(f"{target} exists", hint="Choose another file, or add --force.")
+    if _is_database(target):
+        raise InputError(f"{target} is a database; an export never replaces one", hint="Choose another file.")
     draft = target.with_name(target.name + ".part")
     try:
         with draft.open("w", encoding="utf-8") as file:
@@ -210,6 +213,15 @@ def _writing(target: Path | None, *, force: bool) -> Iterator[TextIO]:
         raise kind(f"{target} cannot be written: {error.strerror}", hint="Choose another place.") from None
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _is_database(target: Path) -> bool:
+    """Whether a file is a store, or any other SQLite file, whatever its name."""
+    try:
+        with target.open("rb") as file:
+            return file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
+    except OSError:
+        return False  # there is none, or writing it will say why it cannot be
 
 
 class _Advance:

@@ -13,7 +13,7 @@ from typing import Final
 
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Update
 from crdt_sync.core.content import Content, edited_content, parse_content, plain_content
-from crdt_sync.core.document import Document, merge_updates
+from crdt_sync.core.document import Document
 from crdt_sync.core.editing import edit_map, merge_map
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author, DocumentKey
@@ -133,28 +133,33 @@ class Loaded:
 
     def edit(self, writes: Sequence[Write], *, operation: OperationType) -> bytes:
         """Make a local change; returns its update, which is judged as everybody else will judge it."""
-        if self._engine is None:
-            cells = _map_writes(writes)
+        cells, content = _map_writes(writes), self._content
+        if self._engine is None and cells is not None:
             state = self._state() if self.known else EMPTY
-            if cells is not None and state is not None:
+            if state is not None:
                 return self._edit_map(cells, state, operation=operation)
         if not self.known:
             return self._create(writes)
         update = self.engine().edit(writes)
         self.index.apply(screen(update, author=self._author, index=self.index, operation=operation))
         self._grow(update)
+        self._content = self._edited(content, cells)
         return update
 
-    def _edit_map(self, writes: Sequence[Put | Drop], state: Update, *, operation: OperationType) -> bytes:
-        edit = edit_map(writes, author=self._author, index=self.index, operation=operation)
-        self.index.take_over(edit.placed)
+    def _edit_map(self, cells: Sequence[Put | Drop], state: Update, *, operation: OperationType) -> bytes:
         content = self._content if self.known else Content()
+        edit = edit_map(cells, author=self._author, index=self.index, operation=operation)
+        self.index.take_over(edit.placed)
         self._grow(edit.update)
         self._parsed = merge_map(state, edit.blocks, index=self.index)
-        if content is not None:
-            cells = {write.key: write.data if type(write) is Put else None for write in writes}
-            self._content = edited_content(content, cells, self.index.state_vector)
+        self._content = self._edited(content, cells)
         return edit.update
+
+    def _edited(self, content: Content | None, cells: Sequence[Put | Drop] | None) -> Content | None:
+        if content is None or cells is None:
+            return None
+        changed = {write.key: write.data if type(write) is Put else None for write in cells}
+        return edited_content(content, changed, self.index.state_vector)
 
     def _create(self, writes: Sequence[Write]) -> bytes:
         """Make a new document with texts, from insertions alone."""
@@ -393,8 +398,3 @@ class DocumentCache:
             else:
                 operation = self._ledger.entry(touch.position, touch.entry).operations[touch.operation]
                 yield row.author, operation.type, operation.update
-
-
-def join_updates(updates: list[bytes]) -> bytes:
-    """The updates that one transaction made to one document, as one."""
-    return updates[0] if len(updates) == 1 else merge_updates(updates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from crdt_sync.core.ids import DeviceId, RecordId, document_key
+from crdt_sync.core.ids import DeviceId
 from crdt_sync.core.model import Model, bind
 from crdt_sync.errors import StoreClosedError, TransactionError, WrongThreadError
 from crdt_sync.replica.arguments import checked_models, checked_path
@@ -21,7 +22,7 @@ from crdt_sync.replica.local import LocalStorage
 from crdt_sync.replica.observers import Observers, Subscription
 from crdt_sync.replica.opening import Opened, Sources, close_store, open_store
 from crdt_sync.replica.port import Port
-from crdt_sync.replica.query import build_query, fields_used
+from crdt_sync.replica.query import build_query, fields_used, found_key
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.schema import partition_of
 from crdt_sync.replica.state import Change
@@ -38,7 +39,7 @@ class Replica(ConflictCalls):
     """One durable copy of the data, in one store. Every call is synchronous, and durable when it returns.
 
     Invariants:
-        1. It is used in the thread that opened it.
+        1. It is used in the thread and the process that opened it.
         2. Bad input raises a typed error and changes nothing.
         3. Observers are called after the commit, never before.
 
@@ -50,6 +51,7 @@ class Replica(ConflictCalls):
         self._state = opened.state
         self._name = name
         self._thread = threading.get_ident()
+        self._process = os.getpid()
         self._closed = False
         self._journal = Journal(self._state.store, self._state.ledger, self._state.documents)
         self._observers = Observers()
@@ -243,8 +245,8 @@ class Replica(ConflictCalls):
         query = build_query(declared.spec, filters, order_by=order_by, limit=limit, offset=offset)
         self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_fields))
         partition, name = partition_of(declared, {}), declared.spec.name
-        keys = (document_key(partition, name, RecordId(found)) for found in self._state.store.query(query))
-        return [bind(model, self._records, key) for key in keys]
+        found = self._state.store.query(query)
+        return [bind(model, self._records, found_key(partition, name, row)) for row in found]
 
     def count(self, model: type[Model], /, **filters: Any) -> int:
         """How many records match all filters; they are written as for `find`."""
@@ -341,6 +343,11 @@ class Replica(ConflictCalls):
             raise StoreClosedError("this replica was closed")
         if threading.get_ident() != self._thread:
             raise WrongThreadError("a replica was used outside of the thread that opened it")
+        if os.getpid() != self._process:
+            raise WrongThreadError(
+                "a replica was used in a child of the process that opened it",
+                hint="Open replicas after the fork, or start processes by the method 'spawn'.",
+            )
         if self._state.identity is None:
             self._state.follow()
 

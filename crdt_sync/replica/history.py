@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from crdt_sync.core.content import Content, Dot
-from crdt_sync.core.entry import OperationType
-from crdt_sync.core.ids import DocumentKey
-from crdt_sync.core.screening import screen
+from crdt_sync.core.entry import EntryOperation, OperationType
+from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.core.screening import Screened, screen
+from crdt_sync.errors import CorruptStoreError, EntryError
 from crdt_sync.replica.derive import fields_of
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
@@ -72,7 +73,7 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
         else:
             entry = state.ledger.entry(touch.position, touch.entry)
             operation = entry.operations[touch.operation]
-            verdict = screen(operation.update, author=row.author, index=replay.index, operation=operation.type)
+            verdict = _screened(operation, author=row.author, replay=replay)
             replay.add(operation.update, verdict)
             hlc, kind, who = entry.hlc, operation.type, state.name_of(row.author)
             written = fields_of(verdict, declared)[0]
@@ -93,6 +94,13 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
             ),
         )
         before, clashes = after, clashing
+
+
+def _screened(operation: EntryOperation, *, author: Author, replay: Loaded) -> Screened:
+    try:
+        return screen(operation.update, author=author, index=replay.index, operation=operation.type)
+    except EntryError:
+        raise CorruptStoreError("rows that lead to the entries of a record are missing", table="touch") from None
 
 
 def _clashes(declared: Declared, content: Content) -> dict[str, frozenset[tuple[str, Dot]]]:

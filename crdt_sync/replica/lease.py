@@ -19,7 +19,7 @@ import msgpack
 
 from crdt_sync.core.ids import Author, author_of
 from crdt_sync.core.records import SALT_BYTES
-from crdt_sync.errors import StoreInUseError, StoreReadOnlyError
+from crdt_sync.errors import KeyFileError, StoreInUseError, StoreReadOnlyError
 from crdt_sync.security.identity import SEED_BYTES, DeviceKey
 from crdt_sync.security.keyfile import load, load_or_create
 from crdt_sync.storage.base import Store, Table
@@ -107,6 +107,23 @@ class StoreLock:
 
     def _pid_file(self) -> Path:
         return Path(f"{self._path}.pid")
+
+
+def check_state_dir(state_dir: Path) -> None:
+    """Refuse a state directory that is none and cannot be made, before a store is opened that would need it.
+
+    Raises:
+        KeyFileError: it cannot hold keys and fences.
+    """
+    hint = "Set CRDT_SYNC_STATE_DIR, or state_dir=, to a folder that can be written."
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        message = f"the state directory {state_dir} cannot be used: {error.strerror}"
+        raise KeyFileError(message, path=str(state_dir), hint=hint) from None
+    if not os.access(state_dir, os.W_OK | os.X_OK):
+        message = f"the state directory {state_dir} cannot be written"
+        raise KeyFileError(message, path=str(state_dir), hint=hint)
 
 
 class Lease:

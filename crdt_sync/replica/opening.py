@@ -18,7 +18,7 @@ from crdt_sync.core.records import OPEN_SPACE, RecordKind, SpaceRecord
 from crdt_sync.errors import InputError, NotAStoreError, StoreReadOnlyError, StoreVersionError
 from crdt_sync.replica.derive import derive_marked, described_models, rebuild_views
 from crdt_sync.replica.documents import DocumentCache
-from crdt_sync.replica.lease import Identity, Lease, StoreLock
+from crdt_sync.replica.lease import Identity, Lease, StoreLock, check_state_dir
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.schema import Schema, models_of
 from crdt_sync.replica.state import State, load_records
@@ -97,6 +97,8 @@ def open_store(
         return _guarded(store, None, lambda: _assemble_reader(store, given, sources=sources))
     if (not create and not place.exists()) or not place.parent.is_dir():
         open_sqlite(place, create=False, durability=durability).close()  # raises: there is none
+    where = default_state_dir() if state_dir is None else state_dir
+    check_state_dir(where)
     lock = StoreLock(place.resolve())
     lock.acquire()
     try:
@@ -107,7 +109,6 @@ def open_store(
     except BaseException:
         lock.release()
         raise
-    where = default_state_dir() if state_dir is None else state_dir
     return _guarded(store, lock, lambda: _assemble(store, given, lock=lock, state_dir=where, sources=sources))
 
 

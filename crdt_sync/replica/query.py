@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from crdt_sync.core.ids import DocumentKey, document_key, record_id
 from crdt_sync.core.kinds import ColumnKind, FieldKind
 from crdt_sync.core.kinds.plain import json_value
 from crdt_sync.core.model import ModelSpec
-from crdt_sync.errors import InvalidValueError, UnknownFieldError
+from crdt_sync.errors import CorruptStoreError, CRDTSyncError, InvalidValueError, UnknownFieldError
 from crdt_sync.storage.base import Filter, FilterOp, Order, Query
 
 _OPERATORS = {
@@ -21,6 +22,18 @@ _OPERATORS = {
     "in": FilterOp.IN,
     "contains": FilterOp.CONTAINS,
 }
+
+
+def found_key(partition: str, model: str, row: str) -> DocumentKey:
+    """The address of a record that a query found.
+
+    Raises:
+        CorruptStoreError: a row of the table that no record has: it was changed by something else.
+    """
+    try:
+        return document_key(partition, model, record_id(row))
+    except (CRDTSyncError, ValueError, TypeError):
+        raise CorruptStoreError(f"the table {model!r} has a row that is no record's", table=model) from None
 
 
 def build_query(

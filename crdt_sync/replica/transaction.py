@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from crdt_sync.core.content import Content, write_context
+from crdt_sync.core.document import merge_updates
 from crdt_sync.core.entry import (
     Entry,
     EntryOperation,
@@ -22,7 +23,7 @@ from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import StoreReadOnlyError, TransactionError
 from crdt_sync.replica.collector import BULK_DOCUMENTS, BulkWork, collector_paused
 from crdt_sync.replica.derive import Derivation
-from crdt_sync.replica.documents import Loaded, join_updates
+from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.lease import Identity
 from crdt_sync.replica.rows import LogRow, OperationRow, Touch, touch_key
@@ -151,7 +152,7 @@ class LocalTransaction:
     def _commit(self) -> list[Change]:
         state, author, partition = self._state, self._identity.author, self._partition or ""
         operations = tuple(
-            EntryOperation(type=pending.type, document=key, update=join_updates(pending.updates))
+            EntryOperation(type=pending.type, document=key, update=merge_updates(pending.updates))
             for key, pending in self._pending.items()
         )
         entry = Entry(

@@ -191,6 +191,8 @@ def column_value(value: Any) -> int | float | str | bytes | None:
         return value.total_seconds()
     if isinstance(value, Decimal | UUID | Ref):
         return str(value)
+    if not isinstance(value, dict | list | tuple | set | frozenset):
+        raise InvalidValueError(f"no field holds a value of type {type(value).__name__}")
     return json.dumps(json_value(value), ensure_ascii=False, sort_keys=True)
 
 
