@@ -28,12 +28,15 @@ from crdt_sync.protocol.events import (
     Ended,
     Event,
     ForeignFork,
+    HoldingsReceived,
     OwnAhead,
     OwnFork,
     PeerReady,
     ProvenEqual,
+    Received,
     RecordsReceived,
     RunsReceived,
+    SnapshotReceived,
 )
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.session import Session
@@ -42,6 +45,7 @@ from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.ending import LOST, PERMANENT_CODES, End
 from crdt_sync.replica.port import Port
 from crdt_sync.replica.state import Change
+from crdt_sync.replica.traffic import Traffic as Traffic  # noqa: PLC0414  a part of what this module offers
 from crdt_sync.security.handshake import NONCE_BYTES, Handshake
 
 log = logging.getLogger("crdt_sync.sync")
@@ -52,22 +56,6 @@ Admit = Callable[[PeerIdentity], str | None]
 
 TICK_S = 1.0
 TICK_S_MIN = 0.001
-
-
-@dataclass(slots=True, kw_only=True)
-class Traffic:
-    """What one conversation moved, handshake included; frames as the channel carries them."""
-
-    bytes_in: int = 0
-    bytes_out: int = 0
-    messages_in: int = 0
-    messages_out: int = 0
-    handshake_bytes: int = 0
-    """of both ways"""
-    entries_in: int = 0
-    """applied from the peer"""
-    statuses: int = 0
-    """entries that either side did not apply"""
 
 
 def _admit_all(peer: PeerIdentity) -> str | None:
@@ -313,7 +301,7 @@ class Conversation:
             case PeerReady():
                 self.steps += 1
                 self.clock_offset_ms = event.hello.time_ms - self._port.now_ms()
-            case RecordsReceived() | RunsReceived() | DocumentsReceived():
+            case RecordsReceived() | RunsReceived() | DocumentsReceived() | SnapshotReceived() | HoldingsReceived():
                 self._take_in(session, event)
             case Acknowledged():
                 self.steps += bool(event.vector)
@@ -326,6 +314,7 @@ class Conversation:
             case AllProven():
                 self.steps += 1
                 self._progress.proven = max(self._progress.proven, event.token or 0)
+                self._port.told_holdings(session.peer.public_key, session.told_holdings())
             case Drained():
                 pass
             case Ended():
@@ -333,7 +322,7 @@ class Conversation:
             case _:
                 assert_never(event)
 
-    def _take_in(self, session: Session, event: RecordsReceived | RunsReceived | DocumentsReceived) -> None:
+    def _take_in(self, session: Session, event: Received) -> None:
         """Hand the replica what the peer sent; durable when it returns."""
         self.steps += 1
         match event:
@@ -343,8 +332,19 @@ class Conversation:
                 self._took(session, event.batch, self._port.accept_runs(event.runs))
             case DocumentsReceived():
                 self._took(session, event.batch, self._port.accept_documents(event.partition, event.documents))
+            case SnapshotReceived():
+                self._take_snapshot(session, event)
+            case HoldingsReceived():
+                self._held.anything |= self._port.accept_holdings(event.vectors) > 0
             case _:
                 assert_never(event)
+
+    def _take_snapshot(self, session: Session, event: SnapshotReceived) -> None:
+        batch = self._port.accept_snapshot(event, session.peer.public_key)
+        took_over, batch.restated = batch.restated, False
+        self._took(session, event.batch, batch)
+        if took_over:
+            session.took_over()
 
     def _mend(self, session: Session, event: OwnFork | OwnAhead | ForeignFork | ContentDiffers) -> None:
         """Act on what shows that one of the two pasts was rewound, doubled or damaged."""

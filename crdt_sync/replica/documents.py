@@ -22,7 +22,7 @@ from crdt_sync.core.screening import Screened, screen
 from crdt_sync.core.update import map_insert_update, parse_update
 from crdt_sync.core.version import parse_state_vector, version
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, Ledger
-from crdt_sync.replica.rows import DocumentRow, after_prefix, split_touch_key, unpack_document_row
+from crdt_sync.replica.rows import DocumentRow, after_prefix, split_touch_key, unpack_base, unpack_document_row
 from crdt_sync.storage.base import Store, Table
 
 CACHED_DOCUMENTS_MAX: Final = 1024
@@ -288,11 +288,23 @@ class DocumentCache:
         self._note_new(keys[middle:])
 
     def rebuild(self, key: DocumentKey) -> Loaded:
-        """Load a document from the log alone, after its derived row was thrown away."""
+        """Load a document from its base and the log alone, after its derived row was thrown away."""
         self.drop(key)
-        loaded = self.new(key)
+        self._handed_out.add(key)
+        loaded = self._held[key] = self.base(key)
         self._add_tail(loaded)
         return loaded
+
+    def base(self, key: DocumentKey) -> Loaded:
+        """A document as its folded operations left it; empty where none were folded. It is not kept in the cache."""
+        state = self._base_state(key)
+        if not state:
+            return Loaded(key, author=self.author)
+        return Loaded(key, author=self.author, snapshot=state, index=DocumentIndex.from_update(state))
+
+    def _base_state(self, key: DocumentKey) -> bytes:
+        data = self._store.get(Table.BASE, key)
+        return b"" if data is None else unpack_base(data).state
 
     def drop(self, key: DocumentKey) -> None:
         """Forget one document, so that it is loaded anew."""
@@ -326,7 +338,7 @@ class DocumentCache:
         loaded = Loaded(
             key,
             author=self.author,
-            snapshot=row.state,
+            snapshot=row.state or self._base_state(key),
             index=DocumentIndex.from_bytes(row.index),
             position=row.position,
             live=row.live,

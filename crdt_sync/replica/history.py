@@ -32,8 +32,8 @@ class HistoryItem:
 
     Args:
         type: what it did.
-        device_id: who made it.
-        timestamp: packed HLC timestamp.
+        device_id: who made it; of what was folded, `COMPACTED`.
+        timestamp: packed HLC timestamp; of what was folded, that of the creation.
         live: whether the record was live after it.
         changes: the fields whose shown value it changed here.
     """
@@ -45,10 +45,21 @@ class HistoryItem:
     changes: tuple[FieldChange, ...]
 
 
+COMPACTED = "earlier operations, compacted"
+"""Stands for the device of the item that holds what was folded."""
+
+
 def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[HistoryItem]:
-    """Replay a record's operations on a document of its own; takes time in proportion to them."""
-    replay = Loaded(key, author=state.documents.author)
+    """Replay a record's operations on a document of its own; takes time in proportion to them.
+
+    What compaction has folded comes first, as one item.
+    """
+    replay = state.documents.base(key)
     before: dict[str, Any] = {}
+    if replay.known:
+        folded = _folded(declared, replay)
+        before = {change.field: change.new for change in folded.changes}
+        yield folded
     for touch_key, _ in state.store.scan(Table.TOUCH, start=key, end=after_prefix(key)):
         touch = split_touch_key(touch_key)
         row, _ = state.ledger.row(touch.position)
@@ -70,3 +81,15 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
         )
         yield HistoryItem(type=kind, device_id=who, timestamp=hlc, live=content.is_live(), changes=changes)
         before = after
+
+
+def _folded(declared: Declared, base: Loaded) -> HistoryItem:
+    content = base.content(declared.text_fields)
+    changes = tuple(FieldChange(field=name, old=None, new=value) for name, value in declared.values(content).items())
+    return HistoryItem(
+        type=OperationType.CREATE,
+        device_id=COMPACTED,
+        timestamp=min((creation.hlc for creation in content.creations), default=0),
+        live=content.is_live(),
+        changes=changes,
+    )

@@ -7,19 +7,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
 
 from crdt_sync.core.entry import ChainHash, Run, encode_run
 from crdt_sync.core.fingerprint import fingerprint
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey
 from crdt_sync.core.version import Version, encode_state_vector
 from crdt_sync.errors import ForkError, StoreReadOnlyError, TransactionError
-from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Position, RunPage, StatusKind, Vector
+from crdt_sync.protocol.source import (
+    ApplyOutcome,
+    EntryStatus,
+    Position,
+    RunPage,
+    StatusKind,
+    Vector,
+)
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
 from crdt_sync.replica.accept import Batch, accept_records, accept_runs
+from crdt_sync.replica.compacting_port import CompactingPort
+from crdt_sync.replica.compactor import Compactor
 from crdt_sync.replica.content import accept_content, rederive
 from crdt_sync.replica.derive import derive_marked
 from crdt_sync.replica.fork import lease_new_author, settle_fork
+from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers, Subscription
 from crdt_sync.replica.rows import after_prefix, key_number, number_key, pack_vector, unpack_vector
@@ -29,12 +38,10 @@ from crdt_sync.storage.base import Table
 
 log = logging.getLogger("crdt_sync.replica")
 
-R = TypeVar("R")
-
 RECORDS_PER_PAGE = 256
 
 
-class Port:
+class Port(CompactingPort):
     """Implements `protocol.source.Source`, and takes in what sessions receive.
 
     Args:
@@ -45,12 +52,12 @@ class Port:
     """
 
     def __init__(self, state: State, journal: Journal, observers: Observers, *, check: Callable[[], None]) -> None:
-        self._state = state
+        compactor = Compactor(state, journal, own_vector=self.vector, publish=observers.publish, wake=observers.wake)
+        super().__init__(state, compactor, check=check)
         self._journal = journal
         self._observers = observers
-        self._check = check
         self._flushed = -1
-        self._fingerprints: dict[str, tuple[int, bytes]] = {}
+        self._fingerprints: dict[str, tuple[int, bytes, bytes]] = {}
 
     # ── Source ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -124,10 +131,11 @@ class Port:
         self._check()
         derive_marked(self._state, texts_too=True)
         held = self._fingerprints.get(partition)
-        if held is None or held[0] != self._state.ledger.end:
+        end, horizon = self._state.ledger.end, self.horizon(partition)
+        if held is None or held[:2] != (end, horizon):
             made = fingerprint(self._listed(partition, after=None, limit=None))
-            held = self._fingerprints[partition] = (self._state.ledger.end, made)
-        return held[1]
+            held = self._fingerprints[partition] = (end, horizon, made)
+        return held[2]
 
     def listing(
         self, partition: str, *, after: DocumentKey | None, limit: int
@@ -187,6 +195,7 @@ class Port:
         new = self._guarded(lambda: accept_records(self._state, records))
         if new:
             self._settle_binding()
+            self._observers.publish(self._apply_horizons())
             self._observers.wake()
         return new
 
@@ -196,6 +205,7 @@ class Port:
         batch = self._guarded(lambda: accept_runs(self._state, runs))
         for run in batch.forked_runs:
             self._settle_fork(run, batch)
+        batch.changes += self._apply_horizons()
         self._make_durable()
         return batch
 
@@ -285,13 +295,6 @@ class Port:
             self._state.store.flush()
             self._flushed = self._state.ledger.end
 
-    def _guarded(self, work: Callable[[], R]) -> R:
-        try:
-            return work()
-        except BaseException:
-            self._state.reload()
-            raise
-
     def _lease_new_author(self, author: Author) -> None:
         identity = self._state.identity
         if identity is not None and identity.author == author:
@@ -312,7 +315,7 @@ class Port:
 
     def _acknowledged_by_anybody(self, author: Author) -> int:
         found = 0
-        for _, data in self._state.store.scan(Table.HOLDING):
+        for _, data in self._state.store.scan(Table.HOLDING, start=OTHERS):
             found = max(found, unpack_vector(data).get("", {}).get(author, 0))
         return found
 

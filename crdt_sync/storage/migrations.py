@@ -53,13 +53,25 @@ def _create_tables(connection: apsw.Connection) -> None:
         "view",
     )
     for name in names:
-        connection.execute(
-            f'CREATE TABLE "_crdt_{name}" '
-            "(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID"
-        )
+        _create_table(connection, name)
 
 
-MIGRATIONS: Final[tuple[Migration, ...]] = (Migration(name="make the tables", apply=_create_tables),)
+def _create_table(connection: apsw.Connection, name: str) -> None:
+    connection.execute(
+        f'CREATE TABLE "_crdt_{name}" '
+        "(key BLOB PRIMARY KEY NOT NULL, value BLOB NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID"
+    )
+
+
+def _create_tables_of_compaction(connection: apsw.Connection) -> None:
+    for name in ("base", "staged"):
+        _create_table(connection, name)
+
+
+MIGRATIONS: Final[tuple[Migration, ...]] = (
+    Migration(name="make the tables", apply=_create_tables),
+    Migration(name="make the tables of compaction", apply=_create_tables_of_compaction),
+)
 """Every step there ever was, in order: the first makes version 1 from an empty file."""
 
 SCHEMA_VERSION: Final = len(MIGRATIONS)
