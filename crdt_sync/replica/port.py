@@ -57,7 +57,7 @@ class Port(CompactingPort):
         self._journal = journal
         self._observers = observers
         self._flushed = -1
-        self._fingerprints: dict[str, tuple[int, bytes, bytes]] = {}
+        self._fingerprints: dict[str, tuple[tuple[int, int, bytes], bytes]] = {}
 
     # ── Source ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -127,15 +127,16 @@ class Port(CompactingPort):
         return tuple(sorted(self._state.ledger.heads))
 
     def fingerprint(self, partition: str) -> bytes:
-        """16 bytes over (document, version) of a whole partition; kept until the log grows."""
+        """16 bytes over (document, version) of a whole partition; kept until the log changes."""
         self._check()
         derive_marked(self._state, texts_too=True)
         held = self._fingerprints.get(partition)
-        end, horizon = self._state.ledger.end, self.horizon(partition)
-        if held is None or held[:2] != (end, horizon):
+        ledger = self._state.ledger
+        stands_for = (ledger.end, ledger.folded.generation, self.horizon(partition))
+        if held is None or held[0] != stands_for:
             made = fingerprint(self._listed(partition, after=None, limit=None))
-            held = self._fingerprints[partition] = (end, horizon, made)
-        return held[2]
+            held = self._fingerprints[partition] = (stands_for, made)
+        return held[1]
 
     def listing(
         self, partition: str, *, after: DocumentKey | None, limit: int

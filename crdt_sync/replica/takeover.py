@@ -182,11 +182,15 @@ class _TakeOver:
         for touch in inside:
             author, sequence = replay(state, loaded, touch)
             touched[author] = sequence
-        if self.horizons.may_be_gone(key, touched):
+        known_there = all(
+            author in self.floor and sequence <= self.floor[author].sequence for author, sequence in touched.items()
+        )
+        if known_there and self.horizons.may_be_gone(key, touched):
             self._removed.add(key)
             self._gone += self.horizons.give_up(key, self.rescue)
             return
-        log.warning("a peer's snapshot lacks a document that is held here; it is kept")
+        if known_there:
+            log.warning("a peer's snapshot lacks a document that is held here; it is kept")
         state.store.put(Table.BASE, key, base_of(loaded, touched).pack())
 
     def _take(self, key: DocumentKey, data: bytes, *, contains: bool) -> None:
