@@ -205,6 +205,10 @@ class RecordSet:
         """All horizons, by id."""
         return self._horizons
 
+    def settled_partitions(self) -> frozenset[str]:
+        """The partitions of which a horizon may have removed documents."""
+        return frozenset(record.partition for record in self._horizons.values() if record.previous)
+
     def horizon_tips(self, partition: str) -> dict[bytes, HorizonRecord]:
         """The horizons of a partition that no other one settles, nor reaches as far as, by id; the furthest first."""
         settled = {record.previous for record in self._horizons.values()}

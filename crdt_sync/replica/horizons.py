@@ -79,8 +79,7 @@ class Horizons:
 
     def has_settled(self, partition: str) -> bool:
         """Whether anything may have been removed in a partition."""
-        known = self._state.records.horizons().values()
-        return any(record.previous and record.partition == partition for record in known)
+        return partition in self._state.records.settled_partitions()
 
     # ── making ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

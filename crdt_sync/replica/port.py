@@ -303,10 +303,18 @@ class Port(CompactingPort):
             self._observers.wake()
 
     def _settle_binding(self) -> None:
-        """Of two bindings of one author the smaller record hash holds; where ours lost, write under another one."""
+        """Write under another author where ours is bound elsewhere, or where this device was forgotten.
+
+        Of two bindings of one author the smaller record hash holds.
+        """
         identity = self._state.identity
-        if identity is not None and self._state.records.bound_key(identity.author) != identity.key.public_key:
+        if identity is None:
+            return
+        if self._state.records.bound_key(identity.author) != identity.key.public_key:
             log.warning("author %d is bound to another device", identity.author)
+            self._lease_new_author(identity.author)
+        elif identity.key.public_key not in self._state.records.enrolled():
+            log.warning("this device was forgotten by the others; it binds a new author, and is waited for again")
             self._lease_new_author(identity.author)
 
     def _is_ours(self, partition: str, author: Author, position: Position) -> bool:
