@@ -84,6 +84,7 @@ class Folding:
         self._state = state
         self._content_keys: dict[int, DocumentKey] | None = None
         self._budget = 0
+        self._touches_max = STEP_TOUCHES
         self._folded = 0
 
     @property
@@ -121,8 +122,11 @@ class Folding:
         target = self.target
         return state.store.count(Table.LOG, end=number_key(target + 1)) if target else 0
 
-    def step(self) -> Step:
+    def step(self, *, touches_max: int = STEP_TOUCHES) -> Step:
         """Fold some more, in one store transaction.
+
+        Args:
+            touches_max: about how many operations to fold at most.
 
         Raises:
             CorruptStoreError: a base would not hold what the log says; nothing was changed in this step.
@@ -130,7 +134,7 @@ class Folding:
         state, target = self._state, self.target
         if not target:
             return Step()
-        self._budget, self._folded = STEP_TOUCHES, 0
+        self._budget, self._folded, self._touches_max = touches_max, 0, touches_max
         dropped: list[int] = []
         try:
             with state.store.transaction():
@@ -202,14 +206,16 @@ class Folding:
         store = self._state.store
         touches = [
             split_touch_key(name)
-            for name, _ in store.scan(Table.TOUCH, start=key, end=_touch_start(key, through + 1), limit=STEP_TOUCHES)
+            for name, _ in store.scan(
+                Table.TOUCH, start=key, end=_touch_start(key, through + 1), limit=self._touches_max
+            )
         ]
         if not touches:
             return True
         last = touches[-1].position
-        if len(touches) == STEP_TOUCHES and touches[0].position != last:
+        if len(touches) == self._touches_max and touches[0].position != last:
             touches = [touch for touch in touches if touch.position != last]  # a row's touches stay together
-        elif len(touches) == STEP_TOUCHES:
+        elif len(touches) == self._touches_max:
             end = _touch_start(key, last + 1)
             touches = [split_touch_key(name) for name, _ in store.scan(Table.TOUCH, start=key, end=end)]
         loaded = self._state.documents.base(key)
@@ -220,7 +226,7 @@ class Folding:
         self._write_base(loaded, touched, through=touches[-1].position)
         self._budget -= len(touches)
         self._folded += 1
-        return touches[-1].position == last and len(touches) < STEP_TOUCHES
+        return touches[-1].position == last and len(touches) < self._touches_max
 
     def _write_base(self, loaded: Loaded, touched: dict[Author, int], *, through: int) -> None:
         """Keep a base, and take out the touches that are in it. The derived row follows where it lies behind."""

@@ -27,6 +27,8 @@ AUTOMATIC_INTERVAL_MS = 60_000
 """How often it is looked whether there is enough to fold."""
 AUTOMATIC_ROWS_MIN = 1_000
 """So many rows have to be waiting before they are folded without being asked to."""
+AUTOMATIC_TOUCHES = 256
+"""Operations that are folded in one go while an event loop waits: some 20 ms."""
 AUTOMATIC_REMOVALS_MIN = 100
 """So many deleted records have to be waiting before a horizon is made without being asked to."""
 
@@ -209,7 +211,7 @@ class Compactor:
         if state.identity is None or state.doubted:
             return False
         if self._folding.target:
-            is_last = self._folding.step().is_last
+            is_last = self._folding.step(touches_max=AUTOMATIC_TOUCHES).is_last
             if is_last:
                 self._folding.trim_journal()
             return not is_last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from crdt_sync import Model, Replica
 from crdt_sync.cli.integrity import check_store
 from crdt_sync.errors import InputError, RecordNotFoundError
 from crdt_sync.replica.history import COMPACTED
+from crdt_sync.replica.state import Change
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import Person, Task, memory, on_disk, state_of, store_of
@@ -52,11 +54,11 @@ def three() -> Iterator[tuple[Replica, Replica, Replica]]:
 
 def test_what_everybody_holds_leaves_the_log_and_stays_as_it_was(three: tuple[Replica, Replica, Replica]) -> None:
     hub, desk, phone = three
-    task = hub.create(Task, title="a", due="2025-01-01")
+    task = hub.create(Task, title="a", due=date(2025, 1, 1))
     sync_all(hub, desk, phone)
     for replica in three:
         mine = replica.get(Task, task.id)
-        mine.due = f"2025-02-0{three.index(replica) + 1}"
+        mine.due = date(2025, 2, three.index(replica) + 1)
         mine.notes.append("né😀")
         mine.votes.increment(1)
     sync_all(hub, desk, phone)
@@ -123,7 +125,7 @@ def test_new_device_gets_content_in_place_of_what_was_folded(three: tuple[Replic
     hub.compact()
     late = hub.create(Task, title="late")
     with memory(4) as fresh, memory(5) as fresher:
-        told = []
+        told: list[Change] = []
         fresh.observe(told.append)
         sync(fresh, hub)
         assert shown(fresh) == shown(hub)
@@ -266,7 +268,6 @@ def test_restored_backup_below_the_floor_catches_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("steps", range(8))
 def test_compaction_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     monkeypatch.setattr("crdt_sync.replica.compaction.STEP_ROWS", 4)
-    monkeypatch.setattr("crdt_sync.replica.compaction.STEP_TOUCHES", 5)
     with memory(1) as hub:
         desk = on_disk(tmp_path, seed=2)
         tasks = [desk.create(Task, title=f"{number}").id for number in range(3)]
@@ -276,7 +277,7 @@ def test_compaction_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pyt
         before, folding = shown(desk), desk.port._compactor._folding
         folding.begin({"": dict.fromkeys(state_of(desk).ledger.heads[""], 10**6)})
         for _ in range(steps):
-            folding.step()
+            folding.step(touches_max=5)
         desk._opened.state.store.close()  # as a kill leaves it: nothing is brought up to date
         assert desk._opened.lock is not None
         desk._opened.lock.release()
