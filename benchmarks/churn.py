@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pycrdt
 
@@ -65,10 +66,8 @@ def churn(settings: Settings, number: int) -> list[Measurement]:
 def floor(settings: Settings, number: int) -> list[Measurement]:
     """The same edits on five bare engine documents: all updates, as a log would keep them, and the encoded document."""
     titles = iter(Generator(settings.seed + number).titles(settings.records))
-    documents: list[pycrdt.Doc[object]] = [
-        pycrdt.Doc(client_id=(1 << _CLIENT_BITS) + index) for index in range(DEVICES)
-    ]
-    maps: list[pycrdt.Map[str]] = [document.get("m", type=pycrdt.Map) for document in documents]
+    documents: list[pycrdt.Doc[Any]] = [pycrdt.Doc(client_id=(1 << _CLIENT_BITS) + index) for index in range(DEVICES)]
+    maps: list[pycrdt.Map[str]] = [_map(document) for document in documents]
     updates: list[bytes] = []
     while burst := list(islice(titles, BURST * DEVICES)):
         for index, document in enumerate(documents):
@@ -100,6 +99,11 @@ def floor(settings: Settings, number: int) -> list[Measurement]:
         Measurement(row=BEFORE, figures={**figures(sum(map(len, updates))), "cpu_s": 0.0, "wall_s": 0.0}),
         Measurement(row=AFTER, figures={**figures(len(encoded)), **took}),
     ]
+
+
+def _map(document: pycrdt.Doc[Any]) -> pycrdt.Map[str]:
+    found: pycrdt.Map[str] = document.get("m", type=pycrdt.Map)
+    return found
 
 
 def _opened(folder: Path, index: int) -> Replica:
