@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from crdt_sync import Replica
-from tests.unit.cli.conftest import Cli, clash, created
+from crdt_sync.testing.exchange import exchange
+from tests.unit.cli.conftest import Cli, created
 
 
 def test_compact_folds_the_log_and_leaves_a_sound_store(cli: Cli, store: Path) -> None:
@@ -25,7 +26,8 @@ def test_compact_folds_the_log_and_leaves_a_sound_store(cli: Cli, store: Path) -
 
 def test_compact_names_the_device_it_waits_for_until_that_is_forgotten(cli: Cli, store: Path, other: Path) -> None:
     one, record = store, created(cli, store, "title=Milk")
-    clash(store, other, "title", ("here", "there"))
+    with Replica.open(store) as here, Replica.open(other) as there:
+        assert exchange(here, there).proven_equal
     assert cli("set", one, "Task", record, "title=later").code == 0
     waiting = cli("compact", one, "--json").json["waiting_for"]
     assert len(waiting) == 1
