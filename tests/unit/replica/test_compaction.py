@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -324,3 +326,38 @@ def test_repair_builds_documents_from_their_bases(three: tuple[Replica, Replica,
             store_of(hub).put(Table.VERSION, key, bytes(16))
     sync_all(hub, desk, phone)
     assert hub.get(Task, task.id).title == desk.get(Task, task.id).title == "b"
+
+
+KILLED = """
+import sys
+from crdt_sync import Replica
+from tests.unit.replica.devices import Person, Task
+replica = Replica.open(sys.argv[1], [Task, Person], state_dir=sys.argv[2], durability="normal")
+replica.compact(progress=lambda done, total: (print(done, flush=True), sys.stdin.readline()))
+"""
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_process_that_is_killed_while_it_compacts_leaves_a_sound_store(tmp_path: Path, steps: int) -> None:
+    with on_disk(tmp_path, seed=1) as desk:
+        for number in range(600):
+            desk.create(Task, title=f"{number}")
+        before = shown(desk)
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "a.db"), str(tmp_path / "state")]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for step in range(1, steps + 1):
+        assert int(process.stdout.readline()) > 0
+        if step < steps:
+            process.stdin.write("\n")
+            process.stdin.flush()
+    process.kill()
+    process.communicate()
+    with on_disk(tmp_path, seed=400) as desk:
+        assert 0 < rows(desk) < 600
+        assert check_store(store_of(desk)).listed == []
+        assert shown(desk) == before
+        assert desk.compact().rows_after == 0
+        assert shown(desk) == before
+        assert check_store(store_of(desk)).listed == []
