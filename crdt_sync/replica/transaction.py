@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from crdt_sync.core.content import Content, write_context
+from crdt_sync.core.document import merge_updates
 from crdt_sync.core.entry import (
     Entry,
     EntryOperation,
@@ -22,7 +23,7 @@ from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import StoreReadOnlyError, TransactionError
 from crdt_sync.replica.collector import BULK_DOCUMENTS, BulkWork, collector_paused
 from crdt_sync.replica.derive import Derivation
-from crdt_sync.replica.documents import Loaded, join_updates
+from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.lease import Identity
 from crdt_sync.replica.rows import LogRow, OperationRow, Touch, touch_key
@@ -151,7 +152,7 @@ class LocalTransaction:
     def _commit(self) -> list[Change]:
         state, author, partition = self._state, self._identity.author, self._partition or ""
         operations = tuple(
-            EntryOperation(type=pending.type, document=key, update=join_updates(pending.updates))
+            EntryOperation(type=pending.type, document=key, update=_join(pending.updates))
             for key, pending in self._pending.items()
         )
         entry = Entry(
@@ -229,3 +230,8 @@ def _is_cell(write: Write) -> bool:
     if isinstance(write, Put):
         return parsed_key(write.key).key_class is not KeyClass.TOUCH
     return isinstance(write, Drop)
+
+
+def _join(updates: list[bytes]) -> bytes:
+    """The updates that one transaction made to one document, as one."""
+    return updates[0] if len(updates) == 1 else merge_updates(updates)
