@@ -21,6 +21,7 @@ from crdt_sync.core.version import version_of_update
 from crdt_sync.errors import CorruptStoreError
 from crdt_sync.replica.bases import touched_by_base
 from crdt_sync.replica.documents import Loaded
+from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, ChainEnd
 from crdt_sync.replica.rows import (
     FLOOR_POSITION,
@@ -78,10 +79,12 @@ class Folding:
 
     Args:
         state: the replica; no local transaction is open.
+        journal: its operations; entries with pending ones are not folded, as the journal reads there what they wrote.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, journal: Journal) -> None:
         self._state = state
+        self._journal = journal
         self._content_keys: dict[int, DocumentKey] | None = None
         self._budget = 0
         self._touches_max = STEP_TOUCHES
@@ -94,9 +97,9 @@ class Folding:
         return 0 if data is None else key_number(data)
 
     def reach(self, acknowledged: Acknowledged) -> int:
-        """The last position of the log before the first row that somebody may not hold."""
-        state = self._state
-        reach = state.ledger.end
+        """The last position of the log before the first row that somebody may not hold, or has not acknowledged."""
+        state, pending = self._state, self._journal.first_pending()
+        reach = state.ledger.end if pending is None else pending - 1
         for partition, ends in state.ledger.heads.items():
             for author in ends:
                 after = acknowledged.get(partition, {}).get(author, 0)

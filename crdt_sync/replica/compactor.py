@@ -91,7 +91,7 @@ class Compactor:
         self._wake = wake
         self._book = HoldingsBook(state)
         self._horizons = Horizons(state, self._book)
-        self._folding = Folding(state)
+        self._folding = Folding(state, journal)
         self._looked_ms = 0
         state.locks = self._horizons.locks
         state.has_settled = self._horizons.has_settled

@@ -105,18 +105,21 @@ def test_nothing_is_folded_that_one_device_lacks(three: tuple[Replica, Replica, 
     assert phone.get(Task, task.id).title == "a"
 
 
-def test_device_that_was_long_silent_is_not_waited_for_where_the_user_says_so() -> None:
-    with memory(1) as hub, memory(2) as desk:
-        sync_all(hub, desk)
-        task = hub.create(Task, title="a")
-        assert hub.compact(retention_s=3600).rows_after == 1
-        assert hub.compact(retention_s=0).rows_after == 0
-        desk.create(Task, title="unsent")
-        sync(desk, hub)
-        assert desk.get(Task, task.id).title == "a"
-        assert shown(desk) == shown(hub)
-        with pytest.raises(InputError):
-            hub.compact(retention_s=-1)
+def test_device_that_was_long_silent_is_not_waited_for_where_the_user_says_so(
+    three: tuple[Replica, Replica, Replica],
+) -> None:
+    hub, desk, phone = three
+    sync_all(hub, desk, phone)
+    task = hub.create(Task, title="a")
+    sync_all(hub, desk)
+    assert hub.compact(retention_s=3600).rows_after == 1
+    assert hub.compact(retention_s=0).rows_after == 0
+    phone.create(Task, title="unsent")
+    sync(phone, hub)
+    assert phone.get(Task, task.id).title == "a"
+    assert shown(phone) == shown(hub)
+    with pytest.raises(InputError):
+        hub.compact(retention_s=-1)
 
 
 def test_new_device_gets_content_in_place_of_what_was_folded(three: tuple[Replica, Replica, Replica]) -> None:
@@ -342,6 +345,8 @@ def test_process_that_is_killed_while_it_compacts_leaves_a_sound_store(tmp_path:
     with on_disk(tmp_path, seed=1) as desk:
         for number in range(600):
             desk.create(Task, title=f"{number}")
+        with memory(2) as hub:
+            sync_all(hub, desk)
         before = shown(desk)
     command = [sys.executable, "-c", KILLED, str(tmp_path / "a.db"), str(tmp_path / "state")]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
