@@ -42,7 +42,7 @@ class Telling:
     def receive(self, message: Holdings, limits: WireLimits) -> HoldingsReceived:
         """The peer tells what it knows; raises `PeerError`."""
         vectors = tuple([decode_durable(data, limits) for data in message.vectors])
-        for vector in vectors:
+        for vector in vectors[: max(0, limits.authors_max - len(self.known))]:
             self.known[vector.public_key] = max(vector.stamp, self.known.get(vector.public_key, 0))
         return HoldingsReceived(vectors=vectors)
 

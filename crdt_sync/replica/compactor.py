@@ -18,7 +18,7 @@ from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.state import Change, State
-from crdt_sync.replica.takeover import floor_of, snapshot_page, stage, take_over
+from crdt_sync.replica.takeover import discard, floor_of, snapshot_page, stage, take_over
 from crdt_sync.storage.base import Table
 
 log = logging.getLogger("crdt_sync.replica")
@@ -153,6 +153,7 @@ class Compactor:
                 batch.restated = True
         except EntryError as error:
             log.warning("a snapshot was refused: %s", error.message)
+            discard(self._state, partition)
             self._state.counts.refused += 1
             status = EntryStatus(
                 partition=partition,

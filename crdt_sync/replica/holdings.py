@@ -74,6 +74,7 @@ class HoldingsBook:
             if not verify(vector.public_key, statement=vector.statement(state.space), signature=vector.signature):
                 log.warning("a vector signed for device %s does not hold", device_id(vector.public_key))
                 continue
+            held[vector.public_key] = vector
             kept.append(vector)
         if kept:
             with state.store.transaction():
@@ -90,7 +91,9 @@ class HoldingsBook:
         return known
 
     def note_known(self, public_key: bytes, known: Mapping[bytes, int]) -> None:
-        """Keep what a device knows now, in a store transaction of its own."""
+        """Keep what a device knows now of devices with a binding, in a store transaction of its own."""
+        devices = self._state.records.public_keys()
+        known = {key: stamp for key, stamp in known.items() if key in devices}
         if known != self.known_to(public_key):
             with self._state.store.transaction():
                 self._state.store.put(Table.HOLDING, _KNOWN + public_key, msgpack.packb(dict(known)))

@@ -22,7 +22,7 @@ from crdt_sync.replica.compaction import base_of, replay
 from crdt_sync.replica.derive import Derivation
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
-from crdt_sync.replica.ledger import ChainEnd
+from crdt_sync.replica.ledger import CONTENT_AUTHOR, ChainEnd
 from crdt_sync.replica.rescue import Rescue
 from crdt_sync.replica.rows import (
     Base,
@@ -43,6 +43,7 @@ log = logging.getLogger("crdt_sync.replica")
 
 VOUCHED = b"vouched "
 """How keys of the meta table begin that keep who vouched for the content of a partition: key, root, signature."""
+LOG_POSITION_MAX = 2**63 - 1
 _SHRINK_EVERY = 256
 
 
@@ -84,6 +85,12 @@ def stage(state: State, partition: str, documents: Sequence[tuple[DocumentKey, b
         if is_first:
             _clear(state, partition)
         state.store.put_many(Table.STAGED, documents)
+
+
+def discard(state: State, partition: str) -> None:
+    """Let go of what was staged, in a store transaction of its own."""
+    with state.store.transaction():
+        _clear(state, partition)
 
 
 def take_over(
@@ -196,10 +203,7 @@ class _TakeOver:
 
     def _take(self, key: DocumentKey, data: bytes, *, contains: bool) -> None:
         state = self.state
-        try:
-            theirs = unpack_base(data)
-        except CorruptStoreError:
-            raise MalformedEntryError("a snapshot of something else than bases") from None
+        theirs = self._read(data)
         known = state.records.bound_key
         screen_content(
             theirs.state, index=DocumentIndex(), known_authors=lambda author: known(Author(author)) is not None
@@ -214,6 +218,21 @@ class _TakeOver:
         authors = theirs.touched.keys() | before.keys()
         touched = {author: max(theirs.touched.get(author, 0), before.get(author, 0)) for author in authors}
         state.store.put(Table.BASE, key, Base(touched, loaded.encode()).pack())
+
+    def _read(self, data: bytes) -> Base:
+        """A peer's base, which may hold entries up to the floor only."""
+        try:
+            base = unpack_base(data)
+        except CorruptStoreError:
+            raise MalformedEntryError("a snapshot of something else than bases") from None
+        for author, sequence in base.touched.items():
+            held = self.floor.get(author)
+            most = LOG_POSITION_MAX if author == CONTENT_AUTHOR else 0 if held is None else held.sequence
+            if not 1 <= sequence <= most:
+                raise MalformedEntryError("a base with entries beyond the floor")
+        if base.pack() != data:
+            raise MalformedEntryError("a base that is packed in another way")
+        return base
 
     def _lower_log(self) -> None:
         """Take the entries up to the floor out of the log, and what led to them."""
