@@ -71,6 +71,7 @@ class Compactor:
         state: the replica.
         journal: its operations.
         own_vector: what this replica holds durably, as its sessions tell it.
+        sent: the last entry under an author of ours that anybody has acknowledged.
         publish: tells observers.
         wake: wakes sessions: there is a new record.
     """
@@ -81,12 +82,14 @@ class Compactor:
         journal: Journal,
         *,
         own_vector: Callable[[], Vector],
+        sent: Callable[[Author], int],
         publish: Callable[[Sequence[Change]], None],
         wake: Callable[[], None],
     ) -> None:
         self._state = state
         self._journal = journal
         self._own_vector = own_vector
+        self._sent = sent
         self._publish = publish
         self._wake = wake
         self._book = HoldingsBook(state)
@@ -147,7 +150,13 @@ class Compactor:
             stage(self._state, partition, documents, is_first=is_first)
             if voucher is not None:
                 batch.changes = take_over(
-                    self._state, self._horizons, self._journal, partition, voucher=voucher, public_key=public_key
+                    self._state,
+                    self._horizons,
+                    self._journal,
+                    partition,
+                    voucher=voucher,
+                    public_key=public_key,
+                    sent=self._sent,
                 )
                 batch.changes += self.apply_due()
                 batch.restated = True

@@ -99,6 +99,17 @@ def settle_fork(state: State, journal: Journal, run: Run, *, sent: Sent) -> list
     return _write_again(state, journal, run.partition, run.author, after=_shared_sequence(state, run), sent=sent)
 
 
+def leave_branch(state: State, journal: Journal, partition: str, author: Author, *, sent: Sent) -> list[Change]:
+    """Write again what nobody acknowledged under an author of ours, another branch of which a peer has folded.
+
+    Raises:
+        ForkError, EntryError: as `settle_fork`.
+    """
+    changes = _write_again(state, journal, partition, author, after=sent(author), sent=sent)
+    state.doubted.pop((partition, author), None)
+    return changes
+
+
 def leave_lost_authors(state: State, journal: Journal, *, sent: Sent) -> list[Change]:
     """Write again what nobody acknowledged under authors of ours that are bound to another device by now.
 

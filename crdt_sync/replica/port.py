@@ -45,7 +45,14 @@ class Port(CompactingPort):
     """
 
     def __init__(self, state: State, journal: Journal, observers: Observers, *, check: Callable[[], None]) -> None:
-        compactor = Compactor(state, journal, own_vector=self.vector, publish=observers.publish, wake=observers.wake)
+        compactor = Compactor(
+            state,
+            journal,
+            own_vector=self.vector,
+            sent=self._acknowledged_by_anybody,
+            publish=observers.publish,
+            wake=observers.wake,
+        )
         super().__init__(state, compactor, check=check)
         self._journal = journal
         self._observers = observers

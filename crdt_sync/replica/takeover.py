@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crdt_sync.core.entry import pack_entries, split_entries
+from crdt_sync.core.entry import Run, pack_entries, split_entries
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.screening import screen_content
@@ -20,6 +20,7 @@ from crdt_sync.protocol.source import Position, SnapshotPage, Voucher
 from crdt_sync.replica.bases import touched_by_base
 from crdt_sync.replica.compaction import base_of, replay
 from crdt_sync.replica.derive import Derivation
+from crdt_sync.replica.fork import Sent, leave_branch
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, ChainEnd
@@ -94,7 +95,14 @@ def discard(state: State, partition: str) -> None:
 
 
 def take_over(
-    state: State, horizons: Horizons, journal: Journal, partition: str, *, voucher: Voucher, public_key: bytes
+    state: State,
+    horizons: Horizons,
+    journal: Journal,
+    partition: str,
+    *,
+    voucher: Voucher,
+    public_key: bytes,
+    sent: Sent,
 ) -> list[Change]:
     """Make what was staged the bases of this replica, in one store transaction; returns what observers are to be told.
 
@@ -105,6 +113,7 @@ def take_over(
         partition: of the snapshot.
         voucher: its end.
         public_key: the peer's.
+        sent: tells the last entry under an author of ours that anybody has acknowledged.
 
     Raises:
         SignatureError: the peer did not sign this content.
@@ -117,16 +126,21 @@ def take_over(
     statement = snapshot_statement(state.space, partition=partition, floor=voucher.floor, root=root)
     if not verify(public_key, statement=statement, signature=voucher.signature):
         raise SignatureError("a snapshot whose signature does not hold")
-    for author, position in voucher.floor.items():
-        if state.records.bound_key(author) is None:
-            raise SignatureError("a snapshot of an author that no record binds")
-        held = state.ledger.hash_at(partition, author, position.sequence)
-        if held is not None and held != position.hash:
-            raise ForkError("a snapshot of another branch than the one held here")
+    if any(state.records.bound_key(author) is None for author in voucher.floor):
+        raise SignatureError("a snapshot of an author that no record binds")
+    forks = [author for author, position in voucher.floor.items() if _parts(state, partition, author, position)]
+    if not state.lease.own_authors().issuperset(forks):
+        raise ForkError("a snapshot of another branch than the one held here")
+    written: list[Change] = []
+    for author in forks:
+        written += leave_branch(state, journal, partition, author, sent=sent)
+        if _parts(state, partition, author, voucher.floor[author]):
+            raise ForkError("a snapshot of another branch of ours than others hold")
+    _keep_doubtful(state, partition, voucher.floor, sent=sent)
     if not is_below(_ends(state, partition), voucher.floor):
         with state.store.transaction():
             _clear(state, partition)
-        return []
+        return written
     rescue = Rescue(state, journal)
     try:
         with state.store.transaction():
@@ -140,7 +154,28 @@ def take_over(
     state.name_everything()
     rescue.committed()
     state.documents.shrink()
-    return changes
+    return [*written, *changes]
+
+
+def _parts(state: State, partition: str, author: Author, position: Position) -> bool:
+    held = state.ledger.hash_at(partition, author, position.sequence)
+    return held is not None and held != position.hash
+
+
+def _keep_doubtful(state: State, partition: str, floor: Mapping[Author, Position], *, sent: Sent) -> None:
+    """Keep as evidence what we wrote below a floor that nobody acknowledged, and that may be on another branch.
+
+    Where the floor is beyond our last entry, nothing tells whether ours are among those that were folded: mostly they
+    are, and this store is an old copy.
+    """
+    for author in state.lease.own_authors().intersection(floor):
+        if floor[author].sequence <= state.ledger.end_of(partition, author).sequence:
+            continue
+        for _, row in list(state.ledger.rows_of(partition, author, after=sent(author))):
+            run = Run(
+                partition=partition, author=author, first_sequence=row.first, body=row.body, signature=row.signature
+            )
+            state.keep_evidence(run)
 
 
 @dataclass(slots=True)
