@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.churn import CHURN
+from benchmarks.documents import DOCUMENT
 from benchmarks.first_sync import FIRST_SYNC
 from benchmarks.harness import Row, Settings, Workload, run
 from benchmarks.profiling import PROFILES
 from benchmarks.report import heading, table, to_json
 from benchmarks.write import WRITE
 
-WORKLOADS = {workload.name: workload for workload in (WRITE, FIRST_SYNC, CHURN)}
+WORKLOADS = {workload.name: workload for workload in (WRITE, DOCUMENT, FIRST_SYNC, CHURN)}
 QUICK_RECORDS, QUICK_ROUNDS = 1_000, 1
 
 
