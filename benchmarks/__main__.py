@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.churn import CHURN
 from benchmarks.documents import DOCUMENT
 from benchmarks.first_sync import FIRST_SYNC
 from benchmarks.harness import Row, Settings, Workload, run
@@ -14,7 +15,7 @@ from benchmarks.profiling import PROFILES
 from benchmarks.report import heading, table, to_json
 from benchmarks.write import WRITE
 
-WORKLOADS = {workload.name: workload for workload in (WRITE, DOCUMENT, FIRST_SYNC)}
+WORKLOADS = {workload.name: workload for workload in (WRITE, DOCUMENT, FIRST_SYNC, CHURN)}
 QUICK_RECORDS, QUICK_ROUNDS = 1_000, 1
 
 

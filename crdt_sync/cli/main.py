@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from crdt_sync.cli.commands import conflicts, demo, network, records, store, transfer
+from crdt_sync.cli.commands import compaction, conflicts, demo, network, records, store, transfer
 from crdt_sync.cli.output import INTERRUPTED_EXIT_CODE, emit_error, reporting, standard_output
 from crdt_sync.errors import InputError
 
@@ -48,6 +48,8 @@ app.add_typer(_conflicts, name="conflicts")
 app.command()(store.log)
 app.command()(store.status)
 app.command()(store.check)
+app.command()(compaction.compact)
+app.command()(compaction.forget)
 app.command("import")(transfer.import_records)
 app.command()(transfer.export)
 app.command()(demo.demo)

@@ -182,6 +182,21 @@ def show_check(out: Console, result: Json) -> None:
         out.print(f"not brought up to date yet, which is no damage: {waiting}")
 
 
+def show_compacted(out: Console, result: Json) -> None:
+    """What a compaction did, and whom it waits for."""
+    for what, name in (("rows of the log", "rows"), ("documents", "documents"), ("bytes", "bytes")):
+        out.print(f"{what}: {result[f'{name}_before']:,} before, {result[f'{name}_after']:,} after")
+    if result["horizon_made"]:
+        out.print("Deleted records are on their way out: sync every device, then compact again.")
+    for device in result["waiting_for"]:
+        out.print(f"More can be folded when device {device} has synced; `crdt-sync forget` waits for it no more.")
+
+
+def show_forgotten(out: Console, result: Json) -> None:
+    """That a device is not waited for."""
+    out.print(f"Device {result['forgotten']} is not waited for any more.")
+
+
 def local_time(time: str) -> str:
     """A time in ISO format as the clock on the wall shows it."""
     if not time:

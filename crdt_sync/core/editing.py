@@ -14,7 +14,7 @@ from crdt_sync.core.blocks import CLOCK_MAX, Block, Bytes, Deleted, DeleteRange,
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
-from crdt_sync.core.kinds.base import Drop, Put
+from crdt_sync.core.kinds.base import Drop, Put, Write
 from crdt_sync.core.layout import MAP_ROOT, KeyClass, parsed_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.placing import Item, Placed
@@ -29,6 +29,14 @@ class MapEdit(NamedTuple):
     update: bytes
     blocks: tuple[Block, ...]
     placed: Placed
+
+
+def map_writes(writes: Sequence[Write]) -> list[Put | Drop] | None:
+    """Writes of the map root alone, each key once; None where there is anything else."""
+    found = [write for write in writes if isinstance(write, (Put, Drop))]
+    if len(found) != len(writes) or len({write.key for write in found}) != len(found):
+        return None
+    return found
 
 
 def edit_map(

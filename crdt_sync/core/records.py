@@ -1,12 +1,13 @@
 """Signed space records: what devices agree on about the space itself, replicated before the data.
 
-This version knows one kind, the binding of an author to the device that may write under it. Horizons, end records and
-roles are further kinds of the same carrier. A set of records is evaluated alike in any order of arrival.
+This version knows the binding of an author to the device that may write under it, horizons, and devices that are not
+waited for any more (`core.horizons`). End records and roles are further kinds of the same carrier. A set of records is
+evaluated alike in any order of arrival.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NewType
@@ -15,6 +16,7 @@ import msgpack
 from blake3 import blake3
 
 from crdt_sync.core.entry import RECORD_HASH_BYTES
+from crdt_sync.core.horizons import FORGET, HORIZON, ForgetRecord, HorizonRecord, read_forget, read_horizon
 from crdt_sync.core.ids import AUTHOR_MAX, Author, author_of
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import LimitError, MalformedEntryError
@@ -25,7 +27,7 @@ RecordHash = NewType("RecordHash", bytes)
 OPEN_SPACE = blake3(b"crdt_sync open space").digest()
 """The constant id of the space that all never-paired stores share."""
 
-RECORD_BYTES_MAX = 4096
+RECORD_BYTES_MAX = 64 * 1024
 SALT_BYTES = 8
 
 
@@ -33,6 +35,8 @@ class RecordKind(IntEnum):
     """What a space record states."""
 
     BIND_AUTHOR = 1
+    HORIZON = HORIZON
+    FORGET = FORGET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +72,15 @@ class SpaceRecord:
         return RecordHash(blake3(self.statement()).digest(RECORD_HASH_BYTES))
 
 
-def encode_record(record: SpaceRecord) -> bytes:
+AnyRecord = SpaceRecord | HorizonRecord | ForgetRecord
+"""Every kind of record that this version knows."""
+
+
+def encode_record(record: AnyRecord) -> bytes:
     """Encode a signed record."""
+    if not isinstance(record, SpaceRecord):
+        other: bytes = msgpack.packb((*record.fields(), record.signature))
+        return other
     packed: bytes = msgpack.packb(
         (
             int(record.kind),
@@ -84,7 +95,7 @@ def encode_record(record: SpaceRecord) -> bytes:
     return packed
 
 
-def decode_record(data: bytes) -> SpaceRecord:
+def decode_record(data: bytes) -> AnyRecord:
     """Decode a record; the caller verifies its signature.
 
     Raises:
@@ -95,6 +106,8 @@ def decode_record(data: bytes) -> SpaceRecord:
         raise LimitError("a space record larger than the space allows")
     try:
         raw: Any = msgpack.unpackb(data, use_list=False, strict_map_key=True)
+        if raw[0] in (HORIZON, FORGET) and type(raw[0]) is int:
+            return read_horizon(raw) if raw[0] == HORIZON else read_forget(raw)
         kind, space, parents, author, salt, public_key, signature = raw
         shapes = [(space, 32), (salt, SALT_BYTES), (public_key, 32), (signature, 64)]
         shapes += [(parent, RECORD_HASH_BYTES) for parent in parents]
@@ -113,7 +126,7 @@ def decode_record(data: bytes) -> SpaceRecord:
             public_key=public_key,
             signature=signature,
         )
-    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException):
+    except (ValueError, TypeError, LookupError, RecursionError, msgpack.exceptions.UnpackException):
         raise MalformedEntryError("bytes that are no space record") from None
 
 
@@ -123,10 +136,14 @@ class RecordSet:
     Invariants:
         1. Of several bindings of one author the one with the smallest record hash holds.
         2. `heads` are the records that no other record names as a parent, in order of hash.
+        3. A device is enrolled while a binding of it is named in no record that forgets it.
     """
 
-    def __init__(self, records: Iterable[SpaceRecord] = ()) -> None:
-        self._by_hash: dict[RecordHash, SpaceRecord] = {}
+    def __init__(self, records: Iterable[AnyRecord] = ()) -> None:
+        self._by_hash: dict[RecordHash, AnyRecord] = {}
+        self._devices: dict[bytes, set[bytes]] = {}
+        self._forgotten: set[bytes] = set()
+        self._horizons: dict[bytes, HorizonRecord] = {}
         self._named: set[bytes] = set()
         self._bindings: dict[Author, tuple[RecordHash, bytes]] = {}
         for record in records:
@@ -138,13 +155,20 @@ class RecordSet:
     def __len__(self) -> int:
         return len(self._by_hash)
 
-    def add(self, record: SpaceRecord) -> bool:
+    def add(self, record: AnyRecord) -> bool:
         """Take in a verified record; True where it was new."""
-        name = record.hash()
+        name = RecordHash(record.hash())
         if name in self._by_hash:
             return False
         self._by_hash[name] = record
         self._named.update(record.parents)
+        if isinstance(record, HorizonRecord):
+            self._horizons[name] = record
+            return True
+        if isinstance(record, ForgetRecord):
+            self._forgotten.update(record.bindings)
+            return True
+        self._devices.setdefault(record.public_key, set()).add(name)
         held = self._bindings.get(record.author)
         if held is None or name < held[0]:
             self._bindings[record.author] = (name, record.public_key)
@@ -167,4 +191,34 @@ class RecordSet:
 
     def public_keys(self) -> frozenset[bytes]:
         """The keys of all devices with a binding."""
-        return frozenset(record.public_key for record in self._by_hash.values())
+        return frozenset(self._devices)
+
+    def bindings_of(self, public_key: bytes) -> frozenset[bytes]:
+        """The ids of the records that bind an author to a device."""
+        return frozenset(self._devices.get(public_key, ()))
+
+    def enrolled(self) -> frozenset[bytes]:
+        """The keys of the devices that compaction waits for."""
+        return frozenset(key for key, names in self._devices.items() if not names <= self._forgotten)
+
+    def horizons(self) -> Mapping[bytes, HorizonRecord]:
+        """All horizons, by id."""
+        return self._horizons
+
+    def settled_partitions(self) -> frozenset[str]:
+        """The partitions of which a horizon may have removed documents."""
+        return frozenset(record.partition for record in self._horizons.values() if record.previous)
+
+    def horizon_tips(self, partition: str) -> dict[bytes, HorizonRecord]:
+        """The horizons of a partition that no other one settles, nor reaches as far as, by id; the furthest first."""
+        settled = {record.previous for record in self._horizons.values()}
+        open_ = [
+            (-sum(held.sequence for held in record.vector.values()), name, record)
+            for name, record in self._horizons.items()
+            if record.partition == partition and name not in settled
+        ]
+        tips: dict[bytes, HorizonRecord] = {}
+        for _, name, record in sorted(open_, key=lambda item: item[:2]):
+            if not any(tip.reaches(record) for tip in tips.values()):
+                tips[name] = record
+        return tips

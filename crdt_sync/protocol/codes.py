@@ -28,6 +28,8 @@ class MessageType(IntEnum):
     DOCUMENTS = 15
     ERROR = 16
     BYE = 17
+    SNAPSHOT = 21
+    HOLDINGS = 0x81
 
 
 class ErrorCode(str, Enum):

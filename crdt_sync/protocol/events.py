@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.protocol.codes import ErrorCode
+from crdt_sync.protocol.durable import DurableVector
 from crdt_sync.protocol.opening import Hello
-from crdt_sync.protocol.source import EntryStatus
+from crdt_sync.protocol.source import EntryStatus, Voucher
 from crdt_sync.protocol.vectors import Position, Vector
 
 
@@ -40,6 +41,32 @@ class DocumentsReceived:
     batch: int
     partition: str
     documents: tuple[tuple[DocumentKey, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotReceived:
+    """Content that stands for entries which the peer has folded. Stage it; with the voucher, take it over.
+
+    Everything is to be durable before `Session.persisted(batch, outcome)`; after a page with a voucher that was taken
+    over also call `Session.took_over`.
+
+    Args:
+        first: what was staged of this partition before is void.
+        voucher: of the last page: the floor that the content stands for, signed by the peer.
+    """
+
+    batch: int
+    partition: str
+    first: bool
+    documents: tuple[tuple[DocumentKey, bytes], ...]
+    voucher: Voucher | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldingsReceived:
+    """Signed vectors of devices, not verified yet."""
+
+    vectors: tuple[DurableVector, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +170,16 @@ class Ended:
     by_peer: bool
 
 
+Received = RecordsReceived | RunsReceived | DocumentsReceived | SnapshotReceived | HoldingsReceived
+"""What the host takes in."""
+
 Event = (
     PeerReady
     | RecordsReceived
     | RunsReceived
     | DocumentsReceived
+    | SnapshotReceived
+    | HoldingsReceived
     | Acknowledged
     | OwnFork
     | OwnAhead

@@ -54,6 +54,8 @@ class WireLimits:
     want_page_keys: int = 500
     differing_keys_max: int = 50_000
     """Differing documents handled in one repair round; the rest waits for the next one."""
+    holdings_max: int = 1_024
+    """Signed vectors in one message."""
     events_max: int = 10_000
     """Events waiting to be drained."""
     proof_pause_ms_max: int = 1_000

@@ -15,9 +15,11 @@ from crdt_sync.core.ids import Author
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.protocol.codes import NUMBER_OF, ErrorCode, MessageType, PeerError, code_of
 from crdt_sync.protocol.comparing import Documents, Fingerprint, Listing, Proof, Want
+from crdt_sync.protocol.durable import Holdings
 from crdt_sync.protocol.fields import COUNT_MAX, author_number, boolean, exactly, integer, one_count, sized, text_line
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.opening import Held, HeldDigest, Hello, Records, VectorDigest, VectorMessage
+from crdt_sync.protocol.snapshots import Snapshot
 from crdt_sync.protocol.source import EntryStatus, StatusKind
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES, Position, check_partition, flatten_vector, restore_vector
 from crdt_sync.protocol.wire import join_message, pack, unpack
@@ -160,6 +162,8 @@ Message = (
     | Listing
     | Want
     | Documents
+    | Snapshot
+    | Holdings
     | Error
     | Bye
 )
@@ -182,6 +186,8 @@ _READERS: dict[int, Callable[[bytes, WireLimits], Message]] = {
         Listing,
         Want,
         Documents,
+        Snapshot,
+        Holdings,
         Error,
         Bye,
     )

@@ -133,7 +133,8 @@ class Proofs:
             self._rest(partition, state)
             return _NOTHING
         if heard is None or heard.vector_hash not in state.said:
-            full = vector_hash(self._source.vector().get(partition, {}))
+            held = self._source.vector().get(partition, {})
+            full = vector_hash(held, horizon=self._source.horizon(partition))
             short = full[:SHORT_HASH_BYTES]
             met = heard is not None and heard.vector_hash == short
             if short not in state.said and (met or want):

@@ -6,34 +6,38 @@ from typing import assert_never
 
 from crdt_sync.core.ids import Author
 from crdt_sync.core.peer import PeerIdentity
-from crdt_sync.errors import LocalProtocolError
 from crdt_sync.protocol.codes import ErrorCode, MessageType, PeerError
 from crdt_sync.protocol.comparing import Documents, Fingerprint, Listing, Proof, Want
+from crdt_sync.protocol.durable import Holdings
 from crdt_sync.protocol.events import (
     Acknowledged,
     AllProven,
-    DocumentsReceived,
     Drained,
     Ended,
     Event,
     PeerReady,
     RecordsReceived,
-    RunsReceived,
 )
-from crdt_sync.protocol.flow import Inflow, Outflow, run_head
+from crdt_sync.protocol.flow import Inflow, Outflow
 from crdt_sync.protocol.holdings import RecordExchange
 from crdt_sync.protocol.limits import FRAME_BYTES_FLOOR, WireLimits
 from crdt_sync.protocol.messages import Ack, Bye, Credit, Error, Fork, Message, Runs, decode_message
 from crdt_sync.protocol.opening import Held, HeldDigest, Hello, Records, VectorDigest, VectorMessage
+from crdt_sync.protocol.receiving import Receiving
 from crdt_sync.protocol.reconciling import Reconciling
+from crdt_sync.protocol.sending import Sending
+from crdt_sync.protocol.snapshots import Snapshot
 from crdt_sync.protocol.source import ApplyOutcome, Source
 from crdt_sync.protocol.standing import Standing
 from crdt_sync.protocol.states import TRANSITIONS, Phase, Signal, Verdict, verdict
+from crdt_sync.protocol.telling import Telling
 from crdt_sync.protocol.vectors import Position
 from crdt_sync.protocol.wire import FrameDecoder, encode_frames, join_message, split_packet
 
 WIRE_VERSIONS = (0,)
-_BULK = frozenset({MessageType.RUNS, MessageType.LISTING, MessageType.WANT, MessageType.DOCUMENTS})
+_BULK = frozenset(
+    {MessageType.RUNS, MessageType.LISTING, MessageType.WANT, MessageType.DOCUMENTS, MessageType.SNAPSHOT}
+)
 _PACKET_BYTES_ENOUGH = 64 * 1024
 """A packet of this side takes no further message from here on: the first batch need not wait for a second."""
 _PACKET_MESSAGES_MAX = 256
@@ -90,6 +94,9 @@ class Session:
         self._inflow = Inflow(source, limits, window_bytes=1 << limits.credit_bytes_log2)
         self._events: list[Event] = []
         self._reconciling = Reconciling(source, limits, self._outflow, self._standing, self._events)
+        self._sending = Sending(source, limits, self._outflow, self._standing, looked=self._reconciling.look)
+        self._receiving = Receiving(self._inflow, self._standing, self._reconciling, self._sending.snapshots)
+        self._telling = Telling(source, peer.public_key, now_ms)
         self._queue: list[Message] = []
         self._hello_due = True
         self._farewell: Message | None = None
@@ -200,6 +207,15 @@ class Session:
         self._standing.restate()
         self._reconciling.reopen()
 
+    def took_over(self) -> None:
+        """A snapshot is taken over: tell our new vector, and send again what the peer put aside."""
+        self.restate()
+        self._outflow.restart()
+
+    def told_holdings(self) -> dict[bytes, int]:
+        """Which signed vectors the peer knows: public key → stamp."""
+        return self._telling.known
+
     def repaired(self, partition: str) -> None:
         """The documents of `ContentDiffers` are derived anew and durable; what still differs is fetched.
 
@@ -236,25 +252,17 @@ class Session:
             self._queue += [*self._inflow.acks(), *self._standing.forks_to_tell()]
         if self._queue:
             return self._queue.pop(0)
-        return self._inflow.credit() or self._next_runs() or self._reconciling.next_message(now_ms=self._now_ms)
+        bulk = self._inflow.credit() or self._sending.next_message()
+        self._drained_told &= not isinstance(bulk, Runs)
+        return bulk or self._attested(self._reconciling.next_message(now_ms=self._now_ms))
 
-    def _next_runs(self) -> Runs | None:
-        out = self._outflow
-        while not out.at_end and out.may_send:
-            page = self._source.runs_after(out.cursor, self._standing.known, bytes_max=self._limits.batch_bytes_max)
-            if page.more and page.cursor <= out.cursor:
-                raise LocalProtocolError("the source's cursor does not move on")
-            out.cursor = page.cursor
-            if not page.more:
-                out.at_end = True
-                self._standing.prune()
-                self._reconciling.look()
-            if page.runs:
-                heads = tuple([(partition, author, last) for _, partition, author, last in page.runs])
-                out.sent_batch(heads, known=self._standing.known)
-                self._drained_told = False
-                return Runs(runs=tuple([run for run, *_ in page.runs]))
-        return None
+    def _attested(self, message: Message | None) -> Message | None:
+        """Signed vectors go ahead of the fingerprint that stands for them, and now and then while nothing is said."""
+        is_due = isinstance(message, Fingerprint) or (message is None and self._telling.is_due(self._now_ms))
+        holdings = self._telling.next_message(now_ms=self._now_ms) if is_due else None
+        if holdings is not None and message is not None:
+            self._queue.append(message)
+        return message if holdings is None else holdings
 
     def _take(self, message: Message, size_bytes: int) -> None:
         """Change state by one message of the peer; raises `PeerError`."""
@@ -268,8 +276,10 @@ class Session:
         match message:
             case Hello() | Held() | HeldDigest() | Records() | VectorMessage() | VectorDigest():
                 self._take_opening(message)
-            case Runs() | Documents():
-                self._take_batch(message, size_bytes)
+            case Runs() | Documents() | Snapshot():
+                self._events.append(self._receiving.receive(message, size_bytes))
+            case Holdings():
+                self._events.append(self._telling.receive(message, self._limits))
             case Ack() | Credit():
                 self._take_return(message)
             case Fork():
@@ -300,7 +310,7 @@ class Session:
                 self._tell_peer_vector()
             case VectorMessage():
                 self._events += self._standing.receive_vector(message.vector)
-                self._outflow.restart()
+                self._sending.plan()
                 self._reconciling.reopen()
                 self._tell_peer_vector()
             case _:
@@ -323,17 +333,6 @@ class Session:
         self._outflow.open(1 << hello.credit_bytes_log2)
         self._events.append(PeerReady(hello=hello))
         self._signal(Signal.GREETED)
-
-    def _take_batch(self, message: Runs | Documents, size_bytes: int) -> None:
-        if isinstance(message, Runs):
-            heads = tuple([run_head(run) for run in message.runs])
-            batch = self._inflow.receive_batch(size_bytes, heads)
-            self._standing.advance(heads)
-            self._events.append(RunsReceived(batch=batch, runs=message.runs))
-            return
-        batch = self._inflow.receive_batch(size_bytes, ())
-        self._reconciling.receive_documents(message, batch)
-        self._events.append(DocumentsReceived(batch=batch, partition=message.partition, documents=message.documents))
 
     def _take_return(self, message: Ack | Credit) -> None:
         if isinstance(message, Credit):

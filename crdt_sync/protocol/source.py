@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
 from crdt_sync.core.entry import ChainHash
 from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.protocol.durable import DurableVector
 from crdt_sync.protocol.vectors import Position, Vector
 
 __all__ = [
@@ -16,9 +18,11 @@ __all__ = [
     "Position",
     "RunPage",
     "SentRun",
+    "SnapshotPage",
     "Source",
     "StatusKind",
     "Vector",
+    "Voucher",
 ]
 
 SentRun = tuple[bytes, str, Author, int]
@@ -37,6 +41,25 @@ class RunPage(NamedTuple):
     runs: tuple[SentRun, ...]
     cursor: int
     more: bool
+
+
+class Voucher(NamedTuple):
+    """The end of a snapshot: the floor that the content stands for, vouched for by the sender.
+
+    Args:
+        floor: positions by author, with whole chain hashes.
+        signature: 64 bytes over `snapshots.snapshot_statement`.
+    """
+
+    floor: dict[Author, Position]
+    signature: bytes
+
+
+class SnapshotPage(NamedTuple):
+    """A part of a partition's bases, ascending; the last one carries the voucher."""
+
+    documents: tuple[tuple[DocumentKey, bytes], ...]
+    voucher: Voucher | None
 
 
 class StatusKind(str, Enum):
@@ -115,6 +138,34 @@ class Source(Protocol):
 
     def fingerprint(self, partition: str) -> bytes:
         """16 bytes over (document, version) of a whole partition; defined for an empty one."""
+
+    def horizon(self, partition: str) -> bytes:
+        """Names the horizons that this replica has applied in a partition; empty for none.
+
+        Fingerprints are compared at equal ones only: a horizon removes documents without moving the vector.
+        """
+
+    def floors(self) -> Vector:
+        """What was folded: each author's last entry that is in no run any more, with its whole hash."""
+
+    def snapshot(
+        self, partition: str, *, after: DocumentKey | None, root: bytes, keys_max: int, bytes_max: int
+    ) -> SnapshotPage:
+        """The bases of a partition after ``after``, ascending; with the last ones a voucher for all of them.
+
+        Args:
+            partition: whose.
+            after: the last document of the page before.
+            root: `snapshots.content_root` of the pages before.
+            keys_max: documents in this page at most.
+            bytes_max: of content, unless a single document is larger.
+        """
+
+    def holdings(self, known: Mapping[bytes, int]) -> tuple[DurableVector, ...]:
+        """Signed vectors that somebody lacks who knows of each public key the one with this stamp; our own is fresh."""
+
+    def holdings_known(self, public_key: bytes) -> Mapping[bytes, int]:
+        """What a device knew of signed vectors at the end of its last proven session: public key → stamp."""
 
     def listing(
         self, partition: str, *, after: DocumentKey | None, limit: int

@@ -63,6 +63,8 @@ _OPEN = _ALWAYS | {
     MessageType.LISTING,
     MessageType.WANT,
     MessageType.DOCUMENTS,
+    MessageType.SNAPSHOT,
+    MessageType.HOLDINGS,
 }
 
 ACCEPTED: dict[Phase, frozenset[MessageType]] = {

@@ -42,8 +42,13 @@ Vector = Mapping[str, Mapping[Author, Position]]
 """Positions by partition and author."""
 
 
-def vector_hash(positions: Mapping[Author, Position]) -> bytes:
-    """Name one partition's vector by 16 bytes; equal hashes mean equal vectors, chain hashes included."""
+def vector_hash(positions: Mapping[Author, Position], *, horizon: bytes = b"") -> bytes:
+    """Name one partition's vector by 16 bytes; equal hashes mean equal vectors, chain hashes included.
+
+    Args:
+        positions: by author.
+        horizon: names what was removed at horizons, which moves no vector; empty for nothing.
+    """
     digest = blake3(derive_key_context="crdt_sync 2026 vector")
     digest.update(
         b"".join(
@@ -51,6 +56,7 @@ def vector_hash(positions: Mapping[Author, Position]) -> bytes:
             for author, position in sorted(positions.items())
         )
     )
+    digest.update(horizon)
     return digest.digest(VECTOR_HASH_BYTES)
 
 

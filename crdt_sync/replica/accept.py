@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from crdt_sync.core.entry import (
@@ -17,11 +17,13 @@ from crdt_sync.core.entry import (
     ChainHash,
     Entry,
     Head,
+    OperationType,
     Run,
     check_continues,
     decode_entry,
     decode_run,
     next_hash,
+    pack_entries,
     run_statement,
     split_entries,
 )
@@ -159,6 +161,7 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
     sequence = run.first_sequence
     try:
         checked = _check_run(state, run)
+        run = checked.run
         sequence = run.first_sequence + checked.known
         new = checked.entries[checked.known :]
         if not new:
@@ -171,7 +174,8 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
             _check_causes(state, run, entry)
             operations = _screen_entry(state, run, entry)
             for at, operation in enumerate(operations):
-                _take(state, operation, taken, touch=Touch(position, checked.known + at_entry, at))
+                if operation is not None:
+                    _take(state, operation, taken, touch=Touch(position, checked.known + at_entry, at))
             _observe(state, run, entry, sequence, checked.hashes[checked.known + at_entry])
             applied.append(data)
             sequence += 1
@@ -203,8 +207,11 @@ def _check_run(state: State, run: Run) -> _Checked:
         _Parked: its author is not known yet.
         ForkError, ChainError, SignatureError, MalformedEntryError: see there.
     """
+    run = _above_floor(state, run)
     end = state.ledger.end_of(run.partition, run.author)
     entries = split_entries(run.body)
+    if not entries:
+        return _Checked(run, entries, 0, [])
     known = check_continues(expected=end.sequence + 1, run=run, entries=len(entries))
     start = state.ledger.hash_at(run.partition, run.author, run.first_sequence - 1)
     if start is None:
@@ -227,6 +234,15 @@ def _check_run(state: State, run: Run) -> _Checked:
     return _Checked(run, entries, known, hashes)
 
 
+def _above_floor(state: State, run: Run) -> Run:
+    """A run without the entries that were folded here: their hashes are gone, and the chain goes on at the floor."""
+    floor = state.ledger.floor_of(run.partition, run.author).sequence
+    if run.first_sequence > floor:
+        return run
+    entries = split_entries(run.body)[floor - run.first_sequence + 1 :]
+    return replace(run, first_sequence=floor + 1, body=pack_entries(entries))
+
+
 def _decoded(entries: list[bytes]) -> list[Entry]:
     """The entries up to the first malformed one, which is decoded again, and refused, when its turn comes."""
     decoded: list[Entry] = []
@@ -244,20 +260,28 @@ def _check_causes(state: State, run: Run, entry: Entry) -> None:
             raise _Parked("unknown_record", "a space record that it names is not here yet")
     for head in entry.heads:
         held = state.ledger.hash_at(run.partition, head.author, head.sequence)
+        if held is None and head.sequence < state.ledger.floor_of(run.partition, head.author).sequence:
+            continue  # it was folded: what lies below the floor is held, and its hashes are gone
         if held is None:
             raise _Parked("missing_cause", "an entry that it saw is not here")
         if held[:SHORT_HASH_BYTES] != head.short_hash:
             raise _Parked("forked", "an entry that it saw is held differently here")
 
 
-def _screen_entry(state: State, run: Run, entry: Entry) -> list[tuple[Loaded, bytes, Screened]]:
-    """Screen all operations of an entry before any of them is taken in."""
-    screened: list[tuple[Loaded, bytes, Screened]] = []
+def _screen_entry(state: State, run: Run, entry: Entry) -> list[tuple[Loaded, bytes, Screened] | None]:
+    """Screen all operations of an entry before any of them is taken in; None for those that count for nothing.
+
+    All causes of the entry are here. So where a document is not, a horizon has removed it.
+    """
+    screened: list[tuple[Loaded, bytes, Screened] | None] = []
     for operation in entry.operations:
         partition, _, _ = split_document_key(operation.document)
         if partition != run.partition:
             raise ChainError("an operation outside of its entry's partition")
         loaded = state.documents.get(operation.document)
+        if not loaded.known and operation.type is not OperationType.CREATE and state.has_settled(partition):
+            screened.append(None)
+            continue
         verdict = screen(operation.update, author=run.author, index=loaded.index, operation=operation.type)
         screened.append((loaded, operation.update, verdict))
     return screened

@@ -25,12 +25,15 @@ from crdt_sync.protocol.events import (
     Ended,
     Event,
     ForeignFork,
+    HoldingsReceived,
     OwnAhead,
     OwnFork,
     PeerReady,
     ProvenEqual,
+    Received,
     RecordsReceived,
     RunsReceived,
+    SnapshotReceived,
 )
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.session import Session
@@ -297,7 +300,7 @@ class Conversation:
             case PeerReady():
                 self.steps += 1
                 self.clock_offset_ms = event.hello.time_ms - self._port.now_ms()
-            case RecordsReceived() | RunsReceived() | DocumentsReceived():
+            case RecordsReceived() | RunsReceived() | DocumentsReceived() | SnapshotReceived() | HoldingsReceived():
                 self._take_in(session, event)
             case Acknowledged():
                 self.steps += bool(event.vector)
@@ -310,6 +313,7 @@ class Conversation:
             case AllProven():
                 self.steps += 1
                 self._progress.proven = max(self._progress.proven, event.token or 0)
+                self._port.told_holdings(session.peer.public_key, session.told_holdings())
             case Drained():
                 pass
             case Ended():
@@ -317,7 +321,7 @@ class Conversation:
             case _:
                 assert_never(event)
 
-    def _take_in(self, session: Session, event: RecordsReceived | RunsReceived | DocumentsReceived) -> None:
+    def _take_in(self, session: Session, event: Received) -> None:
         """Hand the replica what the peer sent; durable when it returns."""
         self.steps += 1
         match event:
@@ -327,8 +331,19 @@ class Conversation:
                 self._took(session, self._port.accept_runs(event.runs), number=event.batch)
             case DocumentsReceived():
                 self._took(session, self._port.accept_documents(event.partition, event.documents), number=event.batch)
+            case SnapshotReceived():
+                self._take_snapshot(session, event)
+            case HoldingsReceived():
+                self._held.anything |= self._port.accept_holdings(event.vectors) > 0
             case _:
                 assert_never(event)
+
+    def _take_snapshot(self, session: Session, event: SnapshotReceived) -> None:
+        batch = self._port.accept_snapshot(event, session.peer.public_key)
+        took_over, batch.restated = batch.restated, False
+        self._took(session, batch, number=event.batch)
+        if took_over:
+            session.took_over()
 
     def _mend(self, session: Session, event: OwnFork | OwnAhead | ForeignFork | ContentDiffers) -> None:
         """Act on what shows that one of the two pasts was rewound, doubled or damaged."""

@@ -14,7 +14,7 @@ from typing import Final
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Update
 from crdt_sync.core.content import Content, edited_content, parse_content, plain_content
 from crdt_sync.core.document import Document
-from crdt_sync.core.editing import edit_map, merge_map
+from crdt_sync.core.editing import edit_map, map_writes, merge_map
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.index import DocumentIndex
@@ -23,6 +23,7 @@ from crdt_sync.core.layout import text_root
 from crdt_sync.core.screening import Screened, screen
 from crdt_sync.core.update import encode_update, map_insert_update, parse_update
 from crdt_sync.core.version import parse_state_vector, version
+from crdt_sync.replica.bases import base_state, is_unwritten
 from crdt_sync.replica.collector import BULK_DOCUMENTS
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, Ledger
 from crdt_sync.replica.rows import DocumentRow, after_prefix, split_touch_key, unpack_document_row
@@ -85,10 +86,8 @@ class Loaded:
         live: bool = False,
         conflicts: tuple[bytes, ...] = (),
     ) -> None:
-        self.key = key
-        self._author = author
-        self.snapshot = snapshot
-        self.tail: list[bytes] = []
+        self.key, self._author = key, author
+        self.snapshot, self.tail = snapshot, list[bytes]()
         self.index = DocumentIndex() if index is None else index
         self.position = position
         self.live = live
@@ -133,7 +132,7 @@ class Loaded:
 
     def edit(self, writes: Sequence[Write], *, operation: OperationType) -> bytes:
         """Make a local change; returns its update, which is judged as everybody else will judge it."""
-        cells, content = _map_writes(writes), self._content
+        cells, content = map_writes(writes), self._content
         if self._engine is None and cells is not None:
             state = self._state() if self.known else EMPTY
             if state is not None:
@@ -256,14 +255,6 @@ class Loaded:
         return plain_content(self._parsed, self.index, text_fields)
 
 
-def _map_writes(writes: Sequence[Write]) -> list[Put | Drop] | None:
-    """Writes of the map root alone, each key once; None where there is anything else."""
-    found = [write for write in writes if isinstance(write, (Put, Drop))]
-    if len(found) != len(writes) or len({write.key for write in found}) != len(found):
-        return None
-    return found
-
-
 class DocumentCache:
     """Documents by address, loaded when asked for; the least recently used are let go.
 
@@ -306,8 +297,7 @@ class DocumentCache:
         """Ids grow with time, so what one device wrote at one time mostly lies in a range that is empty here."""
         if len(keys) < EXPECTED_MIN:
             return
-        found = self._store.scan(Table.TOUCH, start=keys[0], end=after_prefix(keys[-1]), limit=1)
-        if next(found, None) is None:
+        if is_unwritten(self._store, keys[0], keys[-1]):
             for key in keys:
                 self.new(key)
             return
@@ -316,11 +306,18 @@ class DocumentCache:
         self._note_new(keys[middle:])
 
     def rebuild(self, key: DocumentKey) -> Loaded:
-        """Load a document from the log alone, after its derived row was thrown away."""
+        """Load a document from its base and the log alone, after its derived row was thrown away."""
         self.drop(key)
-        loaded = self.new(key)
+        self._handed_out.add(key)
+        loaded = self._held[key] = self.base(key)
         self._add_tail(loaded)
         return loaded
+
+    def base(self, key: DocumentKey) -> Loaded:
+        """A document as its folded operations left it; empty where none were folded. It is not kept in the cache."""
+        state = base_state(self._store, key)
+        index = DocumentIndex.from_update(state) if state else None
+        return Loaded(key, author=self.author, snapshot=state, index=index)
 
     def drop(self, key: DocumentKey) -> None:
         """Forget one document, so that it is loaded anew."""
@@ -360,7 +357,7 @@ class DocumentCache:
         loaded = Loaded(
             key,
             author=self.author,
-            snapshot=row.state,
+            snapshot=row.state or base_state(self._store, key),
             index=DocumentIndex.from_bytes(row.units),
             position=row.position,
             live=row.live,
@@ -372,7 +369,7 @@ class DocumentCache:
 
     def _recovered(self, key: DocumentKey) -> Loaded:
         """A document without a row: a new one, unless the log knows it, so that somebody else removed the row."""
-        loaded = Loaded(key, author=self.author)
+        loaded = self.base(key)
         self._add_tail(loaded)
         if loaded.known:
             log.warning("document %s is missing and is read from the log", key.hex())

@@ -18,6 +18,7 @@ from crdt_sync.replica.arguments import checked_models, checked_path
 from crdt_sync.replica.conflict_calls import ConflictCalls
 from crdt_sync.replica.history import HistoryItem, history_of
 from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation, checked_status
+from crdt_sync.replica.keeping_small import KeepsSmall
 from crdt_sync.replica.local import LocalStorage
 from crdt_sync.replica.observers import Observers, Subscription
 from crdt_sync.replica.opening import Opened, Sources, close_store, open_store
@@ -35,7 +36,7 @@ log = logging.getLogger("crdt_sync.replica")
 M = TypeVar("M", bound=Model)
 
 
-class Replica(ConflictCalls):
+class Replica(ConflictCalls, KeepsSmall):
     """One durable copy of the data, in one store. Every call is synchronous, and durable when it returns.
 
     Invariants:

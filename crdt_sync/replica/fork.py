@@ -99,6 +99,17 @@ def settle_fork(state: State, journal: Journal, run: Run, *, sent: Sent) -> list
     return _write_again(state, journal, run.partition, run.author, after=_shared_sequence(state, run), sent=sent)
 
 
+def leave_branch(state: State, journal: Journal, partition: str, author: Author, *, sent: Sent) -> list[Change]:
+    """Write again what nobody acknowledged under an author of ours, another branch of which a peer has folded.
+
+    Raises:
+        ForkError, EntryError: as `settle_fork`.
+    """
+    changes = _write_again(state, journal, partition, author, after=sent(author), sent=sent)
+    state.doubted.pop((partition, author), None)
+    return changes
+
+
 def leave_lost_authors(state: State, journal: Journal, *, sent: Sent) -> list[Change]:
     """Write again what nobody acknowledged under authors of ours that are bound to another device by now.
 
@@ -126,7 +137,9 @@ def leave_lost_authors(state: State, journal: Journal, *, sent: Sent) -> list[Ch
 def _is_accepted(state: State, partition: str, author: Author) -> bool:
     """Whether the signature of an author's last entry holds under its binding."""
     end = state.ledger.end_of(partition, author)
-    ((_, row),) = state.ledger.rows_of(partition, author, after=end.sequence - 1)
+    row = next((row for _, row in state.ledger.rows_of(partition, author, after=end.sequence - 1)), None)
+    if row is None:
+        return True  # it was folded, so every device held it
     statement = run_statement(state.space, row.last, row.head)
     return verify(state.records.bound_key(author) or b"", statement=statement, signature=row.signature)
 
@@ -166,9 +179,10 @@ def _write_again(
 
 def _shared_sequence(state: State, run: Run) -> int:
     """The last sequence up to which the run and our branch are alike."""
-    shared = run.first_sequence - 1
+    before = run.first_sequence - 1
+    shared = max(before, state.ledger.floor_of(run.partition, run.author).sequence)  # what was folded, everybody held
     chain = state.ledger.hash_at(run.partition, run.author, shared)
-    for entry in split_entries(run.body):
+    for entry in split_entries(run.body)[shared - before :]:
         if chain is None:
             break
         chain = next_hash(chain, entry)

@@ -43,8 +43,8 @@ class HistoryItem:
 
     Args:
         type: what it did.
-        device_id: who made it.
-        timestamp: packed HLC timestamp.
+        device_id: who made it; of what was folded, `COMPACTED`.
+        timestamp: packed HLC timestamp; of what was folded, that of the creation.
         live: whether the record was live after it.
         fields: the fields that it wrote, in declared order.
         changes: the fields whose shown value it changed here, or in which it opened or settled a conflict.
@@ -58,11 +58,22 @@ class HistoryItem:
     changes: tuple[FieldChange, ...]
 
 
+COMPACTED = "earlier operations, compacted"
+"""Stands for the device of the item that holds what was folded."""
+
+
 def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[HistoryItem]:
-    """Replay a record's operations on a document of its own; takes time in proportion to them."""
-    replay = Loaded(key, author=state.documents.author)
+    """Replay a record's operations on a document of its own; takes time in proportion to them.
+
+    What compaction has folded comes first, as one item.
+    """
+    replay = state.documents.base(key)
     before: dict[str, Any] = {}
     clashes: dict[str, frozenset[tuple[str, Dot]]] = {}
+    if replay.known:
+        yield _folded(declared, replay)
+        content = replay.content(declared.text_fields)
+        before, clashes = declared.values(content), _clashes(declared, content)
     for touch_key, _ in state.store.scan(Table.TOUCH, start=key, end=after_prefix(key)):
         touch = split_touch_key(touch_key)
         row, _ = state.ledger.row(touch.position)
@@ -101,6 +112,22 @@ def _screened(operation: EntryOperation, *, author: Author, replay: Loaded) -> S
         return screen(operation.update, author=author, index=replay.index, operation=operation.type)
     except EntryError:
         raise CorruptStoreError("rows that lead to the entries of a record are missing", table="touch") from None
+
+
+def _folded(declared: Declared, base: Loaded) -> HistoryItem:
+    content = base.content(declared.text_fields)
+    values, clashing = declared.values(content), _clashes(declared, content)
+    return HistoryItem(
+        type=OperationType.CREATE,
+        device_id=COMPACTED,
+        timestamp=min((creation.hlc for creation in content.creations), default=0),
+        live=content.is_live(),
+        fields=tuple(values),
+        changes=tuple(
+            FieldChange(field=name, old=None, new=value, conflict=_conflict(None, clashing.get(name)))
+            for name, value in values.items()
+        ),
+    )
 
 
 def _clashes(declared: Declared, content: Content) -> dict[str, frozenset[tuple[str, Dot]]]:

@@ -22,6 +22,7 @@ from crdt_sync.errors import InputError
 from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.rows import (
+    FLOOR_POSITION,
     OperationRow,
     chain_key,
     key_number,
@@ -148,6 +149,20 @@ class Journal:
         """How many operations wait for a home peer."""
         return self._store.count(Table.PENDING)
 
+    def first_pending(self) -> int | None:
+        """The log position of the first entry with an operation that waits for a home peer."""
+        last = next(self._store.scan(Table.PENDING, reverse=True, limit=1), None)
+        newest = None if last is None else self.row(str(key_number(last[0])))[1].author
+        found: list[int] = []
+        for _, row in self.rows(status=OperationStatus.PENDING):
+            partition = split_document_key(row.document)[0]
+            position = self._ledger.position_after(partition, row.author, row.sequence - 1)
+            if position is not None:
+                found.append(position)
+            if row.author == newest:
+                break  # what follows is this author's too, and later
+        return min(found, default=None)
+
     def count(self) -> int:
         """How many operations there are."""
         return self._store.count(Table.OPERATION)
@@ -210,9 +225,10 @@ class Journal:
     def _data(self, row: OperationRow) -> dict[str, Any]:
         partition = split_document_key(row.document)[0]
         data = self._store.get(Table.CHAIN, chain_key(partition, row.author, row.sequence))
-        if data is None:
-            return {}
-        entry = self._ledger.entry(unpack_chain_row(data)[0], 0)
+        position = FLOOR_POSITION if data is None else unpack_chain_row(data)[0]
+        if position == FLOOR_POSITION:
+            return {}  # it was folded
+        entry = self._ledger.entry(position, 0)
         return written_data(entry.operations[row.index], index=self._documents.get(row.document).index)
 
     def _rows_at(self, keys: list[bytes]) -> Iterable[tuple[bytes, bytes]]:

@@ -5,12 +5,14 @@ Invariants:
     2. `heads` is what the store holds; it changes only together with a committed transaction (`rollback` re-reads it).
     3. Every row ends at a signed head: one's own are signed when they are committed (docs/adr/0005-sign-at-commit.md),
        so whoever holds a copy of the store can pass them on.
+    4. What an author wrote up to its floor is in no row any more: it is in the bases of its documents (`compaction`).
+       The row of the chain table at the floor stays, with position 0.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +33,9 @@ from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import CorruptStoreError
 from crdt_sync.protocol.source import Position, RunPage, SentRun, Vector
 from crdt_sync.replica.rows import (
+    FLOOR_POSITION,
+    FOLDED,
+    Folded,
     LogRow,
     after_prefix,
     chain_key,
@@ -40,6 +45,7 @@ from crdt_sync.replica.rows import (
     pack_chain_row,
     split_chain_key,
     unpack_chain_row,
+    unpack_folded,
     unpack_log_row,
 )
 from crdt_sync.storage.base import Store, Table
@@ -78,6 +84,9 @@ class Ledger:
         self._rows: OrderedDict[int, tuple[LogRow, list[bytes]]] = OrderedDict()
         self._decoded: tuple[tuple[int, int], Entry] | None = None
         self.heads: dict[str, dict[Author, ChainEnd]] = {}
+        self.floors: dict[str, dict[Author, ChainEnd]] = {}
+        """Each author's last entry that was folded; authors without one are left out."""
+        self.folded = Folded(0, 0, 0)
         self.end = 0
         self._given_away = 0
         """The last position of a row that was removed: sessions may have passed it, so it is not used again."""
@@ -87,7 +96,8 @@ class Ledger:
         """Take `heads` and `end` from the store again, after a rollback."""
         self._rows.clear()
         self._decoded = None
-        self.heads = {}
+        self.heads, self.floors = {}, {}
+        self.folded = unpack_folded(self._store.get(Table.META, FOLDED))
         end: bytes | None = None
         while True:  # one reverse look-up for each author: the keys stand in order
             found = next(self._store.scan(Table.CHAIN, end=end, reverse=True, limit=1), None)
@@ -96,18 +106,54 @@ class Ledger:
             partition, author, sequence = split_chain_key(found[0])
             self.heads.setdefault(partition, {})[author] = ChainEnd(sequence, unpack_chain_row(found[1])[1])
             end = chain_prefix(partition, author)
+            if self.folded.generation:
+                self._read_floor(partition, author, start=end)
         last = next(self._store.scan(Table.LOG, reverse=True, limit=1), None)
-        self.end = max(self._given_away, 0 if last is None else key_number(last[0]))
+        self.end = max(self._given_away, self.folded.end, 0 if last is None else key_number(last[0]))
+
+    def _read_floor(self, partition: str, author: Author, *, start: bytes) -> None:
+        key, data = next(self._store.scan(Table.CHAIN, start=start, limit=1))
+        position, head = unpack_chain_row(data)
+        if position == FLOOR_POSITION:
+            self.floors.setdefault(partition, {})[author] = ChainEnd(split_chain_key(key)[2], head)
 
     def is_behind(self) -> bool:
-        """Whether somebody else has appended to the log."""
+        """Whether somebody else has appended to the log, or folded rows of it."""
+        if unpack_folded(self._store.get(Table.META, FOLDED)) != self.folded:
+            return True
         last = next(self._store.scan(Table.LOG, reverse=True, limit=1), None)
         return last is not None and key_number(last[0]) != self.end
 
     def clock(self) -> int:
         """The replica's HLC when the last row was written."""
         last = next(self._store.scan(Table.LOG, reverse=True, limit=1), None)
-        return 0 if last is None else unpack_log_row(last[1]).clock
+        return max(self.folded.clock, 0 if last is None else unpack_log_row(last[1]).clock)
+
+    def floor_of(self, partition: str, author: Author) -> ChainEnd:
+        """The last entry of an author that was folded; sequence 0 with the genesis hash where there is none."""
+        return self.floors.get(partition, {}).get(author) or ChainEnd(0, genesis_hash(partition, author))
+
+    def raise_floor(self, partition: str, author: Author, floor: ChainEnd) -> None:
+        """Note that an author's entries up to ``floor`` are in the bases, in the caller's store transaction.
+
+        The chain rows of what lies below it are taken out; rows of the log are the caller's to `drop`.
+        """
+        prefix = chain_prefix(partition, author)
+        above = chain_key(partition, author, floor.sequence + 1)
+        self._store.delete_range(Table.CHAIN, start=prefix, end=above)
+        key = chain_key(partition, author, floor.sequence)
+        self._store.put(Table.CHAIN, key, pack_chain_row(FLOOR_POSITION, floor.hash))
+        self.floors.setdefault(partition, {})[author] = floor
+        if self.end_of(partition, author).sequence < floor.sequence:
+            self.heads.setdefault(partition, {})[author] = floor
+
+    def drop(self, positions: Iterable[int], *, clock: int) -> None:
+        """Take folded rows out of the log, in the caller's store transaction."""
+        self._store.delete_many(Table.LOG, [number_key(position) for position in positions])
+        self.folded = Folded(self.end, clock, self.folded.generation + 1)
+        self._store.put(Table.META, FOLDED, self.folded.pack())
+        self._rows.clear()
+        self._decoded = None
 
     def end_of(self, partition: str, author: Author) -> ChainEnd:
         """The last entry held of an author; sequence 0 with the genesis hash where there is none."""
@@ -165,6 +211,8 @@ class Ledger:
         position, head = unpack_chain_row(found[1])
         if last == sequence:
             return head
+        if position == FLOOR_POSITION:
+            return None  # it is below the floor
         row, entries = self.row(position)
         held = self.hash_at(partition, author, row.first - 1)
         for entry in entries[: sequence - row.first + 1]:
@@ -196,7 +244,8 @@ class Ledger:
         start, end = chain_key(partition, author, after + 1), after_prefix(chain_prefix(partition, author))
         for _, data in self._store.scan(Table.CHAIN, start=start, end=end):
             position = unpack_chain_row(data)[0]
-            yield position, self.row(position)[0]
+            if position != FLOOR_POSITION:
+                yield position, self.row(position)[0]
 
     def position_after(self, partition: str, author: Author, sequence: int) -> int | None:
         """The log position of the row with an author's next entry after ``sequence``, or None where there is none."""
@@ -241,7 +290,7 @@ class Ledger:
                 after = 0 if held is None else held.sequence
                 if after >= end.sequence:
                     continue
-                start = chain_key(partition, author, after + 1)
+                start = chain_key(partition, author, max(after, self.floor_of(partition, author).sequence) + 1)
                 found = next(self._store.scan(Table.CHAIN, start=start, limit=1), None)
                 if found is not None:
                     first = min(first, unpack_chain_row(found[1])[0])

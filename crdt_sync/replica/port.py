@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
 
 from crdt_sync.core.entry import ChainHash, Run, encode_run
 from crdt_sync.core.fingerprint import fingerprint
@@ -17,9 +16,12 @@ from crdt_sync.errors import EntryError, StoreReadOnlyError, TransactionError
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Position, RunPage, StatusKind, Vector
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
 from crdt_sync.replica.accept import Batch, accept_records, accept_runs
+from crdt_sync.replica.compacting_port import CompactingPort
+from crdt_sync.replica.compactor import Compactor
 from crdt_sync.replica.content import accept_content, rederive
 from crdt_sync.replica.derive import derive_marked
 from crdt_sync.replica.fork import believe_claim, lease_new_author, leave_lost_authors, note_proof, settle_fork
+from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers, Subscription
 from crdt_sync.replica.rows import after_prefix, key_number, number_key, pack_vector, unpack_vector
@@ -29,12 +31,10 @@ from crdt_sync.storage.base import Table
 
 log = logging.getLogger("crdt_sync.replica")
 
-R = TypeVar("R")
-
 RECORDS_PER_PAGE = 256
 
 
-class Port:
+class Port(CompactingPort):
     """Implements `protocol.source.Source`, and takes in what sessions receive.
 
     Args:
@@ -45,12 +45,19 @@ class Port:
     """
 
     def __init__(self, state: State, journal: Journal, observers: Observers, *, check: Callable[[], None]) -> None:
-        self._state = state
+        compactor = Compactor(
+            state,
+            journal,
+            own_vector=self.vector,
+            sent=self._acknowledged_by_anybody,
+            publish=observers.publish,
+            wake=observers.wake,
+        )
+        super().__init__(state, compactor, check=check)
         self._journal = journal
         self._observers = observers
-        self._check = check
         self._flushed = -1
-        self._fingerprints: dict[str, tuple[int, bytes]] = {}
+        self._fingerprints: dict[str, tuple[tuple[int, int, bytes], bytes]] = {}
 
     # ── Source ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -124,13 +131,15 @@ class Port:
         return tuple(sorted(self._state.ledger.heads))
 
     def fingerprint(self, partition: str) -> bytes:
-        """16 bytes over (document, version) of a whole partition; kept until the log grows."""
+        """16 bytes over (document, version) of a whole partition; kept until the log changes."""
         self._check()
         derive_marked(self._state, texts_too=True)
         held = self._fingerprints.get(partition)
-        if held is None or held[0] != self._state.ledger.end:
+        ledger = self._state.ledger
+        stands_for = (ledger.end, ledger.folded.generation, self.horizon(partition))
+        if held is None or held[0] != stands_for:
             made = fingerprint(self._listed(partition, after=None, limit=None))
-            held = self._fingerprints[partition] = (self._state.ledger.end, made)
+            held = self._fingerprints[partition] = (stands_for, made)
         return held[1]
 
     def listing(
@@ -193,6 +202,8 @@ class Port:
             end = self._state.ledger.end
             batch.changes = self.leave_lost_authors()
             batch.restated = self._state.ledger.end != end
+            self._leave_if_forgotten()
+            batch.changes += self._apply_horizons()
             self._observers.wake()
         return batch
 
@@ -203,6 +214,7 @@ class Port:
         self._take_proof({*batch.authors, *(run.author for run in batch.forked_runs)})
         for run in batch.forked_runs:
             self._settle_fork(run, batch)
+        batch.changes += self._apply_horizons()
         self._make_durable()
         return batch
 
@@ -296,13 +308,6 @@ class Port:
             self._state.store.flush()
             self._flushed = self._state.ledger.end
 
-    def _guarded(self, work: Callable[[], R]) -> R:
-        try:
-            return work()
-        except BaseException:
-            self._state.reload()
-            raise
-
     def _believe(self, author: Author) -> None:
         """Write under a new author before the next local write, where a peer says that the present one was used."""
         identity = self._state.identity
@@ -320,6 +325,14 @@ class Port:
             self._guarded(lambda: lease_new_author(self._state, identity))
             self._observers.wake()
 
+    def _leave_if_forgotten(self) -> None:
+        """Bind a new author where the others were told not to wait for this device, so that they do again."""
+        identity = self._state.identity
+        if identity is not None and identity.key.public_key not in self._state.records.enrolled():
+            log.warning("this device was forgotten by the others; it binds a new author, and is waited for again")
+            self._guarded(lambda: lease_new_author(self._state, identity))
+            self._observers.wake()
+
     def _is_ours(self, partition: str, author: Author, position: Position) -> bool:
         """Whether a peer's position is on the branch that we hold; one ahead of ours may be on another one."""
         held = self._state.ledger.hash_at(partition, author, position.sequence)
@@ -327,7 +340,7 @@ class Port:
 
     def _acknowledged_by_anybody(self, author: Author) -> int:
         found = 0
-        for _, data in self._state.store.scan(Table.HOLDING):
+        for _, data in self._state.store.scan(Table.HOLDING, start=OTHERS):
             found = max(found, unpack_vector(data).get("", {}).get(author, 0))
         return found
 

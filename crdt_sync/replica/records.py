@@ -106,7 +106,7 @@ class Records:
                 given = {name: value for name, value in checked.items() if name in values}
                 self._create_again(transaction, declared, loaded, given)
             else:
-                writes = _creation(spec, checked, transaction.context)
+                writes = creation_writes(spec, checked, transaction.context)
                 transaction.write(key, writes, operation=OperationType.CREATE, fields=declared.all_fields)
         return bind(model, self, key)
 
@@ -127,6 +127,8 @@ class Records:
         declared, key = self.known(model, name)
         loaded = self._state.documents.get(key)
         drops: list[Write] = [Drop(name) for name in loaded.content(declared.text_fields).tombstones]
+        if drops and self._state.locks(key):
+            raise _not_found(declared, key, deleted=True)
         if drops:
             with self._writing() as transaction:
                 transaction.write(key, drops, operation=OperationType.UPDATE, fields=frozenset(declared.spec.fields))
@@ -331,7 +333,7 @@ def _not_found(declared: Declared, key: DocumentKey, *, deleted: bool = False) -
     return RecordNotFoundError(f"there is no {name} {record}{suffix}", model=name, record_id=record)
 
 
-def _creation(spec: ModelSpec, checked: Mapping[str, Any], context: WriteContext) -> list[Write]:
+def creation_writes(spec: ModelSpec, checked: Mapping[str, Any], context: WriteContext) -> list[Write]:
     """The writes of a new record: one value for all registers, then what other kinds begin with."""
     registers = {name: value for name, value in checked.items() if spec.fields[name].in_creation}
     key = map_key(KeyClass.CREATION, context.author)

@@ -317,6 +317,64 @@ def unpack_vector(data: bytes) -> dict[str, dict[Author, int]]:
     return vector  # type: ignore[no-any-return]  # the shape is what pack_vector wrote; rows carry a checksum
 
 
+class Base(NamedTuple):
+    """What was folded of one document.
+
+    Args:
+        touched: author → sequence of its last entry in it; 0 stands for content taken from a peer.
+        state: the engine's state as one update.
+    """
+
+    touched: dict[Author, int]
+    state: bytes
+
+    def pack(self) -> bytes:
+        """The bytes of a row of the base table; equal bases of one state have equal bytes."""
+        return _pack([item for pair in sorted(self.touched.items()) for item in pair], self.state)
+
+
+def unpack_base(data: bytes) -> Base:
+    """Read a row of the base table, or what a peer sent of one.
+
+    Raises:
+        CorruptStoreError: it is none.
+    """
+    flat, state = _unpack(data, 2, "base")
+    if type(flat) is not tuple or len(flat) % 2 or type(state) is not bytes or any(type(n) is not int for n in flat):
+        raise CorruptStoreError("a row of table base has the wrong shape", table="base")
+    return Base(dict(zip(flat[::2], flat[1::2], strict=True)), state)
+
+
+class Folded(NamedTuple):
+    """What the log was when rows were last taken out of it by compaction.
+
+    Args:
+        end: its last position then, which is never given to another row.
+        clock: the replica's HLC then.
+        generation: how often rows were taken out, so that other readers notice.
+    """
+
+    end: int
+    clock: int
+    generation: int
+
+    def pack(self) -> bytes:
+        """The bytes of the row in the meta table."""
+        return _pack(*self)
+
+
+FOLDED = b"folded"
+"""Key of `Folded` in the meta table."""
+
+FLOOR_POSITION = 0
+"""Stands in chain rows for an entry whose row was folded: the author's chain begins behind it here."""
+
+
+def unpack_folded(data: bytes | None) -> Folded:
+    """Read what the meta table says; nothing where no row was ever folded."""
+    return Folded(0, 0, 0) if data is None else Folded(*_unpack(data, 3, "meta"))
+
+
 def _pack(*values: Any) -> bytes:
     packed: bytes = msgpack.packb(values)
     return packed

@@ -11,7 +11,8 @@ from crdt_sync.core.clock import HybridClock
 from crdt_sync.core.entry import Head, Run, encode_run
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey, device_id
 from crdt_sync.core.limits import ENTRY_LIMITS
-from crdt_sync.core.records import RecordSet, SpaceRecord, decode_record, encode_record
+from crdt_sync.core.records import AnyRecord, RecordSet, decode_record, encode_record
+from crdt_sync.protocol.durable import HORIZONS_MAX
 from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.lease import Identity, Lease
 from crdt_sync.replica.ledger import Ledger
@@ -81,6 +82,10 @@ class State:
     moved: dict[str, dict[Author, Head]] = field(default_factory=dict)
     named_records: tuple[bytes, ...] = ()
     counts: Counts = field(default_factory=Counts)
+    locks: Callable[[DocumentKey], bool] = lambda _: False
+    """whether a deleted record may not be written to any more (`horizons.Horizons.locks`)"""
+    has_settled: Callable[[str], bool] = lambda _: False
+    """whether a horizon may have removed documents of a partition"""
     doubted: dict[tuple[str, Author], int] = field(default_factory=dict)
     """chains of ours that a peer holds differently → the sequence up to which they are surely alike"""
 
@@ -121,7 +126,7 @@ class State:
         self.moved.pop(partition, None)
         self.named_records = self.records.heads()
 
-    def add_record(self, record: SpaceRecord) -> bool:
+    def add_record(self, record: AnyRecord) -> bool:
         """Keep a verified space record, in the caller's store transaction; True where it was new."""
         if not self.records.add(record):
             return False
@@ -129,6 +134,12 @@ class State:
         number = 1 if last is None else key_number(last[0]) + 1
         self.store.put(Table.RECORD, number_key(number), encode_record(record))
         return True
+
+    def horizons(self) -> tuple[bytes, ...]:
+        """The latest horizons that this replica knows, so that it writes to nothing that they lock."""
+        partitions = {record.partition for record in self.records.horizons().values()}
+        names = sorted(name for partition in partitions for name in self.records.horizon_tips(partition))
+        return tuple(names[:HORIZONS_MAX])
 
     def keep_evidence(self, run: Run) -> None:
         """Keep a run that continues another branch than ours, within bounds, in a store transaction of its own."""

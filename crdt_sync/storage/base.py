@@ -49,6 +49,8 @@ class Table(StrEnum):
     LOCAL = "local"
     EVIDENCE = "evidence"
     SETTLED = "settled"
+    BASE = "base"
+    STAGED = "staged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,6 +326,15 @@ class Store(Protocol):
 
         Raises:
             TransactionError: within a transaction.
+        """
+        ...
+
+    def give_back(self) -> None:
+        """Give the space of what was deleted back to the file system; takes time in proportion to what is left.
+
+        Raises:
+            TransactionError: within a transaction.
+            StoreReadOnlyError: the store was opened read-only.
         """
         ...
 

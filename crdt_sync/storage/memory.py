@@ -307,6 +307,9 @@ class MemoryStore(Store):
     def flush(self) -> None:
         self._refuse_within_transaction("flush")
 
+    def give_back(self) -> None:
+        self._refuse_within_transaction("give_back")
+
     def backup(self, path: Path) -> None:
         self._refuse_within_transaction("backup")
         if path.exists():

@@ -60,6 +60,11 @@ def _create_settled(connection: apsw.Connection) -> None:
     _create_table(connection, "settled")
 
 
+def _create_tables_of_compaction(connection: apsw.Connection) -> None:
+    for name in ("base", "staged"):
+        _create_table(connection, name)
+
+
 def _create_table(connection: apsw.Connection, name: str) -> None:
     connection.execute(
         f'CREATE TABLE "_crdt_{name}" '
@@ -70,6 +75,7 @@ def _create_table(connection: apsw.Connection, name: str) -> None:
 MIGRATIONS: Final[tuple[Migration, ...]] = (
     Migration(name="make the tables", apply=_create_tables),
     Migration(name="make the table of settled conflicts", apply=_create_settled),
+    Migration(name="make the tables of compaction", apply=_create_tables_of_compaction),
 )
 """Every step there ever was, in order: the first makes version 1 from an empty file."""
 

@@ -20,7 +20,7 @@ from crdt_sync.errors import (
 from crdt_sync.storage import refusals
 from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Query, Store, Table, View, ViewValue
 from crdt_sync.storage.migrations import MIGRATIONS, Migration
-from crdt_sync.storage.sqlite_copy import back_up, damages
+from crdt_sync.storage.sqlite_copy import back_up, damages, give_back
 from crdt_sync.storage.sqlite_file import BUSY_TIMEOUT_MS, OpenOptions, open_connection, remove_empty_log, translated
 from crdt_sync.storage.sqlite_statements import STATEMENTS, checksum, holds, table_name
 from crdt_sync.storage.sqlite_views import SqliteViews
@@ -340,6 +340,10 @@ class SqliteStore(Store):
         except apsw.Error as error:
             raise translated(error, path=self._path) from error
         self._flushed = True
+
+    def give_back(self) -> None:
+        self._refuse_within_transaction("give_back")
+        give_back(self._connection, path=self._path)
 
     def backup(self, path: Path) -> None:
         self._refuse_within_transaction("backup")

@@ -1,4 +1,4 @@
-"""What reads a whole SQLite store: the copy of one in use, and the search for damage."""
+"""What goes through a whole SQLite store: the copy of one in use, a smaller file, and the search for damage."""
 
 # ruff: noqa: S608  # names are checked and quoted, values bound
 
@@ -49,6 +49,19 @@ def back_up(source_connection: apsw.Connection, *, source: Path, target: Path) -
         if isinstance(error, apsw.Error):
             raise translated(error, path=source) from error
         raise
+
+
+def give_back(connection: apsw.Connection, *, path: Path) -> None:
+    """Rewrite the file without the pages that are free, then bring the write-ahead log into it.
+
+    Raises:
+        StoreError: it cannot be done; the file is as it was.
+    """
+    try:
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except apsw.Error as error:
+        raise translated(error, path=path) from error
 
 
 def damages(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crdt_sync.cli.actions.base import Action, Actor, Json
+from crdt_sync.cli.actions.compaction import COMPACT, FORGET
 from crdt_sync.cli.actions.conflicts import CONFLICT, CONFLICTS, RESOLVE
 from crdt_sync.cli.actions.journal import HISTORY, LOG, RESULTS, STATUS
 from crdt_sync.cli.actions.records import CREATE, DELETE, LIST, RESTORE, SET, SHOW
@@ -31,6 +32,8 @@ ACTIONS: dict[str, Action[Any]] = {
         IMPORT_CHUNK,
         IMPORT_MARK,
         EXPORT_PAGE,
+        COMPACT,
+        FORGET,
     )
 }
 

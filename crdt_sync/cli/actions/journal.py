@@ -15,7 +15,7 @@ from crdt_sync.cli.values import json_of_value
 from crdt_sync.core.ids import device_id, record_id
 from crdt_sync.core.kinds import FieldKind
 from crdt_sync.core.model import Model, spec_of
-from crdt_sync.core.records import decode_record
+from crdt_sync.core.records import SpaceRecord, decode_record
 from crdt_sync.errors import InputError, RecordNotFoundError
 from crdt_sync.replica import HistoryItem, OperationStatus, Replica, SyncLog, SyncOperation
 
@@ -122,12 +122,13 @@ def _check_limit(limit: int) -> None:
 
 
 def _devices(replica: Replica) -> Iterator[tuple[str, bool]]:
-    """The device of every space record in order of arrival, and whether this store wrote under the record's author."""
+    """The device of every binding in order of arrival, and whether this store wrote under the record's author."""
     own = replica.port.own_authors()
     records, cursor = replica.port.space_records(0)
     while records:
         for record in map(decode_record, records):
-            yield device_id(record.public_key), record.author in own
+            if isinstance(record, SpaceRecord):
+                yield device_id(record.public_key), record.author in own
         records, cursor = replica.port.space_records(cursor)
 
 

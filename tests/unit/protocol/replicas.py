@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from blake3 import blake3
@@ -19,6 +20,7 @@ from crdt_sync.core.entry import (
 )
 from crdt_sync.core.ids import Author, DocumentKey, document_key, natural_record_id
 from crdt_sync.core.peer import PeerIdentity
+from crdt_sync.protocol.durable import DurableVector
 from crdt_sync.protocol.events import (
     ContentDiffers,
     DocumentsReceived,
@@ -29,7 +31,7 @@ from crdt_sync.protocol.events import (
 )
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.session import Session
-from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, RunPage, StatusKind
+from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, RunPage, SnapshotPage, StatusKind
 from crdt_sync.protocol.vectors import Position, Vector
 
 Chain = tuple[str, Author]
@@ -118,6 +120,23 @@ class FakeReplica:
         )
 
     # -- Source --
+
+    def horizon(self, partition: str) -> bytes:
+        return b""
+
+    def floors(self) -> Vector:
+        return {}
+
+    def snapshot(
+        self, partition: str, *, after: DocumentKey | None, root: bytes, keys_max: int, bytes_max: int
+    ) -> SnapshotPage:
+        raise NotImplementedError  # nothing is ever folded here
+
+    def holdings(self, known: Mapping[bytes, int]) -> tuple[DurableVector, ...]:
+        return ()
+
+    def holdings_known(self, public_key: bytes) -> Mapping[bytes, int]:
+        return {}
 
     def vector(self) -> Vector:
         vector: dict[str, dict[Author, Position]] = {}

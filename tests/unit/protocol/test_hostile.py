@@ -116,6 +116,43 @@ HOSTILE = {
     "a request with half a pair": ((T.WANT, pack(["", b"k" * 30])), ErrorCode.MALFORMED),
     "documents not asked for": ((T.DOCUMENTS, pack(["", True])), ErrorCode.UNEXPECTED_MESSAGE),
     "documents without an end": ((T.DOCUMENTS, pack([""])), ErrorCode.MALFORMED),
+    "a snapshot without a signature": ((T.SNAPSHOT, pack(["", True, b""])), ErrorCode.MALFORMED),
+    "a snapshot with half a pair": ((T.SNAPSHOT, pack(["", True, b"", b"", b"k" * 30])), ErrorCode.MALFORMED),
+    "a snapshot out of order": (
+        (T.SNAPSHOT, pack(["", True, b"", b"", b"b" * 30, b"", b"a" * 30, b""])),
+        ErrorCode.MALFORMED,
+    ),
+    "a snapshot of no partition": ((T.SNAPSHOT, pack([b"", True, b"", b""])), ErrorCode.MALFORMED),
+    "a snapshot with a short signature": ((T.SNAPSHOT, pack(["", True, b"", bytes(63)])), ErrorCode.MALFORMED),
+    "a snapshot with half a floor": ((T.SNAPSHOT, pack(["", True, bytes(43), bytes(64)])), ErrorCode.MALFORMED),
+    "a snapshot with a floor of nobody": ((T.SNAPSHOT, pack(["", True, bytes(44), bytes(64)])), ErrorCode.MALFORMED),
+    "a snapshot with an author twice": (
+        (T.SNAPSHOT, pack(["", True, 2 * (b"\0\0\0\0\1" + b"\0\0\0\0\0\0\1" + bytes(32)), bytes(64)])),
+        ErrorCode.MALFORMED,
+    ),
+    "a signed vector that is no bytes": ((T.HOLDINGS, pack([1])), ErrorCode.MALFORMED),
+    "a signed vector of any bytes": ((T.HOLDINGS, pack([b"any"])), ErrorCode.MALFORMED),
+    "a signed vector too large": ((T.HOLDINGS, pack([bytes(64 * 1024 + 1)])), ErrorCode.TOO_LARGE),
+    "a signed vector of a short key": (
+        (T.HOLDINGS, pack([pack([bytes(31), 1, [], [], bytes(64)])])),
+        ErrorCode.MALFORMED,
+    ),
+    "a signed vector of long ago": (
+        (T.HOLDINGS, pack([pack([bytes(32), -1, [], [], bytes(64)])])),
+        ErrorCode.MALFORMED,
+    ),
+    "a signed vector of half a partition": (
+        (T.HOLDINGS, pack([pack([bytes(32), 1, [""], [], bytes(64)])])),
+        ErrorCode.MALFORMED,
+    ),
+    "a signed vector with many horizons": (
+        (T.HOLDINGS, pack([pack([bytes(32), 1, [], [bytes(16)] * 17, bytes(64)])])),
+        ErrorCode.MALFORMED,
+    ),
+    "a signed vector with a short signature": (
+        (T.HOLDINGS, pack([pack([bytes(32), 1, [], [], bytes(63)])])),
+        ErrorCode.MALFORMED,
+    ),
     "an error that is none": ((T.ERROR, pack([1, 2, 3])), ErrorCode.MALFORMED),
     "a talkative bye": ((T.BYE, b"good"), ErrorCode.MALFORMED),
 }

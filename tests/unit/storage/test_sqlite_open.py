@@ -401,6 +401,15 @@ def test_a_read_only_open_does_not_upgrade(made: Path) -> None:
     assert snapshot(made.parent) == before
 
 
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
+def test_a_store_of_every_earlier_version_gets_the_tables_it_lacks(tmp_path: Path, version: int) -> None:
+    with open_sqlite(tmp_path / "store", create=True, migrations=MIGRATIONS[:version]) as store, store.transaction():
+        store.put(Table.LOG, b"key", b"value")
+    with open_sqlite(tmp_path / "store") as store:
+        assert store.schema_version == SCHEMA_VERSION
+        assert {table for table in Table if store.count(table)} == {Table.LOG}
+
+
 def test_a_new_store_takes_every_step(tmp_path: Path) -> None:
     with open_sqlite(tmp_path / "store", create=True, migrations=NEWER) as store:
         assert store.schema_version == SCHEMA_VERSION + 1

@@ -1,0 +1,305 @@
+"""Compaction of one replica: when it folds, what it tells and takes from peers, and which horizons it makes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from crdt_sync.core.entry import SEQUENCE_MAX
+from crdt_sync.core.ids import Author, DeviceId, DocumentKey, device_id
+from crdt_sync.errors import EntryError, InputError, StoreReadOnlyError
+from crdt_sync.protocol.durable import DurableVector
+from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, SnapshotPage, StatusKind, Vector, Voucher
+from crdt_sync.replica.accept import Batch
+from crdt_sync.replica.compaction import Folding
+from crdt_sync.replica.holdings import HoldingsBook
+from crdt_sync.replica.horizons import Horizons
+from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.ledger import CONTENT_AUTHOR
+from crdt_sync.replica.state import Change, State
+from crdt_sync.replica.takeover import discard, floor_of, snapshot_page, stage, take_over
+from crdt_sync.storage.base import Table
+
+log = logging.getLogger("crdt_sync.replica")
+
+AUTOMATIC_INTERVAL_MS = 60_000
+"""How often it is looked whether there is enough to fold."""
+AUTOMATIC_ROWS_MIN = 1_000
+"""So many rows have to be waiting before they are folded without being asked to."""
+AUTOMATIC_TOUCHES = 256
+"""Operations that are folded in one go while an event loop waits: some 20 ms."""
+AUTOMATIC_REMOVALS_MIN = 100
+"""So many deleted records have to be waiting before a horizon is made without being asked to."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompactionReport:
+    """What a compaction did, and what it could not do.
+
+    Args:
+        rows_before: rows of the log.
+        rows_after: of them left.
+        documents_folded: bases that were written.
+        documents_before: documents, deleted records among them.
+        documents_after: of them left.
+        operations_dropped: completed operations that left the journal.
+        bytes_before: of the store's file; 0 for one in memory.
+        bytes_after: the same afterwards.
+        waiting_for: devices without which more could be folded.
+        horizon_made: whether deleted records are on their way out: they go when every device has synced again.
+    """
+
+    rows_before: int
+    rows_after: int
+    documents_folded: int
+    documents_before: int
+    documents_after: int
+    operations_dropped: int
+    bytes_before: int
+    bytes_after: int
+    waiting_for: tuple[DeviceId, ...]
+    horizon_made: bool
+
+
+class Compactor:
+    """Implements the part of `protocol.source.Source` that is about compaction, and compacts.
+
+    Args:
+        state: the replica.
+        journal: its operations.
+        own_vector: what this replica holds durably, as its sessions tell it.
+        sent: the last entry under an author of ours that anybody has acknowledged.
+        publish: tells observers.
+        wake: wakes sessions: there is a new record.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        journal: Journal,
+        *,
+        own_vector: Callable[[], Vector],
+        sent: Callable[[Author], int],
+        publish: Callable[[Sequence[Change]], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._state = state
+        self._journal = journal
+        self._own_vector = own_vector
+        self._sent = sent
+        self._publish = publish
+        self._wake = wake
+        self._book = HoldingsBook(state)
+        self._horizons = Horizons(state, self._book)
+        self._folding = Folding(state, journal)
+        self._looked_ms = 0
+        state.locks = self._horizons.locks
+        state.has_settled = self._horizons.has_settled
+
+    # ── what sessions read ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def horizon(self, partition: str) -> bytes:
+        """Names the horizons that were applied in a partition."""
+        return self._horizons.digest(partition)
+
+    def floors(self) -> Vector:
+        """What was folded. A folding that is under way is finished first, since bases are ahead of the floor then."""
+        while self._folding.target:
+            self._folding.step()
+        return {partition: floor_of(self._state, partition) for partition in self._state.ledger.floors}
+
+    def snapshot(
+        self, partition: str, *, after: DocumentKey | None, root: bytes, keys_max: int, bytes_max: int
+    ) -> SnapshotPage:
+        """Some bases of a partition."""
+        return snapshot_page(self._state, partition, after=after, root=root, keys_max=keys_max, bytes_max=bytes_max)
+
+    def holdings(self, known: Mapping[bytes, int]) -> tuple[DurableVector, ...]:
+        """Signed vectors that somebody lacks."""
+        return self._book.unknown_to(known, self._own_vector())
+
+    def holdings_known(self, public_key: bytes) -> Mapping[bytes, int]:
+        """What a device knew of signed vectors at the end of its last proven session."""
+        return self._book.known_to(public_key)
+
+    # ── what sessions hand in ────────────────────────────────────────────────────────────────────────────────────────
+
+    def accept_holdings(self, vectors: Iterable[DurableVector]) -> int:
+        """Keep signed vectors; returns how many were new."""
+        return self._book.accept(vectors)
+
+    def told_holdings(self, public_key: bytes, known: Mapping[bytes, int]) -> None:
+        """Note what a device knows of signed vectors."""
+        self._book.note_known(public_key, known)
+
+    def accept_snapshot(
+        self,
+        partition: str,
+        documents: Sequence[tuple[DocumentKey, bytes]],
+        *,
+        is_first: bool,
+        voucher: Voucher | None,
+        public_key: bytes,
+    ) -> Batch:
+        """Stage a page of a peer's bases; with the voucher, take them over. `Batch.restated` says that they were."""
+        batch = Batch()
+        try:
+            stage(self._state, partition, documents, is_first=is_first)
+            if voucher is not None:
+                batch.changes = take_over(
+                    self._state,
+                    self._horizons,
+                    self._journal,
+                    partition,
+                    voucher=voucher,
+                    public_key=public_key,
+                    sent=self._sent,
+                )
+                batch.changes += self.apply_due()
+                batch.restated = True
+        except EntryError as error:
+            log.warning("a snapshot was refused: %s", error.message)
+            discard(self._state, partition)
+            self._state.counts.refused += 1
+            status = EntryStatus(
+                partition=partition,
+                author=CONTENT_AUTHOR,
+                sequence=0,
+                kind=StatusKind.REFUSED,
+                code=error.code,
+                reason=error.message[:200],
+            )
+            batch.outcome = ApplyOutcome(statuses=(status,))
+        return batch
+
+    def apply_due(self) -> list[Change]:
+        """Apply the horizons whose vector this replica has come to hold."""
+        changes: list[Change] = []
+        if self._state.identity is None or not self._state.records.horizons():
+            return changes
+        while due := self._horizons.due():
+            changes += self._horizons.apply(due[0], self._journal)
+        return changes
+
+    # ── compacting ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def compact(self, *, retention_ms: int | None = None, progress: Progress | None = None) -> CompactionReport:
+        """Fold what every device holds, and send deleted records on their way out; see `Replica.compact`."""
+        self._require_writable()
+        store = self._state.store
+        rows, documents, size = store.count(Table.LOG), store.count(Table.VERSION), self._bytes()
+        own = self._own_vector()
+        changes = self.apply_due()
+        made = self._propose(own, removals_min=1)
+        changes += self.apply_due()
+        folded = self._fold(own, retention_ms=retention_ms, progress=progress)
+        dropped = self._folding.trim_journal()
+        store.give_back()
+        self._publish(changes)
+        return CompactionReport(
+            rows_before=rows,
+            rows_after=store.count(Table.LOG),
+            documents_folded=folded,
+            documents_before=documents,
+            documents_after=store.count(Table.VERSION),
+            operations_dropped=dropped,
+            bytes_before=size,
+            bytes_after=self._bytes(),
+            waiting_for=self._waiting_for(own),
+            horizon_made=made,
+        )
+
+    def compact_some(self) -> bool:
+        """Do a little of what is worth doing without being asked to; whether there is more to do at once.
+
+        A replica that knows no other device is left as it is: whoever comes first gets its entries.
+        """
+        state = self._state
+        if state.identity is None or state.doubted:
+            return False
+        if self._folding.target:
+            is_last = self._folding.step(touches_max=AUTOMATIC_TOUCHES).is_last
+            if is_last:
+                self._folding.trim_journal()
+            return not is_last
+        now_ms = state.now_ms()
+        if 0 <= now_ms - self._looked_ms < AUTOMATIC_INTERVAL_MS or len(state.records.enrolled()) < 2:
+            return False
+        self._looked_ms = now_ms
+        if state.store.count(Table.LOG) < AUTOMATIC_ROWS_MIN:
+            return False
+        own = self._own_vector()
+        acknowledged = self._acknowledged(own, retention_ms=None)
+        reach = self._folding.reach(acknowledged)
+        if state.store.count(Table.LOG, end=(reach + 1).to_bytes(8, "big")) < AUTOMATIC_ROWS_MIN:
+            return False
+        self._propose(own, removals_min=AUTOMATIC_REMOVALS_MIN)
+        self._publish(self.apply_due())
+        return self._folding.begin(acknowledged) > 0
+
+    def forget(self, device: DeviceId) -> None:
+        """Wait for a device no more; see `Replica.forget_device`."""
+        self._require_writable()
+        keys = [key for key in self._state.records.enrolled() if device_id(key) == device]
+        if not keys:
+            raise InputError(f"no device {device} is enrolled here", hint="`crdt-sync status` lists the devices.")
+        identity = self._state.identity
+        if identity is not None and keys[0] == identity.key.public_key:
+            raise InputError("a device cannot forget itself", hint="Say it on another device.")
+        self._horizons.forget(keys[0])
+        self._wake()
+
+    def _fold(self, own: Vector, *, retention_ms: int | None, progress: Progress | None) -> int:
+        acknowledged = self._acknowledged(own, retention_ms=retention_ms)
+        rows = documents = 0
+        while total := self._folding.begin(acknowledged):
+            total += rows
+            is_last = False
+            while not is_last:
+                step = self._folding.step()
+                rows, documents, is_last = rows + step.rows, documents + step.documents, step.is_last
+                if progress is not None:
+                    progress(rows, max(rows, total))
+        return documents
+
+    def _propose(self, own: Vector, *, removals_min: int) -> bool:
+        acknowledged = self._acknowledged(own, retention_ms=None)
+        self._book.unknown_to({}, own)  # our own is signed anew, and names the horizons that we know
+        proposed = [
+            self._horizons.propose(partition, own, acknowledged, removals_min=removals_min) for partition in own
+        ]
+        if any(proposed):
+            self._wake()
+        return any(proposed)
+
+    def _acknowledged(self, own: Vector, *, retention_ms: int | None) -> dict[str, dict[Author, int]]:
+        devices = set(self._state.records.enrolled())
+        if retention_ms is not None:
+            oldest = self._state.now_ms() - retention_ms
+            held = self._book.latest()
+            devices = {key for key in devices if key not in held or held[key].stamp >= oldest}
+        return self._book.acknowledged(own, devices)
+
+    def _waiting_for(self, own: Vector) -> tuple[DeviceId, ...]:
+        waiting = []
+        for key in sorted(self._state.records.enrolled()):
+            held = self._book.acknowledged(own, (key,))
+            behind = any(
+                held[partition].get(author, SEQUENCE_MAX) < position.sequence
+                for partition, ends in own.items()
+                for author, position in ends.items()
+            )
+            if behind:
+                waiting.append(device_id(key))
+        return tuple(waiting)
+
+    def _bytes(self) -> int:
+        path = self._state.store.path
+        return 0 if path is None else path.stat().st_size
+
+    def _require_writable(self) -> None:
+        if self._state.identity is None:
+            raise StoreReadOnlyError("a replica that was opened read-only cannot be compacted")

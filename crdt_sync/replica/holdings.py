@@ -1,0 +1,196 @@
+"""What every device of the space is known to hold: the latest signed durable vector of each, kept and passed on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgpack
+
+from crdt_sync.core.entry import SEQUENCE_MAX
+from crdt_sync.core.ids import Author, device_id
+from crdt_sync.protocol.codes import PeerError
+from crdt_sync.protocol.durable import DURABLE_BYTES_MAX, STAMP_MAX, DurableVector, decode_durable
+from crdt_sync.protocol.limits import WireLimits
+from crdt_sync.protocol.vectors import WIRE_HASH_BYTES, Position, Vector
+from crdt_sync.replica.state import State
+from crdt_sync.security.identity import verify
+from crdt_sync.storage.base import Table
+
+log = logging.getLogger("crdt_sync.replica")
+
+_LATEST, _KNOWN, _FIRST = b"\0v", b"\0k", b"\0f"
+"""How keys begin: a device's latest vector, what a peer knows of vectors, the first vector that named a horizon."""
+OTHERS = b"\x01"
+"""Keys from here on are not of this module."""
+_LIMITS = WireLimits()
+
+
+class HoldingsBook:
+    """The signed vectors that this replica knows.
+
+    Invariants:
+        1. Kept are only vectors whose signature holds, of devices with a binding, and of each device the one with the
+           highest stamp.
+        2. Our own is signed anew whenever it is asked for after our vector, or our horizons, have changed.
+
+    Args:
+        state: the replica.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def latest(self) -> dict[bytes, DurableVector]:
+        """The latest vector of each device, our own as it was last told, by public key."""
+        return {vector.public_key: vector for vector in self._scan(_LATEST)}
+
+    def first_naming(self, horizon: bytes) -> dict[bytes, DurableVector]:
+        """Of each device the first vector known here that named a horizon, by public key."""
+        return {vector.public_key: vector for vector in self._scan(_FIRST + horizon)}
+
+    def unknown_to(self, known: Mapping[bytes, int], own: Vector) -> tuple[DurableVector, ...]:
+        """Vectors that somebody lacks who knows of each device the one with this stamp.
+
+        Args:
+            known: public key → stamp.
+            own: what this replica holds durably.
+        """
+        fresh = self._sign(own)
+        held = {**self.latest(), **({} if fresh is None else {fresh.public_key: fresh})}
+        return tuple(vector for key, vector in sorted(held.items()) if vector.stamp > known.get(key, -1))
+
+    def accept(self, vectors: Iterable[DurableVector]) -> int:
+        """Keep those that are newer and rightly signed, in one store transaction; returns how many."""
+        state, held = self._state, self.latest()
+        devices, identity = state.records.public_keys(), state.identity
+        kept: list[DurableVector] = []
+        for vector in vectors:
+            before = held.get(vector.public_key)
+            if vector.public_key not in devices or (before is not None and before.stamp >= vector.stamp):
+                continue
+            if identity is not None and vector.public_key == identity.key.public_key:
+                log.info("a later vector of ours is known elsewhere: this store was restored")
+            if not verify(vector.public_key, statement=vector.statement(state.space), signature=vector.signature):
+                log.warning("a vector signed for device %s does not hold", device_id(vector.public_key))
+                continue
+            held[vector.public_key] = vector
+            kept.append(vector)
+        if kept:
+            with state.store.transaction():
+                for vector in kept:
+                    self._keep(vector)
+        return len(kept)
+
+    def known_to(self, public_key: bytes) -> dict[bytes, int]:
+        """What a device knew at the end of its last proven session: public key → stamp."""
+        data = self._state.store.get(Table.HOLDING, _KNOWN + public_key)
+        if data is None:
+            return {}
+        known: dict[bytes, int] = msgpack.unpackb(data, strict_map_key=False)
+        return known
+
+    def note_known(self, public_key: bytes, known: Mapping[bytes, int]) -> None:
+        """Keep what a device knows now of devices with a binding, in a store transaction of its own."""
+        devices = self._state.records.public_keys()
+        known = {key: stamp for key, stamp in known.items() if key in devices}
+        if known != self.known_to(public_key):
+            with self._state.store.transaction():
+                self._state.store.put(Table.HOLDING, _KNOWN + public_key, msgpack.packb(dict(known)))
+
+    def acknowledged(self, own: Vector, devices: Iterable[bytes]) -> dict[str, dict[Author, int]]:
+        """What every one of some devices, and this replica, holds: partition → author → sequence.
+
+        A position on another branch than ours counts as nothing.
+
+        Args:
+            own: what this replica holds durably.
+            devices: public keys; a device without a vector holds nothing.
+        """
+        least = {
+            partition: {author: position.sequence for author, position in ends.items()}
+            for partition, ends in own.items()
+        }
+        held, identity = self.latest(), self._state.identity
+        for device in devices:
+            if identity is not None and device == identity.key.public_key:
+                continue
+            vector = held.get(device)
+            for partition, ends in least.items():
+                theirs: Mapping[Author, Position] = {} if vector is None else vector.vector.get(partition, {})
+                for author, sequence in ends.items():
+                    ends[author] = min(sequence, self._sure(partition, author, theirs.get(author), own))
+        return least
+
+    def forget(self, public_key: bytes) -> None:
+        """Let go of the vectors of a device that was forgotten, in the caller's store transaction."""
+        store = self._state.store
+        store.delete(Table.HOLDING, _LATEST + public_key)
+        store.delete(Table.HOLDING, _KNOWN + public_key)
+
+    def _sure(self, partition: str, author: Author, theirs: Position | None, own: Vector) -> int:
+        if theirs is None:
+            return 0
+        ours = own[partition][author]
+        if theirs.sequence > ours.sequence:
+            return SEQUENCE_MAX
+        held = self._state.ledger.hash_at(partition, author, theirs.sequence)
+        if held is None or held[:WIRE_HASH_BYTES] != theirs.hash[:WIRE_HASH_BYTES]:
+            below = theirs.sequence < self._state.ledger.floor_of(partition, author).sequence
+            return theirs.sequence if held is None and below else 0
+        return theirs.sequence
+
+    def _sign(self, own: Vector) -> DurableVector | None:
+        state = self._state
+        identity = state.identity
+        if identity is None:
+            return None
+        key = identity.key
+        before = self._read(_LATEST + key.public_key)
+        vector = {partition: dict(ends) for partition, ends in own.items() if ends}
+        horizons = state.horizons()
+        if before is not None and before.horizons == horizons and _same(before.vector, vector):
+            return before
+        stamp = min(STAMP_MAX, max(state.now_ms(), 0 if before is None else before.stamp + 1))
+        made = DurableVector(public_key=key.public_key, stamp=stamp, vector=vector, horizons=horizons)
+        signed = DurableVector(
+            public_key=key.public_key,
+            stamp=stamp,
+            vector=vector,
+            horizons=horizons,
+            signature=key.sign(made.statement(state.space)),
+        )
+        if len(signed.encode()) > DURABLE_BYTES_MAX:
+            log.warning("this replica holds too many authors to tell what it holds")
+            return None
+        with state.store.transaction():
+            self._keep(signed)
+        return signed
+
+    def _keep(self, vector: DurableVector) -> None:
+        data = vector.encode()
+        self._state.store.put(Table.HOLDING, _LATEST + vector.public_key, data)
+        for name in vector.horizons:
+            first = _FIRST + name + vector.public_key
+            if self._state.store.get(Table.HOLDING, first) is None:
+                self._state.store.put(Table.HOLDING, first, data)
+
+    def _read(self, key: bytes) -> DurableVector | None:
+        data = self._state.store.get(Table.HOLDING, key)
+        return None if data is None else decode_durable(data, _LIMITS)
+
+    def _scan(self, prefix: bytes) -> Iterator[DurableVector]:
+        end = prefix[:-1] + bytes((prefix[-1] + 1,)) if prefix[-1] < 255 else prefix + b"\xff" * 64
+        for key, data in self._state.store.scan(Table.HOLDING, start=prefix, end=end):
+            try:
+                yield decode_durable(data, _LIMITS)
+            except PeerError as error:
+                log.warning("a signed vector cannot be read (%s): %s", key.hex(), error.message)
+
+
+def _same(one: Vector, other: Vector) -> bool:
+    return {name: _short(ends) for name, ends in one.items()} == {name: _short(ends) for name, ends in other.items()}
+
+
+def _short(ends: Mapping[Author, Position]) -> dict[Author, tuple[int, bytes]]:
+    return {author: (position.sequence, position.hash[:WIRE_HASH_BYTES]) for author, position in ends.items()}

@@ -1,0 +1,325 @@
+"""Horizons: deleted records leave every replica, and none comes back by a device that was away.
+
+It takes two records. The first, J, names a vector that every enrolled device holds. From when a device knows J it
+writes nothing to what J *locks*: deleted records that no entry beyond J has touched. The second, K, names J; it is made
+when every device is known to have known J, and its vector covers what each of them had written until then. So nobody
+can have written to what J still locks at K, and everybody who holds K's vector removes it: the same everywhere.
+
+A device that was not waited for may have written to such a record all the same. What it wrote there counts for nothing,
+on every replica alike; it finds out when it applies K, and makes a new record of what it had.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import msgpack
+from blake3 import blake3
+
+from crdt_sync.core.entry import RECORD_HASH_BYTES
+from crdt_sync.core.horizons import POSITION_HASH_BYTES, ForgetRecord, HorizonPosition, HorizonRecord
+from crdt_sync.core.ids import Author, DocumentKey, split_document_key
+from crdt_sync.core.records import RECORD_BYTES_MAX, encode_record
+from crdt_sync.protocol.source import Vector
+from crdt_sync.replica.bases import touched_by_base
+from crdt_sync.replica.compaction import Acknowledged, replay
+from crdt_sync.replica.derive import derive_marked
+from crdt_sync.replica.holdings import HoldingsBook
+from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.ledger import CONTENT_AUTHOR
+from crdt_sync.replica.rescue import Rescue
+from crdt_sync.replica.rows import after_prefix, split_touch_key, unpack_document_row
+from crdt_sync.replica.state import Change, State
+from crdt_sync.storage.base import Table
+
+log = logging.getLogger("crdt_sync.replica")
+
+APPLIED = b"horizons"
+"""Key in the meta table of the ids of the horizons whose removals were made here."""
+DERIVED_ID_VERSION = 8
+"""Of record ids that follow from something: such a record can be made again, so it is never removed."""
+_REMOVE_BATCH = 512
+
+
+class Horizons:
+    """The horizons of one replica.
+
+    Args:
+        state: the replica.
+        book: what devices are known to hold.
+    """
+
+    def __init__(self, state: State, book: HoldingsBook) -> None:
+        self._state = state
+        self._book = book
+
+    # ── what sessions and writes ask ─────────────────────────────────────────────────────────────────────────────────
+
+    def digest(self, partition: str) -> bytes:
+        """Names the horizons whose removals were made in a partition; empty where there are none."""
+        known = self._state.records.horizons()
+        applied = self._applied()
+        if not applied:
+            return b""
+        names = sorted(name for name in applied if name in known and known[name].partition == partition)
+        return blake3(b"".join(names)).digest(RECORD_HASH_BYTES) if names else b""
+
+    def locks(self, key: DocumentKey) -> bool:
+        """Whether a deleted record may not be written to any more."""
+        tips = self._state.records.horizon_tips(split_document_key(key)[0]).values()
+        if not tips or not is_removable(key):
+            return False
+        touched = self._touched(key)
+        return any(_inside(touched, record) for record in tips)
+
+    def may_be_gone(self, key: DocumentKey, touched: Mapping[Author, int]) -> bool:
+        """Whether a settled horizon may have removed a document elsewhere of which this much is known here."""
+        return is_removable(key) and any(_inside(touched, earlier) for earlier, _, _ in self._settled(key))
+
+    def has_settled(self, partition: str) -> bool:
+        """Whether anything may have been removed in a partition."""
+        return partition in self._state.records.settled_partitions()
+
+    # ── making ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def propose(self, partition: str, own: Vector, acknowledged: Acknowledged, *, removals_min: int = 1) -> bool:
+        """Make the next horizon where it is possible and worth its bytes; whether one was made.
+
+        Args:
+            partition: where.
+            own: what this replica holds durably.
+            acknowledged: what every enrolled device holds.
+            removals_min: so many deleted records must be waiting for it.
+        """
+        state = self._state
+        identity = state.identity
+        least = acknowledged.get(partition, {})
+        ends = own.get(partition, {})
+        if identity is None or state.doubted:
+            return False
+        vector: dict[Author, HorizonPosition] = {}
+        for author, sequence in least.items():
+            held = ends[author].hash if ends[author].sequence == sequence else None
+            held = held or state.ledger.hash_at(partition, author, sequence)
+            if sequence and held is None:
+                return False  # below our own floor: some device was restored
+            if sequence and held is not None:
+                vector[author] = HorizonPosition(sequence, held[:POSITION_HASH_BYTES])
+        tips = state.records.horizon_tips(partition)
+        name, tip = next(iter(tips.items()), (b"", None))
+        if tip is not None and not self._is_settled_by(name, tip, vector):
+            return False
+        record = HorizonRecord(
+            space=state.space,
+            parents=state.records.heads(),
+            partition=partition,
+            previous=name,
+            vector=vector,
+            public_key=identity.key.public_key,
+        )
+        if self._worth(record, tip) < removals_min:
+            return False
+        record = replace(record, signature=identity.key.sign(record.statement()))
+        if len(encode_record(record)) > RECORD_BYTES_MAX:
+            log.warning("a horizon would name too many authors; deleted records stay")
+            return False
+        with state.store.transaction():
+            state.add_record(record)
+        return True
+
+    def _is_settled_by(self, name: bytes, tip: HorizonRecord, vector: Mapping[Author, HorizonPosition]) -> bool:
+        """Whether nobody can write any more to what a horizon locks, and all that was written lies in ``vector``."""
+        state = self._state
+        if any(author not in vector or vector[author].sequence < held.sequence for author, held in tip.vector.items()):
+            return False
+        first = self._book.first_naming(name)
+        for device in state.records.enrolled():
+            told = first.get(device)
+            if told is None:
+                return False
+            for author, position in told.vector.get(tip.partition, {}).items():
+                is_own = state.records.bound_key(author) == device
+                if is_own and (author not in vector or vector[author].sequence < position.sequence):
+                    return False
+        return True
+
+    def _worth(self, record: HorizonRecord, tip: HorizonRecord | None) -> int:
+        """How many deleted records the horizon removes or, if it is not known to remove any, locks anew."""
+        count = 0
+        for key in self._dead(record.partition):
+            touched = self._touched(key)
+            count += _inside(touched, record if tip is None else tip) or _inside(touched, record)
+        return count
+
+    def forget(self, device: bytes) -> None:
+        """Wait for a device no more, until it binds another author."""
+        state = self._state
+        identity = state.identity
+        if identity is None:
+            return
+        record = ForgetRecord(
+            space=state.space,
+            parents=state.records.heads(),
+            device=device,
+            bindings=tuple(sorted(state.records.bindings_of(device))),
+            public_key=identity.key.public_key,
+        )
+        with state.store.transaction():
+            state.add_record(replace(record, signature=identity.key.sign(record.statement())))
+            self._book.forget(device)
+
+    # ── applying ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def due(self) -> list[bytes]:
+        """Horizons whose removals are to be made here now, earlier ones first."""
+        known, applied = self._state.records.horizons(), self._applied()
+        names = [
+            name
+            for name, record in known.items()
+            if name not in applied and record.previous in known and self._is_held(record)
+        ]
+        return sorted(names, key=lambda name: (sum(held.sequence for held in known[name].vector.values()), name))
+
+    def apply(self, name: bytes, journal: Journal) -> list[Change]:
+        """Make a horizon's removals; returns what observers are to be told. It goes on where it was interrupted.
+
+        Live records that this device had written to beyond the horizon are written again as new ones.
+        """
+        state = self._state
+        derive_marked(state, texts_too=True)
+        known = state.records.horizons()
+        later = known[name]
+        gone = list(self._removed_by(known[later.previous], later))
+        changes: list[Change] = []
+        for start in range(0, len(gone), _REMOVE_BATCH):
+            rescue = Rescue(state, journal)
+            try:
+                with state.store.transaction():
+                    for key in gone[start : start + _REMOVE_BATCH]:
+                        changes += self.give_up(key, rescue)
+                    changes += rescue.finish()
+            except BaseException:
+                state.reload()
+                raise
+            rescue.committed()
+            state.documents.shrink()
+        with state.store.transaction():
+            applied = sorted({*self._applied(), name})
+            state.store.put(Table.META, APPLIED, msgpack.packb(applied))
+        return changes
+
+    def give_up(self, key: DocumentKey, rescue: Rescue) -> list[Change]:
+        """Remove a document, in the caller's store transaction; what this device wrote to it is rescued if it shows."""
+        if not self._is_live(key):
+            self.remove(key)
+            return []
+        if self._touched(key).keys() & self._state.lease.own_authors():
+            rescue.take(key)
+        self.remove(key)
+        _, model, record = split_document_key(key)
+        return [Change(model=model, record_id=record, type="delete", origin="remote")]
+
+    def remove(self, key: DocumentKey) -> None:
+        """Take a document out of every table, in the caller's store transaction; the log keeps what it has."""
+        store = self._state.store
+        for table in (Table.DOCUMENT, Table.VERSION, Table.DIRTY, Table.BASE):
+            store.delete(table, key)
+        for table in (Table.TOUCH, Table.CONFLICT, Table.SETTLED):
+            store.delete_range(table, start=key, end=after_prefix(key))
+        declared = self._state.schema.by_key(key)
+        if declared is not None:
+            store.delete_rows(declared.spec.name, (split_document_key(key)[2],))
+        self._state.documents.drop(key)
+
+    def _removed_by(self, earlier: HorizonRecord, later: HorizonRecord) -> Iterator[DocumentKey]:
+        name = later.partition.encode()
+        prefix = bytes((len(name),)) + name
+        store = self._state.store
+        for raw, data in store.scan(Table.DOCUMENT, start=prefix, end=after_prefix(prefix)):
+            key = DocumentKey(raw)
+            if not is_removable(key):
+                continue
+            late = self._late(key, later)
+            if not late:
+                if not unpack_document_row(data).live and _inside(self._touched(key), earlier):
+                    yield key
+            elif self._was_dead(key, earlier, later):
+                yield key
+
+    def _late(self, key: DocumentKey, later: HorizonRecord) -> list[tuple[Author, int]]:
+        """Entries on a document beyond a horizon."""
+        touched = self._touched(key)
+        return [(author, sequence) for author, sequence in touched.items() if not later.covers(author, sequence)]
+
+    def _was_dead(self, key: DocumentKey, earlier: HorizonRecord, later: HorizonRecord) -> bool:
+        """Whether a document was deleted for good, leaving aside what was written beyond the later horizon."""
+        state = self._state
+        touched = touched_by_base(state.store, key)
+        if not all(later.covers(author, sequence) for author, sequence in touched.items()):
+            return False  # folded meanwhile with what came later: then somebody waited for its writer
+        loaded = state.documents.base(key)
+        for name, _ in state.store.scan(Table.TOUCH, start=key, end=after_prefix(key)):
+            touch = split_touch_key(name)
+            row, _ = state.ledger.row(touch.position)
+            if row.author == CONTENT_AUTHOR:
+                return False
+            if later.covers(row.author, row.first + touch.entry):
+                author, sequence = replay(state, loaded, touch)
+                touched[author] = sequence
+        return _inside(touched, earlier) and not loaded.content(()).is_live()
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _settled(self, key: DocumentKey) -> Iterator[tuple[HorizonRecord, HorizonRecord, bytes]]:
+        known = self._state.records.horizons()
+        for name, later in known.items():
+            earlier = known.get(later.previous)
+            if earlier is not None and later.partition == split_document_key(key)[0]:
+                yield earlier, later, name
+
+    def _dead(self, partition: str) -> Iterator[DocumentKey]:
+        name = partition.encode()
+        prefix = bytes((len(name),)) + name
+        for key, data in self._state.store.scan(Table.DOCUMENT, start=prefix, end=after_prefix(prefix)):
+            if is_removable(DocumentKey(key)) and not unpack_document_row(data).live:
+                yield DocumentKey(key)
+
+    def _touched(self, key: DocumentKey) -> dict[Author, int]:
+        """The last entry of each author that touched a document."""
+        state = self._state
+        touched = touched_by_base(state.store, key)
+        for name, _ in state.store.scan(Table.TOUCH, start=key, end=after_prefix(key)):
+            touch = split_touch_key(name)
+            row, _ = state.ledger.row(touch.position)
+            touched[row.author] = row.first + touch.entry
+        return touched
+
+    def _is_live(self, key: DocumentKey) -> bool:
+        data = self._state.store.get(Table.DOCUMENT, key)
+        return data is not None and unpack_document_row(data).live
+
+    def _is_held(self, record: HorizonRecord) -> bool:
+        """Whether this replica holds a horizon's vector, on the same branches."""
+        ledger = self._state.ledger
+        for author, position in record.vector.items():
+            if ledger.end_of(record.partition, author).sequence < position.sequence:
+                return False
+            held = ledger.hash_at(record.partition, author, position.sequence)
+            if held is not None and held[:POSITION_HASH_BYTES] != position.hash:
+                return False
+        return True
+
+    def _applied(self) -> set[bytes]:
+        data = self._state.store.get(Table.META, APPLIED)
+        return set() if data is None else set(msgpack.unpackb(data))
+
+
+def is_removable(key: DocumentKey) -> bool:
+    """Whether a record's id is random, so that nobody makes it again."""
+    return key[-10] >> 4 != DERIVED_ID_VERSION
+
+
+def _inside(touched: Mapping[Author, int], record: HorizonRecord) -> bool:
+    return bool(touched) and all(record.covers(author, sequence) for author, sequence in touched.items())

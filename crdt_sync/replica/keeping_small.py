@@ -1,0 +1,68 @@
+"""The part of `Replica` that keeps a store small."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from crdt_sync.core.ids import DeviceId
+from crdt_sync.errors import InputError
+from crdt_sync.replica.compactor import CompactionReport
+from crdt_sync.replica.port import Port
+
+
+class KeepsSmall(ABC):
+    """What a replica offers about compaction; how it works: docs/adr/0013-compaction.md."""
+
+    port: Port
+
+    @abstractmethod
+    def _check_idle(self) -> None:
+        """Raise where the replica is closed, in another thread, or amid a transaction."""
+
+    @abstractmethod
+    def _check(self) -> None:
+        """Raise where the replica is closed or in another thread."""
+
+    def compact(
+        self, *, retention_s: float | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> CompactionReport:
+        """Fold what every device of the space holds into its documents, and send deleted records on their way out.
+
+        Values, versions and conflicts stay as they are; `history` begins with what was folded as one item.
+
+        Args:
+            retention_s: devices that have told nothing for so long are not waited for, as far as the log goes.
+            progress: called with (rows done, rows in total).
+
+        Raises:
+            StoreReadOnlyError: opened read-only.
+            TransactionError: a transaction is open.
+        """
+        self._check_idle()
+        if retention_s is not None and not retention_s >= 0:
+            raise InputError("retention_s is a number of seconds from 0")
+        retention_ms = None if retention_s is None else int(retention_s * 1000)
+        return self.port.compact(retention_ms=retention_ms, progress=progress)
+
+    def compact_some(self) -> bool:
+        """Do a little of what is worth compacting, as `serve` and `SyncManager` do now and then.
+
+        Returns:
+            Whether there is more to do at once. Nothing happens amid a transaction.
+        """
+        self._check()
+        return not self.port.busy() and self.port.compact_some()
+
+    def forget_device(self, device: str, /) -> None:
+        """Wait for a device no more when compacting, on every replica; it is enrolled again when it comes back.
+
+        Args:
+            device: its id.
+
+        Raises:
+            InputError: no such device is enrolled, or it is this one.
+            StoreReadOnlyError: opened read-only.
+        """
+        self._check_idle()
+        self.port.forget_device(DeviceId(device))
