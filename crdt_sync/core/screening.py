@@ -10,6 +10,8 @@ The rules are alike on every replica, and depend on the entry and its past only,
    creation is never deleted.
 5. A document begins with its author's creation.
 6. A tombstone says that it saw only what is there, so that it hides no edit that is yet to come.
+7. So does a register value's context. Every write of a register takes a clock, a creation the first, so no author's
+   number there is beyond its clocks in the document; nor is the number in a value's own key, which others will see.
 
 What an update refers to and is not here is missing (`MissingCauseError`), not refused: others may hold it already, and
 will have accepted the entry. Of the author's own there can be nothing more, since its chain is in order.
@@ -21,7 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Block, Bytes, Deleted, Format, String, Update
-from crdt_sync.core.content import read_context
+from crdt_sync.core.content import read_register, read_tombstone
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
@@ -34,6 +36,7 @@ from crdt_sync.errors import MalformedEntryError, MissingCauseError, ScreeningEr
 _ANYBODY_REMOVES = frozenset((KeyClass.TOMBSTONE, KeyClass.SET, KeyClass.LIST))
 _NOBODY_REMOVES = frozenset((KeyClass.CREATION, KeyClass.TOUCH, KeyClass.ALIAS, KeyClass.COUNTER, KeyClass.LATTICE))
 _REGISTERS = frozenset((KeyClass.PLAIN, KeyClass.CAUSAL))
+_WITH_CONTEXT = frozenset((KeyClass.PLAIN, KeyClass.CAUSAL, KeyClass.LATTICE))
 
 
 class Screened(NamedTuple):
@@ -84,7 +87,7 @@ def screen(update_bytes: bytes, *, author: Author, index: DocumentIndex, operati
     finally:
         placer.withdraw()
     written = tuple([(parsed_key(key), value) for key, value in placer.values.items()])
-    _check_tombstones(written, placer)
+    _check_what_was_seen(written, placer)
     if operation is OperationType.CREATE and not index.clocks and not _creates(written):
         raise ScreeningError("a document that does not begin with a creation")
     return Screened(update, written, *_summary(removed, placer, deleted_texts), placer.placed(update.deletes))
@@ -124,7 +127,7 @@ def screen_content(
     finally:
         placer.withdraw()
     written = tuple([(parsed_key(key), value) for key, value in placer.values.items()])
-    _check_tombstones(written, placer)
+    _check_what_was_seen(written, placer)
     return Screened(fresh, written, *_summary(removed, placer, deleted_texts), placer.placed(update.deletes))
 
 
@@ -177,18 +180,26 @@ def check_removals(removed: Mapping[str, bool], *, written: Iterable[str], autho
             raise ScreeningError(f"an update that removes a value it may not remove ({key.key_class.name.lower()})")
 
 
-def _check_tombstones(written: Iterable[tuple[MapKey, bytes]], placer: Placer) -> None:
+def _check_what_was_seen(written: Iterable[tuple[MapKey, bytes]], placer: Placer) -> None:
     for key, value in written:
-        if key.key_class is not KeyClass.TOMBSTONE:
-            continue
-        try:
-            seen, _ = read_context(value, 0)
-        except MalformedEntryError:
-            continue  # nobody reads it, so it hides nothing
-        for author, clock in seen.items():
+        if key.key_class is KeyClass.CAUSAL and int(key.rest) > placer.next_clock(key.author):
+            raise ScreeningError("a register value with a number that its author has not reached")
+        for author, clock in _clocks_seen(key, value).items():
             if clock > placer.next_clock(author):
                 kind = ScreeningError if author == key.author else MissingCauseError
-                raise kind("a tombstone that says it saw what is not there")
+                raise kind(f"a {key.key_class.name.lower()} that says it saw what is not there")
+
+
+def _clocks_seen(key: MapKey, value: bytes) -> Mapping[Author, int]:
+    """How many clocks of each author there are at least, by what a tombstone or a register value says it saw."""
+    try:
+        if key.key_class is KeyClass.TOMBSTONE:
+            return read_tombstone(value).vector
+        if key.key_class in _WITH_CONTEXT:
+            return {author: max(counter, 1) for author, counter in read_register(value)[1].items()}
+    except MalformedEntryError:
+        pass  # nobody reads it, so it hides nothing
+    return {}
 
 
 def _creates(written: tuple[tuple[MapKey, bytes], ...]) -> bool:

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from crdt_sync.testing.exchange import ExchangeReport
 from crdt_sync.transport.memory import Fate
 from tests.laws import filling
-from tests.laws.models import ASKING, ELEMENTS, ENTRIES, GIVEN, REGISTERS, SLUGS, VALUES, Page, Task
+from tests.laws.models import ASKING, ELEMENTS, ENTRIES, GIVEN, REGISTERS, SLUGS, VALUES, Draft, Page, Task
 from tests.laws.world import EPOCH_MS, Device, Rollback, World
 
 INDEX = st.integers(0, 11)
@@ -140,12 +140,15 @@ class Histories(RuleBasedStateMachine):
         skews=st.lists(INDEX, max_size=5),
         seed=st.integers(0, 2**16),
         values=CREATIONS,
+        first=st.sampled_from((Task, Task, Page, Draft)),
     )
-    def begin(self, kinds: list[bool], skews: list[int], seed: int, values: dict[str, Any]) -> None:
+    def begin(
+        self, kinds: list[bool], skews: list[int], seed: int, values: dict[str, Any], first: type[Task | Page]
+    ) -> None:
         self.world = World(self.folder, tuple(kinds), random=Random(seed), after_session=self._after_session)
         for device, skew in zip(self.world.devices, skews, strict=False):
             device.now_ms += skew * 50
-        self.create(0, None, values)
+        self._create(self.world.devices[0], first, SLUGS[0] if first is Page else None, values)
         self.meet_all()
 
     def teardown(self) -> None:
@@ -161,11 +164,8 @@ class Histories(RuleBasedStateMachine):
 
     @rule(at=INDEX, slug=st.sampled_from((*SLUGS, None)), values=CREATIONS)
     def create(self, at: int, slug: str | None, values: dict[str, Any]) -> None:
-        device, values = self._device(at), self._with_text(values)
-        if slug is not None:
-            self._changed(device, self.world.create(device, Page, slug=slug, **values))
-        elif len(self.world.reference.records()) < RECORDS_MAX:
-            self._changed(device, self.world.create(device, Task, **values))
+        if slug is not None or len(self.world.reference.records()) < RECORDS_MAX:
+            self._create(self._device(at), Task if slug is None else Page, slug, values)
 
     @rule(at=INDEX, of=RECORD, change=CHANGES)
     def change(self, at: int, of: int, change: tuple[str, Any]) -> None:
@@ -348,6 +348,10 @@ class Histories(RuleBasedStateMachine):
 
     def _device(self, at: int) -> Device:
         return self.world.devices[at % len(self.world.devices)]
+
+    def _create(self, device: Device, model: type[Task | Page], slug: str | None, values: dict[str, Any]) -> None:
+        named = {} if slug is None else {"slug": slug}
+        self._changed(device, self.world.create(device, model, **named, **self._with_text(values)))
 
     def _record(self, of: int) -> str:
         records = self.world.reference.records()

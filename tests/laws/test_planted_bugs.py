@@ -16,6 +16,7 @@ from hypothesis import settings as Settings  # noqa: N812  it is a class
 
 from crdt_sync.core import clock, codec, content, entry, version
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS
+from crdt_sync.core.deleting import Side
 from crdt_sync.core.kinds import AskRegister, causal, counter, lattice, plain, text
 from crdt_sync.core.kinds import list as lists
 from crdt_sync.core.kinds import map as maps
@@ -89,10 +90,10 @@ def a_second_tombstone_is_lost(patch: pytest.MonkeyPatch) -> None:
     """Of two deletions made at once only one counts."""
     real = content.Content.is_live
 
-    def is_live(self: content.Content) -> bool:
+    def is_live(self: content.Content, policy: content.EditAfterDelete) -> bool:
         held = self.tombstones
         self.tombstones = dict(sorted(held.items())[:1])
-        live = real(self)
+        live = real(self, policy)
         self.tombstones = held
         return live
 
@@ -101,18 +102,36 @@ def a_second_tombstone_is_lost(patch: pytest.MonkeyPatch) -> None:
 
 def deleting_wins(patch: pytest.MonkeyPatch) -> None:
     """An edit made at once with a deletion is lost."""
-    patch.setattr(content.Content, "is_live", lambda self: not self.tombstones)
+    patch.setattr(content.Content, "is_live", lambda self, policy: not self.tombstones)
+
+
+def editing_wins(patch: pytest.MonkeyPatch) -> None:
+    """What a model says of deletions is not asked for."""
+    real = content.Content.is_live
+    patch.setattr(content.Content, "is_live", lambda self, policy: real(self, "edit_wins"))
+
+
+def only_the_latest_deletion_is_named(patch: pytest.MonkeyPatch) -> None:
+    """Of several deletions only one is in the conflict."""
+    real = derive.sides_of
+
+    def sides(*args: Any) -> list[Side]:
+        found = real(*args)
+        latest = next((side for side in found if side.key), None)
+        return [side for side in found if not side.key or side == latest]
+
+    patch.setattr(derive, "sides_of", sides)
 
 
 def a_tombstone_covers_what_it_did_not_see(patch: pytest.MonkeyPatch) -> None:
     """A deletion is taken to have seen everything of the authors that it names."""
-    real = content.read_context
+    real = content.read_tombstone
 
-    def read(data: bytes, position: int) -> tuple[dict[Any, int], int]:
-        seen, end = real(data, position)
-        return (dict.fromkeys(seen, 1 << 40), end) if position == 0 else (seen, end)
+    def read(data: bytes) -> content.Tombstone:
+        tombstone = real(data)
+        return tombstone._replace(vector=dict.fromkeys(tombstone.vector, 1 << 40))
 
-    patch.setattr(content, "read_context", read)
+    patch.setattr(content, "read_tombstone", read)
 
 
 def adding_again_is_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -378,6 +397,8 @@ CASES = (
     Case(a_write_forgets_its_rivals, (ConcurrentEdits,)),
     Case(a_second_tombstone_is_lost, (NothingLost,)),
     Case(deleting_wins, (NothingLost,)),
+    Case(editing_wins, (NothingLost,)),
+    Case(only_the_latest_deletion_is_named, (Resolution,)),
     Case(a_tombstone_covers_what_it_did_not_see, (NothingLost,)),
     Case(adding_again_is_nothing, (NothingLost,)),
     Case(a_set_is_a_map_of_elements, (NothingLost,)),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pycrdt import Doc, Text
 
 from crdt_sync.core.blocks import Block, Bytes, Content, Deleted, DeleteRange, Format, String, UnitId, Update
-from crdt_sync.core.content import write_context
+from crdt_sync.core.content import Tombstone, write_register, write_tombstone
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
@@ -145,7 +145,9 @@ class TestHonest:
 class TestTombstones:
     @staticmethod
     def tombstone(vector: dict[Author, int], *, author: Author = B, clock: int = 0) -> bytes:
-        return map_insert_update(author, clock, items=[(key(KeyClass.TOMBSTONE, author), write_context(vector))])
+        return map_insert_update(
+            author, clock, items=[(key(KeyClass.TOMBSTONE, author), write_tombstone(Tombstone(5, vector)))]
+        )
 
     def test_what_it_saw_is_there_with_its_own_block(self, record: DocumentIndex) -> None:
         judge(record, self.tombstone({A: 12, B: 1}), author=B)
@@ -165,12 +167,66 @@ class TestTombstones:
 
     def test_one_that_nobody_can_read_hides_nothing(self, record: DocumentIndex) -> None:
         name = key(KeyClass.TOMBSTONE, B)
-        judge(record, map_insert_update(B, items=[(name, b"\x01\x09")]), author=B)
+        judge(record, map_insert_update(B, items=[(name, bytes(8) + b"\x01\x09")]), author=B)
 
     def test_in_content_of_many_authors(self, record: DocumentIndex) -> None:
         with pytest.raises(ScreeningError):
             screen_content(self.tombstone({A: 13, B: 1}), index=record, known_authors={A, B})
         screen_content(self.tombstone({A: 12, B: 1}), index=record, known_authors={A, B})
+
+
+class TestContexts:
+    """A is at clock 12 here: it cannot have written a register more than twelve times."""
+
+    @staticmethod
+    def value(
+        context: dict[Author, int],
+        *,
+        key_class: KeyClass = KeyClass.CAUSAL,
+        author: Author = B,
+        clock: int = 0,
+        rest: str = "1",
+    ) -> bytes:
+        name = key(key_class, author, field="state", rest=rest if key_class is KeyClass.CAUSAL else "")
+        return map_insert_update(author, clock, items=[(name, write_register(5, context, b"\x01"))])
+
+    @pytest.mark.parametrize("key_class", [KeyClass.CAUSAL, KeyClass.PLAIN, KeyClass.LATTICE])
+    def test_what_it_saw_is_there(self, record: DocumentIndex, key_class: KeyClass) -> None:
+        judge(record, self.value({A: 12}, key_class=key_class), author=B)
+
+    @pytest.mark.parametrize("context", [{A: 13}, {A: 9_999_999_999}, {A: 1, C: 0}, {C: 1}])
+    @pytest.mark.parametrize("key_class", [KeyClass.CAUSAL, KeyClass.PLAIN, KeyClass.LATTICE])
+    def test_what_it_says_it_saw_and_is_not_here_may_only_be_missing(
+        self, record: DocumentIndex, key_class: KeyClass, context: dict[Author, int]
+    ) -> None:
+        with pytest.raises(MissingCauseError):
+            judge(record, self.value(context, key_class=key_class), author=B)
+
+    def test_it_is_taken_once_that_is_here(self, record: DocumentIndex) -> None:
+        early = self.value({A: 13})
+        with pytest.raises(MissingCauseError):
+            judge(record, early, author=B)
+        judge(record, update(text(A, 12, "x", origin=(A, 11))))
+        judge(record, early, author=B)
+
+    def test_its_authors_own_future_is_never_there(self, record: DocumentIndex) -> None:
+        refuse(record, self.value({A: 14}, author=A, clock=12, rest="2"), reason="saw")
+        judge(record, self.value({A: 13}, author=A, clock=12, rest="2"))
+
+    def test_a_number_is_not_more_than_its_author_can_have_reached(self, record: DocumentIndex) -> None:
+        """Whoever saw it says so in a context, which must not be refused then."""
+        refuse(record, self.value({}, rest="2"), author=B, reason="number")
+        judge(record, self.value({A: 12}, rest="1"), author=B)
+
+    def test_one_that_nobody_can_read_hides_nothing(self, record: DocumentIndex) -> None:
+        name = key(KeyClass.CAUSAL, B, field="state", rest="1")
+        judge(record, map_insert_update(B, items=[(name, bytes(8) + b"\x01\x09")]), author=B)
+
+    def test_in_content_of_many_authors(self, record: DocumentIndex) -> None:
+        for unseen in (self.value({A: 13}), self.value({}, rest="2")):
+            with pytest.raises(ScreeningError):
+                screen_content(unseen, index=record, known_authors={A, B})
+        screen_content(self.value({A: 12}), index=record, known_authors={A, B})
 
 
 class TestAuthorship:
