@@ -206,7 +206,7 @@ class Reference:
     def view(self, record: str, known: AbstractSet[OpId]) -> RecordView:
         """What somebody sees of a record who knows these operations."""
         operations = {name: item for name, item in self.operations.get(record, {}).items() if name in known}
-        return RecordView(self, operations, self.policies[record.split()[0]])
+        return RecordView(self, operations, self.policies[record.split(maxsplit=1)[0]])
 
 
 class RecordView:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as Settings  # noqa: N812  it is a class
 
-from crdt_sync.core import clock, codec, content, entry, version
+from crdt_sync.core import clock, codec, content, deleting, entry, version
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS
 from crdt_sync.core.deleting import Side
 from crdt_sync.core.kinds import AskRegister, causal, counter, lattice, plain, text
@@ -113,7 +113,7 @@ def editing_wins(patch: pytest.MonkeyPatch) -> None:
 
 def only_the_latest_deletion_is_named(patch: pytest.MonkeyPatch) -> None:
     """Of several deletions only one is in the conflict."""
-    real = derive.sides_of
+    real = deleting.sides_of
 
     def sides(*args: Any) -> list[Side]:
         found = real(*args)

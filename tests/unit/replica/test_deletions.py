@@ -263,8 +263,8 @@ class TestTheConflict:
         assert conflict.base is UNKNOWN
         values = {"title": "1", "due": None, "notes": "abc", "votes": 0, "tags": {"x"}}
         assert conflict.value == values
-        sides = {item.device_id: item for item in conflict.candidates}
-        deleted, edited = (sides[asked.replicas[at].device_id] for at in (0, 1))
+        sides = {str(item.device_id): item for item in conflict.candidates}
+        deleted, edited = (sides[str(asked.replicas[at].device_id)] for at in (0, 1))
         assert (deleted.value, edited.value) == (DELETED, values)
         log = {at: asked.replicas[at].history(Asked, asked.id) for at in (0, 1)}
         assert {item.timestamp for item in log[0] if item.type.name == "DELETE"} == {deleted.timestamp}
