@@ -10,8 +10,10 @@ The rules are alike on every replica, and depend on the entry and its past only,
    creation is never deleted.
 5. A document begins with its author's creation.
 6. A tombstone says that it saw only what is there, so that it hides no edit that is yet to come.
-7. So does a register value's context. Every write of a register takes a clock, a creation the first, so no author's
-   number there is beyond its clocks in the document; nor is the number in a value's own key, which others will see.
+7. So does a register value's context: each write in it, and each creation, has its key in the document, live or not.
+   Of an entry of a map the numbers have gaps; there an author's next one is above its clock, so one up to that clock
+   hides nothing that is yet to come. A number in a key is not beyond its author's clocks either, so that whoever saw it
+   can say so.
 
 What an update refers to and is not here is missing (`MissingCauseError`), not refused: others may hold it already, and
 will have accepted the entry. Of the author's own there can be nothing more, since its chain is in order.
@@ -23,11 +25,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Block, Bytes, Deleted, Format, String, Update
-from crdt_sync.core.content import read_register, read_tombstone
+from crdt_sync.core.content import CREATION_COUNTER, read_register, read_tombstone
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
-from crdt_sync.core.layout import KeyClass, MapKey, parse_text_root, parsed_key
+from crdt_sync.core.layout import KeyClass, MapKey, map_key, parse_text_root, parsed_key
 from crdt_sync.core.order import DOCUMENT_STEPS_MAX
 from crdt_sync.core.placing import NOWHERE, Place, Placed, Placer, place_all
 from crdt_sync.core.update import parse_update
@@ -36,7 +38,6 @@ from crdt_sync.errors import MalformedEntryError, MissingCauseError, ScreeningEr
 _ANYBODY_REMOVES = frozenset((KeyClass.TOMBSTONE, KeyClass.SET, KeyClass.LIST))
 _NOBODY_REMOVES = frozenset((KeyClass.CREATION, KeyClass.TOUCH, KeyClass.ALIAS, KeyClass.COUNTER, KeyClass.LATTICE))
 _REGISTERS = frozenset((KeyClass.PLAIN, KeyClass.CAUSAL))
-_WITH_CONTEXT = frozenset((KeyClass.PLAIN, KeyClass.CAUSAL, KeyClass.LATTICE))
 
 
 class Screened(NamedTuple):
@@ -182,24 +183,45 @@ def check_removals(removed: Mapping[str, bool], *, written: Iterable[str], autho
 
 def _check_what_was_seen(written: Iterable[tuple[MapKey, bytes]], placer: Placer) -> None:
     for key, value in written:
-        if key.key_class is KeyClass.CAUSAL and int(key.rest) > placer.next_clock(key.author):
-            raise ScreeningError("a register value with a number that its author has not reached")
-        for author, clock in _clocks_seen(key, value).items():
-            if clock > placer.next_clock(author):
-                kind = ScreeningError if author == key.author else MissingCauseError
-                raise kind(f"a {key.key_class.name.lower()} that says it saw what is not there")
+        try:
+            match key.key_class:
+                case KeyClass.TOMBSTONE:
+                    unseen = _beyond(read_tombstone(value).vector, placer)
+                case KeyClass.PLAIN:
+                    unseen = [author for author in read_register(value)[1] if not _is_created(author, placer)]
+                case KeyClass.CAUSAL:
+                    unseen = _unseen_writes(key, read_register(value)[1], placer)
+                case _:
+                    continue
+        except MalformedEntryError:
+            continue  # nobody reads it, so it hides nothing
+        if unseen:
+            kind = ScreeningError if key.author in unseen else MissingCauseError
+            raise kind(f"a {key.key_class.name.lower()} that says it saw what is not there")
 
 
-def _clocks_seen(key: MapKey, value: bytes) -> Mapping[Author, int]:
-    """How many clocks of each author there are at least, by what a tombstone or a register value says it saw."""
-    try:
-        if key.key_class is KeyClass.TOMBSTONE:
-            return read_tombstone(value).vector
-        if key.key_class in _WITH_CONTEXT:
-            return {author: max(counter, 1) for author, counter in read_register(value)[1].items()}
-    except MalformedEntryError:
-        pass  # nobody reads it, so it hides nothing
-    return {}
+def _unseen_writes(key: MapKey, context: Mapping[Author, int], placer: Placer) -> list[Author]:
+    if int(key.rest) > placer.next_clock(key.author):
+        raise ScreeningError("a register value with a number that its author has not reached")
+    if key.entry is not None:
+        return _beyond(context, placer)
+    return [
+        author
+        for author, counter in context.items()
+        if not (
+            _is_created(author, placer)
+            if counter == CREATION_COUNTER
+            else placer.last_of(map_key(KeyClass.CAUSAL, author, field=key.register, rest=str(counter)))
+        )
+    ]
+
+
+def _beyond(clocks: Mapping[Author, int], placer: Placer) -> list[Author]:
+    return [author for author, clock in clocks.items() if clock > placer.next_clock(author)]
+
+
+def _is_created(author: Author, placer: Placer) -> bool:
+    return placer.last_of(map_key(KeyClass.CREATION, author)) is not None
 
 
 def _creates(written: tuple[tuple[MapKey, bytes], ...]) -> bool:
