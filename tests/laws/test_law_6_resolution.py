@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from crdt_sync.core.conflict import DELETED, UNKNOWN, Conflict, ConflictKind
 from tests.laws.histories import Law, hold
-from tests.laws.models import Task
+from tests.laws.models import MODELS, Page, Task
 from tests.laws.reference import RecordView
 from tests.laws.world import Device, World
 
@@ -71,14 +73,15 @@ class Resolution(Law):
 
 
 class TestResolution:
-    def test_conflicts_are_those_of_the_reference_and_settled_ones_stay_settled(self) -> None:
+    @pytest.mark.parametrize("first", MODELS)
+    def test_conflicts_are_those_of_the_reference_and_settled_ones_stay_settled(self, first: type[Task | Page]) -> None:
         """States: conflicts, candidates, provisional values and bases follow from causality alone; a resolution
         supersedes exactly the candidates that its user saw, on every replica that hears of it.
 
         It fails where a resolution leaves its conflict open, closes one that it did not see, or where two resolutions
         made at once bring an old one back; also where the base is the last value carried along, not the ancestor.
         """
-        hold(Resolution())
+        hold(Resolution(), first=first)
 
     def test_two_settlements_by_one_device_are_no_ancestors_of_each_other(self, tmp_path: Path) -> None:
         """One device settles what it saw early, then what it saw late: both stand, and neither is the base."""

@@ -31,6 +31,7 @@ from crdt_sync.replica.port import Port
 from crdt_sync.replica.rows import LogRow, unpack_log_row
 from crdt_sync.storage.base import Table
 from tests.laws.histories import STEPS, Law, LawBrokenError, hold
+from tests.laws.models import Draft, Page, Task
 from tests.laws.test_law_1_convergence import AnyOrder, Convergence
 from tests.laws.test_law_2_merging import EDITS, Edit, Merging, MergingContent, compare_versions
 from tests.laws.test_law_3_nothing_lost import NothingLost
@@ -389,6 +390,7 @@ class Case:
 
     plant: Plant
     laws: tuple[type[Law], ...]
+    first: type[Task | Page] = Task
 
 
 CASES = (
@@ -397,8 +399,8 @@ CASES = (
     Case(a_write_forgets_its_rivals, (ConcurrentEdits,)),
     Case(a_second_tombstone_is_lost, (NothingLost,)),
     Case(deleting_wins, (NothingLost,)),
-    Case(editing_wins, (NothingLost,)),
-    Case(only_the_latest_deletion_is_named, (Resolution,)),
+    Case(editing_wins, (NothingLost,), Draft),
+    Case(only_the_latest_deletion_is_named, (Resolution,), Page),
     Case(a_tombstone_covers_what_it_did_not_see, (NothingLost,)),
     Case(adding_again_is_nothing, (NothingLost,)),
     Case(a_set_is_a_map_of_elements, (NothingLost,)),
@@ -427,13 +429,19 @@ CASES = (
 
 
 @pytest.mark.parametrize(
-    ("plant", "law"),
-    [pytest.param(case.plant, law, id=f"{case.plant.__name__}-{law.__name__}") for case in CASES for law in case.laws],
+    ("plant", "law", "first"),
+    [
+        pytest.param(case.plant, law, case.first, id=f"{case.plant.__name__}-{law.__name__}")
+        for case in CASES
+        for law in case.laws
+    ],
 )
-def test_a_law_finds_the_bug_that_it_forbids(plant: Plant, law: type[Law], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_law_finds_the_bug_that_it_forbids(
+    plant: Plant, law: type[Law], first: type[Task | Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
     plant(monkeypatch)
     with pytest.raises(LawBrokenError, match=rf"^{law.__name__}: "):
-        hold(law(), settings=EXAMPLES)
+        hold(law(), first=first, settings=EXAMPLES)
 
 
 def test_equal_state_vectors_taken_for_equal_content_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
