@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from crdt_sync.core.declaration import EditAfterDelete, ModelSpec, build, read_declaration
+from crdt_sync.core.content import EditAfterDelete
+from crdt_sync.core.declaration import ModelSpec, build, read_declaration
 from crdt_sync.core.ids import DocumentKey, RecordId, split_document_key
 from crdt_sync.core.kinds import FieldKind
 from crdt_sync.errors import InvalidValueError, ModelError, SchemaError
@@ -83,7 +84,7 @@ class Model(BaseModel):
     """Base of all models.
 
     Class keywords: ``key=("field", …)`` a natural key (two devices creating the same thing create one record),
-    ``on_edit_after_delete="edit_wins"``, ``version=1``.
+    ``on_edit_after_delete="edit_wins"`` (or ``"delete_wins"``, ``"ask"``), ``version=1``.
 
     Example:
         >>> class Task(Model):

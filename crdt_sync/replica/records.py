@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -120,7 +120,13 @@ class Records:
         declared, key = self.own(record)
         with self._writing() as transaction:
             content = self.live_content(declared, key)
-            transaction.tombstone(self._state.documents.get(key), content)
+            loaded = self._state.documents.get(key)
+            transaction.tombstone(loaded, over=content.tombstones, seen=loaded.index.state_vector)
+
+    def delete_over(self, key: DocumentKey, *, over: Iterable[str], seen: Mapping[int, int]) -> None:
+        """Delete a record as somebody saw it who has not seen everything; see `LocalTransaction.tombstone`."""
+        with self._writing() as transaction:
+            transaction.tombstone(self._state.documents.get(key), over=over, seen=seen)
 
     def restore(self, model: type[M], name: str) -> M:
         """Bring a deleted record back; see `Replica.restore`."""
@@ -139,7 +145,7 @@ class Records:
         declared = self._state.schema.of(model)
         key = self._key(declared, name)
         loaded = self._state.documents.get(key)
-        live = loaded.known and loaded.content(declared.text_fields).is_live()
+        live = loaded.known and declared.is_live(loaded.content(declared.text_fields))
         self.let_go()
         if not live:
             raise _not_found(declared, key, deleted=loaded.known)
@@ -189,7 +195,7 @@ class Records:
             raise _not_found(declared, key)
         content = loaded.content(declared.text_fields)
         self.let_go()
-        if not content.is_live():
+        if not declared.is_live(content):
             name, record = declared.spec.name, split_document_key(key)[2]
             raise RecordDeletedError(f"{name} {record} was deleted", model=name, record_id=record)
         return content
@@ -295,7 +301,7 @@ class Records:
     ) -> None:
         content = loaded.content(declared.text_fields)
         name = split_document_key(loaded.key)[2]
-        if content.is_live():
+        if declared.is_live(content):
             raise RecordExistsError(
                 f"a {declared.spec.name} with this key exists", model=declared.spec.name, record_id=name
             )
