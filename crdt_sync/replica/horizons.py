@@ -297,7 +297,7 @@ class Horizons:
         return touched
 
     def _is_dead(self, key: DocumentKey, data: bytes) -> bool:
-        """Whether nothing was done to a document that no deletion saw; its model's own rule, which others lack, aside."""
+        """Whether nothing was done that no deletion saw, leaving aside its model's own rule, which others may lack."""
         return not unpack_document_row(data).live and not self._state.documents.get(key).is_live()
 
     def _is_live(self, key: DocumentKey) -> bool:
