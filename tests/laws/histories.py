@@ -129,7 +129,7 @@ class Histories(RuleBasedStateMachine):
     """All that can happen; subclasses name the laws that are held against it."""
 
     laws: tuple[Law, ...] = ()
-    first: type[Task | Page] = Task
+    first: type[Task] = Task
     """The model of the record to which most is done."""
     world: World
 
@@ -147,7 +147,7 @@ class Histories(RuleBasedStateMachine):
         self.world = World(self.folder, tuple(kinds), random=Random(seed), after_session=self._after_session)
         for device, skew in zip(self.world.devices, skews, strict=False):
             device.now_ms += skew * 50
-        self._create(self.world.devices[0], self.first, SLUGS[0] if self.first is Page else None, values)
+        self._create(self.world.devices[0], self.first, None, values)
         self.meet_all()
 
     def teardown(self) -> None:
@@ -388,7 +388,7 @@ class Histories(RuleBasedStateMachine):
             self._look(lambda law: law.after_change(self.world, device, record))
 
 
-def hold(law: Law, *, first: type[Task | Page] = Task, settings: Settings | None = None) -> None:
+def hold(law: Law, *, first: type[Task] = Task, settings: Settings | None = None) -> None:
     """Hold a law against random histories; how many is up to the profile (tests/conftest.py).
 
     A history costs as much as a dozen other examples, so there are fewer of them.

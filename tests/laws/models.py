@@ -29,7 +29,7 @@ class Task(Model):
     days: Map[str, Annotated[int, ask()]]
 
 
-class Page(Model, key=("slug",), on_edit_after_delete="ask"):
+class Page(Model, key=("slug",)):
     """Two devices that create the same slug create one record."""
 
     slug: str
@@ -53,7 +53,13 @@ class Draft(Task, on_edit_after_delete="delete_wins"):
     """Is gone as soon as anybody deletes it."""
 
 
-MODELS: tuple[type[Task | Page], ...] = (Task, Page, Draft)
+class Idea(Task, on_edit_after_delete="ask"):
+    """Asks where it is deleted and edited at once."""
+
+
+MODELS: tuple[type[Task | Page], ...] = (Task, Page, Draft, Idea)
+POLICIES: tuple[type[Task], ...] = (Task, Draft, Idea)
+"""A model for each thing that may become of an edit made at once with a deletion."""
 PLAIN = ("title", "done", "parent")
 ASKING = ("due", "owner")
 REGISTERS = (*PLAIN, *ASKING)

@@ -9,7 +9,7 @@ import pytest
 
 from crdt_sync.core.conflict import DELETED, UNKNOWN, Conflict, ConflictKind
 from tests.laws.histories import Law, hold
-from tests.laws.models import MODELS, Page, Task
+from tests.laws.models import POLICIES, Task
 from tests.laws.reference import RecordView
 from tests.laws.world import Device, World
 
@@ -73,8 +73,8 @@ class Resolution(Law):
 
 
 class TestResolution:
-    @pytest.mark.parametrize("first", MODELS)
-    def test_conflicts_are_those_of_the_reference_and_settled_ones_stay_settled(self, first: type[Task | Page]) -> None:
+    @pytest.mark.parametrize("first", POLICIES)
+    def test_conflicts_are_those_of_the_reference_and_settled_ones_stay_settled(self, first: type[Task]) -> None:
         """States: conflicts, candidates, provisional values and bases follow from causality alone; a resolution
         supersedes exactly the candidates that its user saw, on every replica that hears of it.
 

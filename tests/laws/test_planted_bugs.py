@@ -31,7 +31,7 @@ from crdt_sync.replica.port import Port
 from crdt_sync.replica.rows import LogRow, unpack_log_row
 from crdt_sync.storage.base import Table
 from tests.laws.histories import STEPS, Law, LawBrokenError, hold
-from tests.laws.models import Draft, Page, Task
+from tests.laws.models import Draft, Idea, Task
 from tests.laws.test_law_1_convergence import AnyOrder, Convergence
 from tests.laws.test_law_2_merging import EDITS, Edit, Merging, MergingContent, compare_versions
 from tests.laws.test_law_3_nothing_lost import NothingLost
@@ -390,7 +390,7 @@ class Case:
 
     plant: Plant
     laws: tuple[type[Law], ...]
-    first: type[Task | Page] = Task
+    first: type[Task] = Task
 
 
 CASES = (
@@ -400,7 +400,7 @@ CASES = (
     Case(a_second_tombstone_is_lost, (NothingLost,)),
     Case(deleting_wins, (NothingLost,)),
     Case(editing_wins, (NothingLost,), Draft),
-    Case(only_the_latest_deletion_is_named, (Resolution,), Page),
+    Case(only_the_latest_deletion_is_named, (Resolution,), Idea),
     Case(a_tombstone_covers_what_it_did_not_see, (NothingLost,)),
     Case(adding_again_is_nothing, (NothingLost,)),
     Case(a_set_is_a_map_of_elements, (NothingLost,)),
@@ -437,7 +437,7 @@ CASES = (
     ],
 )
 def test_a_law_finds_the_bug_that_it_forbids(
-    plant: Plant, law: type[Law], first: type[Task | Page], monkeypatch: pytest.MonkeyPatch
+    plant: Plant, law: type[Law], first: type[Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch)
     with pytest.raises(LawBrokenError, match=rf"^{law.__name__}: "):
