@@ -153,7 +153,7 @@ class Loaded:
         self._parsed = merge_map(state, edit.blocks, index=self.index)
         if content is not None:
             cells = {write.key: write.data if type(write) is Put else None for write in writes}
-            self._content = edited_content(content, cells, self.index.state_vector)
+            self._content = edited_content(content, cells, self.index.edited)
         return edit.update
 
     def _create(self, writes: Sequence[Write]) -> bytes:
@@ -237,10 +237,10 @@ class Loaded:
     def _read(self, text_fields: tuple[str, ...]) -> Content:
         plain = self._plain(text_fields)
         if plain is not None:
-            return parse_content(*plain, self.index.state_vector)
+            return parse_content(*plain, self.index.edited)
         engine = self.engine()
         texts = {field: engine.text(field) for field in text_fields}
-        return parse_content(engine.cells(), texts, self.index.state_vector)
+        return parse_content(engine.cells(), texts, self.index.edited)
 
     def _plain(self, text_fields: tuple[str, ...]) -> tuple[dict[str, bytes], dict[str, str]] | None:
         """Cells and texts, read from the state without the engine; None where that cannot tell the order of a text."""

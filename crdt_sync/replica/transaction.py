@@ -23,6 +23,7 @@ from crdt_sync.errors import StoreReadOnlyError, TransactionError
 from crdt_sync.replica.collector import BULK_DOCUMENTS, BulkWork, collector_paused
 from crdt_sync.replica.derive import Derivation
 from crdt_sync.replica.documents import Loaded, join_updates
+from crdt_sync.replica.duplicates import WrittenValues, shown_content
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.lease import Identity
 from crdt_sync.replica.rows import LogRow, OperationRow, Touch, touch_key
@@ -60,6 +61,8 @@ class LocalTransaction:
         self._unshown: set[DocumentKey] = set()
         self._shown: set[DocumentKey] = set()
         self._bulk = BulkWork()
+        self.unique = WrittenValues()
+        """What a duplicate of a record in this transaction would be."""
         self.torn = False
         """Whether a write failed half way, so that nothing of the transaction may be committed."""
         self.hlc = state.clock.tick(state.now_ms())
@@ -89,6 +92,9 @@ class LocalTransaction:
         pending.fields |= fields
         if pending.text_only:
             pending.text_only = operation is OperationType.UPDATE and not any(map(_is_cell, writes))
+        declared = self._state.schema.by_key(key)
+        if declared is not None and declared.spec.unique:
+            self.unique.note(declared, key, loaded.content(declared.text_fields))
 
     def tombstone(self, loaded: Loaded, content: Content) -> None:
         """Delete a record: replace the tombstones seen by one that holds the state vector with its own block in it."""
@@ -109,11 +115,11 @@ class LocalTransaction:
         for key in self._unshown:
             declared = self._state.schema.by_key(key)
             if declared is not None:
-                content = self._state.documents.get(key).content(declared.text_fields)
+                group, content = shown_content(self._state, declared, key)
                 if content.is_live():
-                    rows.setdefault(declared.spec.name, []).append(declared.row(key, content))
+                    rows.setdefault(declared.spec.name, []).append(declared.row(group[0], content))
                 else:
-                    self._hide(key)
+                    self._hide(group[0])
         for name, found in rows.items():
             self._state.store.put_rows(name, found)
         self._shown |= self._unshown

@@ -49,6 +49,7 @@ class Table(StrEnum):
     LOCAL = "local"
     EVIDENCE = "evidence"
     SETTLED = "settled"
+    UNIQUE = "unique"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
