@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
 
 from crdt_sync import Counter, List, Map, Model, Ref, Replica, Set, Text, ask, first, max_
-from crdt_sync.errors import ElementNotFoundError, RecordDeletedError, RecordExistsError, RecordNotFoundError
+from crdt_sync.core.duplicates import links_of
+from crdt_sync.core.ids import RecordId, document_key
+from crdt_sync.errors import (
+    ElementNotFoundError,
+    RecordDeletedError,
+    RecordExistsError,
+    RecordNotFoundError,
+    SchemaError,
+)
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import memory
+from tests.unit.replica.devices import memory, on_disk, state_of
 
 
 class Part(Model, unique=("code",), on_duplicate="merge"):
@@ -346,3 +356,102 @@ def test_amid_a_transaction_the_tables_show_groups_as_one(devices: list[Replica]
         assert one.count(Part, title="t") == 1
     meet(one, two)
     assert view(one) == view(two)
+
+
+def test_a_link_is_no_edit(devices: list[Replica]) -> None:
+    one, two, three = devices
+    for _ in range(5):
+        two.create(Part)
+    mine, theirs = one.create(Part, code="x"), two.create(Part, code="x")
+    exchange(two, three)
+    exchange(one, two)
+    three.delete(three.get(Part, theirs.id))
+    (survivor,) = one.find(Part, code="x")
+    assert survivor == mine
+    survivor.votes.increment()
+    meet(one, two, three)
+    content = state_of(one).documents.get(document_key("", "Part", RecordId(theirs.id))).content(())
+    assert links_of(content).merged == {mine.id}
+    assert [item.live for item in one.history(Part, theirs.id)] == [True, True, False]
+
+
+def test_a_value_written_to_both_halves_is_one_candidate_and_goes_from_both(devices: list[Replica]) -> None:
+    one, two, three = devices
+    one.create(Part, code="x", due=1)
+    exchange(one, three)
+    two.create(Part, code="x", due=2)
+    exchange(one, two)
+    one.find(Part)[0].due = 3
+    three.find(Part)[0].due = 5
+    meet(one, two, three)
+    (conflict,) = two.conflicts()
+    assert sorted(item.value for item in conflict.candidates) == [3, 5]
+    two.resolve(conflict, take=next(item for item in conflict.candidates if item.value == 5))
+    meet(one, two, three)
+    for replica in devices:
+        assert replica.conflicts() == []
+        assert replica.find(Part)[0].due == 5
+
+
+def test_elements_with_one_name_in_two_records_stay_two(devices: list[Replica]) -> None:
+    one, two, _ = devices
+    with one.transaction():
+        first = one.create(Part, code="1", steps=["p"])
+        second = one.create(Part, code="2", steps=["q"])
+    meet(one, two)
+    one.get(Part, first.id).code = "x"
+    two.get(Part, second.id).code = "x"
+    meet(one, two)
+    (part,) = one.find(Part)
+    assert sorted(part.steps) == ["p", "q"]
+    part.steps.remove("p")
+    part.steps[0] = "r"
+    meet(one, two)
+    assert list(two.find(Part)[0].steps) == ["r"]
+
+
+def test_a_file_shows_the_same_when_it_is_opened_again(tmp_path: Path) -> None:
+    with on_disk(tmp_path, Part, seed=1) as one, on_disk(tmp_path, Part, seed=2, name="b.db", state="other") as two:
+        mine = one.create(Part, code="x", due=1, notes="mine")
+        two.create(Part, code="x", due=2, notes="theirs")
+        meet(one, two)
+        one.find(Part)[0].votes.increment()
+        before = view(one)
+    with on_disk(tmp_path, Part, seed=3) as again:
+        assert view(again) == before
+        with pytest.raises(RecordExistsError):
+            again.create(Part, code="x")
+        assert again.get(Part, mine.id) == again.find(Part)[0]
+
+
+def test_declaring_it_later_finds_what_is_there(tmp_path: Path) -> None:
+    loose = types.new_class("Part", (Model,), {}, lambda scope: scope.update(__annotations__={"code": str}))
+    with on_disk(tmp_path, loose, seed=1) as one:
+        one.create(loose, code="x")
+        one.create(loose, code="x")
+        assert one.count(loose) == 2
+    keywords = {"unique": ("code",)}
+    strict = types.new_class("Part", (Model,), keywords, lambda scope: scope.update(__annotations__={"code": str}))
+    for seed in (2, 3):
+        with on_disk(tmp_path, strict, seed=seed) as one:
+            assert one.count(strict) == 1
+    with on_disk(tmp_path, loose, seed=4) as one:
+        assert one.count(loose) == 2
+    with on_disk(tmp_path, strict, seed=5) as one:
+        assert one.count(strict) == 1
+
+
+@pytest.mark.parametrize(
+    ("keywords", "words"),
+    [
+        ({"unique": ("missing",)}, "its own fields"),
+        ({"unique": "code"}, "a tuple"),
+        ({"unique": ("votes",)}, "plain value"),
+        ({"unique": ("code",), "on_duplicate": "ask"}, "not built"),
+        ({"on_duplicate": "keep_both"}, "goes with unique"),
+    ],
+)
+def test_what_cannot_be_declared_is_refused(keywords: dict[str, Any], words: str) -> None:
+    fields = {"code": str, "votes": Counter}
+    with pytest.raises(SchemaError, match=words):
+        types.new_class("Wrong", (Model,), keywords, lambda scope: scope.update(__annotations__=fields))
