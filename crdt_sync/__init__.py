@@ -5,7 +5,7 @@ from __future__ import annotations
 from crdt_sync import errors
 from crdt_sync.aio import SyncManager, connect, serve
 from crdt_sync.blocking import reconcile
-from crdt_sync.core.conflict import UNKNOWN, Candidate, Choice, Conflict, Settled
+from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Choice, Conflict, Settled
 from crdt_sync.core.kinds import ASK, Counter, List, Map, Set, Text, ask, first, max_, merge_with, min_, three_way
 from crdt_sync.core.model import Model
 from crdt_sync.core.reference import Ref
@@ -13,6 +13,7 @@ from crdt_sync.replica import Change, LocalStorage, Replica, SyncLog, SyncOperat
 
 __all__ = [
     "ASK",
+    "DELETED",
     "UNKNOWN",
     "Candidate",
     "Change",

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from crdt_sync.core.conflict import ConflictKind, conflict_id
 from crdt_sync.core.content import Content
+from crdt_sync.core.deleting import sides_of
 from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, RecordId, document_key, split_document_key
 from crdt_sync.core.kinds import FieldKind
 from crdt_sync.core.kinds.merge_with import MergeWithRegister
@@ -59,7 +60,7 @@ class DerivedCheck:
         if not reason:
             rows = self._store.scan(Table.CONFLICT, start=key, end=after_prefix(key))
             held = {name: field for name, field in rows if not _is_app_field(declared, field.decode())}
-            if held == _conflicts(declared, key, content):
+            if held == _conflicts(declared, replayed, content):
                 return "", ""
             what, reason = "conflict", "its open conflicts are not those that its content has"
         if name in self._open:
@@ -118,8 +119,8 @@ class DerivedCheck:
             return ""  # said once, of the table
         record = Filter(column="id", op=FilterOp.EQ, value=split_document_key(key)[2])
         held = bool(self._store.query_count(Query(view=view.name, filters=(record,))))
-        if held != content.is_live():
-            return "its row is missing" if content.is_live() else "it is deleted and has a row"
+        if held != declared.is_live(content):
+            return "its row is missing" if declared.is_live(content) else "it is deleted and has a row"
         if not held:
             return ""
         made = self._made[declared.spec.name]
@@ -170,11 +171,14 @@ def _filter(column: Column, value: ViewValue) -> Filter:
     return Filter(column=column.name, op=FilterOp.EQ, value=value)
 
 
-def _conflicts(declared: Declared, key: DocumentKey, content: Content) -> dict[bytes, bytes]:
+def _conflicts(declared: Declared, replayed: Loaded, content: Content) -> dict[bytes, bytes]:
     """The rows of the conflict index that a document has."""
-    if not content.is_live():
+    if not declared.is_live(content):
         return {}
-    found = {}
+    key, found = replayed.key, {}
+    if sides := sides_of(content, declared.spec.on_edit_after_delete, replayed.index.last):
+        named = conflict_id(ConflictKind.EDIT_OF_DELETED, key, "", (side.dot for side in sides))
+        found[key + bytes.fromhex(named)] = b""
     for name, kind in declared.spec.fields.items():
         if _is_merged_by_app(kind):
             continue

@@ -62,19 +62,35 @@ def show_conflicts(out: Console, result: Json) -> None:
 def show_conflict(out: Console, conflict: Json) -> None:
     """One conflict: what it is about, where the values come from, and what is shown meanwhile."""
     title = short(conflict["title"]) or conflict["record_id"]
-    out.print(Text(f"{conflict['model']} “{title}” · {conflict['field']}", style="bold"))
+    about = conflict["field"] or "deleted and edited at once"
+    out.print(Text(f"{conflict['model']} “{title}” · {about}", style="bold"))
     out.print(Text(f"  conflict  {conflict['id']}"))
     out.print(Text(f"  record    {conflict['record_id']}"))
-    out.print(Text(f"  base      {short(conflict['base']) if conflict['base_known'] else 'unknown'}"))
+    if conflict["field"]:
+        out.print(Text(f"  base      {short(conflict['base']) if conflict['base_known'] else 'unknown'}"))
+    first = next((item["number"] for item in conflict["candidates"] if item.get("take") != "delete"), 0)
     for candidate in conflict["candidates"]:
-        shown = "  ← shown until one is chosen" if candidate["number"] == 1 else ""
-        out.print(Text(f"  {candidate['number']:>4}      {short(candidate['value'])}  ({_who(candidate)}){shown}"))
+        shown = "  ← shown until one is chosen" if candidate["number"] == first else ""
+        value = " ".join(_sides(candidate))
+        out.print(Text(f"  {candidate['number']:>4}      {value}  ({_who(candidate)}){shown}"))
 
 
 def show_resolved(out: Console, result: Json) -> None:
     """A settled conflict."""
-    out.print(Text(f"{result['model']} {result['record_id']} {result['field']} = {short(result['value'])}"))
+    what = f"{result['field']} = {short(result['value'])}" if result["field"] else _TAKEN[result["take"]]
+    out.print(Text(f"{result['model']} {result['record_id']} {what}"))
     out.print(f"settled; {result['open_conflicts']} open")
+
+
+_TAKEN = {"delete": "is deleted", "keep": "is kept"}
+
+
+def _sides(candidate: Json) -> Iterator[str]:
+    """A candidate's value; where it is a whole record, what taking it does to that."""
+    if "take" in candidate:
+        yield candidate["take"]
+    if candidate.get("take") != "delete":
+        yield short(candidate["value"])
 
 
 def show_log(out: Console, result: Json) -> None:

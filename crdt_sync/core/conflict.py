@@ -17,6 +17,7 @@ class ConflictKind(str, Enum):
     """What clashed."""
 
     CONCURRENT_EDIT = "concurrent_edit"
+    EDIT_OF_DELETED = "edit_of_deleted"
 
 
 class Unknown(Enum):
@@ -32,15 +33,28 @@ UNKNOWN = Unknown.UNKNOWN
 """The base of a conflict whose common ancestor is no longer kept."""
 
 
+class Deletion(Enum):
+    """The type of `DELETED`."""
+
+    DELETED = "deleted"
+
+    def __repr__(self) -> str:
+        return "DELETED"
+
+
+DELETED = Deletion.DELETED
+"""Stands for the deletion of a record, among the candidates of a conflict and as what it is resolved by."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One of the values that stand side by side.
 
     Args:
-        value: the value as the field's type.
+        value: the value as the field's type; of a whole record its values by field, or `DELETED`.
         device_id: who wrote it; ``author:…`` where no record names the device.
         timestamp: packed HLC timestamp of the write.
-        dot: the write's identity.
+        dot: the write's identity; where a whole record is in question, the author and how far it had written.
     """
 
     value: Any
@@ -59,7 +73,7 @@ class Conflict:
         model: the model's name.
         record_id: the record.
         field: the field, empty where the whole record is in question.
-        register: the field, or ``field/entry`` for an entry of a map.
+        register: the field, or ``field/entry`` for an entry of a map; empty as ``field`` is.
         paths: the clashing paths inside the field's value, as JSON Pointers; empty for the whole value.
         base: the common ancestor, or `UNKNOWN`.
         candidates: the concurrent values, latest first.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from crdt_sync.core import codec
 from crdt_sync.core.blocks import Bytes, Deleted, String, Update
@@ -21,6 +21,9 @@ from crdt_sync.errors import MalformedEntryError
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+EditAfterDelete = Literal["edit_wins", "delete_wins", "ask"]
+"""What becomes of an edit made at once with a delete."""
 
 CREATION_COUNTER = 0
 """A creation is its author's write number 0 of every register."""
@@ -59,6 +62,18 @@ class Creation(NamedTuple):
     values: Mapping[str, Any]
 
 
+class Tombstone(NamedTuple):
+    """One deletion.
+
+    Args:
+        hlc: packed timestamp of the delete.
+        vector: the state vector that it saw, its own block included.
+    """
+
+    hlc: int
+    vector: Mapping[Author, int]
+
+
 @dataclass(slots=True)
 class Content:
     """A document's content, parsed. Unknown or malformed cells are left out of sight, and stay in the document."""
@@ -77,21 +92,35 @@ class Content:
     """field → element text → [(key, value bytes), …], one for each author that added it."""
     lists: dict[str, dict[str, list[tuple[str, bytes]]]] = field(default_factory=dict)
     """field → element id → [(key, bytes), …], one for each author that placed or set it"""
-    tombstones: dict[str, Mapping[Author, int]] = field(default_factory=dict)
-    """key → the state vector that the delete saw, its own block included."""
+    tombstones: dict[str, Tombstone] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     state_vector: Mapping[int, int] = field(default_factory=dict)
     """author → next clock of what counts as an edit (`DocumentIndex.edited`)"""
 
-    def is_live(self) -> bool:
-        """Whether something lies outside of the join of all tombstones (semantics: deleting)."""
+    def is_live(self, policy: EditAfterDelete) -> bool:
+        """Whether the record is shown (semantics: deleting).
+
+        Args:
+            policy: of its model; ``"ask"`` shows what ``"edit_wins"`` shows, until somebody has chosen.
+        """
         if not self.tombstones:
             return True
-        joined: dict[int, int] = {}
-        for vector in self.tombstones.values():
-            for author, clock in vector.items():
+        return policy != "delete_wins" and bool(self.edited_since())
+
+    def deleted_vector(self) -> dict[Author, int]:
+        """What the deletions saw together: the join of the vectors of all tombstones."""
+        joined: dict[Author, int] = {}
+        for tombstone in self.tombstones.values():
+            for author, clock in tombstone.vector.items():
                 joined[author] = max(clock, joined.get(author, 0))
-        return any(clock > joined.get(author, 0) for author, clock in self.state_vector.items())
+        return joined
+
+    def edited_since(self) -> dict[Author, int]:
+        """Who did something that none of the deletions saw: author → next clock."""
+        seen = self.deleted_vector()
+        return {
+            Author(author): clock for author, clock in self.state_vector.items() if clock > seen.get(Author(author), 0)
+        }
 
     def created(self) -> tuple[int, Author] | None:
         """Timestamp and author of the earliest creation."""
@@ -256,7 +285,7 @@ def _take_cell(content: Content, key: str, data: bytes) -> None:
         case KeyClass.ALIAS:
             content.aliases[parsed.author] = data
         case KeyClass.TOMBSTONE:
-            content.tombstones[key] = read_context(data, 0)[0]
+            content.tombstones[key] = read_tombstone(data)
         case KeyClass.TOUCH:
             pass
 
@@ -308,6 +337,23 @@ def read_register(data: bytes) -> tuple[int, dict[Author, int], bytes]:
         raise MalformedEntryError("a register value without a timestamp")
     context, position = read_context(data, HLC_BYTES)
     return int.from_bytes(data[:HLC_BYTES], "big"), context, data[position:]
+
+
+def write_tombstone(tombstone: Tombstone) -> bytes:
+    """The bytes of a tombstone: timestamp, then the vector."""
+    return tombstone.hlc.to_bytes(HLC_BYTES, "big") + write_context(tombstone.vector)
+
+
+def read_tombstone(data: bytes) -> Tombstone:
+    """Read the bytes of a tombstone.
+
+    Raises:
+        MalformedEntryError: bytes that `write_tombstone` would not make.
+    """
+    if len(data) <= HLC_BYTES:
+        raise MalformedEntryError("a tombstone without a timestamp")
+    vector, _ = read_context(data, HLC_BYTES)
+    return Tombstone(int.from_bytes(data[:HLC_BYTES], "big"), vector)
 
 
 def write_context(context: Mapping[Author, int]) -> bytes:

@@ -13,13 +13,13 @@ from pydantic_core import PydanticUndefined
 from pydantic_core import SchemaError as CoreSchemaError
 
 from crdt_sync.core import codec
+from crdt_sync.core.content import EditAfterDelete
 from crdt_sync.core.ids import RecordId, natural_record_id
 from crdt_sync.core.kinds import AskRegister, FieldKind, PlainRegister, SetKind, holds_live_kind, kind_of
 from crdt_sync.core.layout import check_field_name
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import MalformedEntryError, SchemaError, UnknownFieldError
 
-EditAfterDelete = Literal["edit_wins"]
 OnDuplicate = Literal["merge", "keep_both"]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
@@ -115,8 +115,8 @@ def read_declaration(
         raise SchemaError(f"a model cannot be named {name!r}: ASCII letters, digits and _, starting with a letter")
     if on_edit_after_delete not in get_args(EditAfterDelete):
         raise SchemaError(
-            f"model {name!r}: on_edit_after_delete={on_edit_after_delete!r} is not built yet",
-            hint='This version knows "edit_wins".',
+            f"model {name!r}: there is no on_edit_after_delete={on_edit_after_delete!r}",
+            hint=f"It is one of {', '.join(map(repr, get_args(EditAfterDelete)))}.",
         )
     if not model.__pydantic_complete__:
         raise SchemaError(

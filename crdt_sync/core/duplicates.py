@@ -15,7 +15,7 @@ from uuid import UUID
 from blake3 import blake3
 
 from crdt_sync.core import codec
-from crdt_sync.core.content import Content, Creation, Dot, RegisterValue
+from crdt_sync.core.content import Content, Creation, Dot, EditAfterDelete, RegisterValue
 from crdt_sync.core.ids import Author, RecordId
 from crdt_sync.core.kinds import Drop, Put, Write
 from crdt_sync.core.layout import KeyClass, map_key, parsed_key
@@ -83,9 +83,9 @@ class MergedContent(Content):
 
     parts: tuple[tuple[RecordId, Content], ...] = ()
 
-    def is_live(self) -> bool:
+    def is_live(self, policy: EditAfterDelete) -> bool:
         """Whether any of them is: an edit of one is an edit of the whole."""
-        return any(content.is_live() for _, content in self.parts)
+        return any(content.is_live(policy) for _, content in self.parts)
 
 
 def merge_contents(parts: Sequence[tuple[RecordId, Content]]) -> MergedContent:

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from crdt_sync.core.declaration import EditAfterDelete, ModelSpec, OnDuplicate, build, read_declaration
+from crdt_sync.core.content import EditAfterDelete
+from crdt_sync.core.declaration import ModelSpec, OnDuplicate, build, read_declaration
 from crdt_sync.core.ids import DocumentKey, RecordId, split_document_key
 from crdt_sync.core.kinds import FieldKind
 from crdt_sync.errors import InvalidValueError, ModelError, SchemaError
@@ -85,7 +86,7 @@ class Model(BaseModel):
 
     Class keywords: ``key=("field", …)`` a natural key (two devices creating the same thing create one record),
     ``unique=("field", …)`` what no two records should have equal, ``on_duplicate="merge"`` what becomes of two that
-    were created so at once, ``on_edit_after_delete="edit_wins"``, ``version=1``.
+    were created so at once, ``on_edit_after_delete="edit_wins"`` (or ``"delete_wins"``, ``"ask"``), ``version=1``.
 
     Example:
         >>> class Task(Model):

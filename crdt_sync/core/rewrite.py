@@ -16,7 +16,7 @@ which only what came on top is rewritten.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from crdt_sync.core import codec
@@ -24,10 +24,10 @@ from crdt_sync.core.blocks import Block, Bytes, DeleteRange, UnitId, Update
 from crdt_sync.core.content import (
     CREATION_COUNTER,
     Content,
-    read_context,
     read_register,
-    write_context,
+    read_tombstone,
     write_register,
+    write_tombstone,
 )
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
@@ -201,7 +201,8 @@ class Rewriting:
                 hlc, context, value = read_register(data)
                 return write_register(hlc, self._dots.context(field, context), value)
             case KeyClass.TOMBSTONE:
-                return write_context(self._vector(read_context(data, 0)[0]))
+                tombstone = read_tombstone(data)
+                return write_tombstone(tombstone._replace(vector=self._vector(tombstone.vector)))
             case _:
                 return data
 
@@ -212,7 +213,7 @@ class Rewriting:
         mine = self._totals[field, self._new] = self._totals.get((field, self._new), 0) + grown
         return mine
 
-    def _vector(self, vector: dict[Author, int]) -> dict[Author, int]:
+    def _vector(self, vector: Mapping[Author, int]) -> dict[Author, int]:
         """A tombstone's vector. The new author's clocks keep the order of writing, so what it saw is a prefix."""
         seen: dict[Author, int] = {}
         for author, clock in vector.items():

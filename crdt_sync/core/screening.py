@@ -10,6 +10,10 @@ The rules are alike on every replica, and depend on the entry and its past only,
    creation is never deleted.
 5. A document begins with its author's creation.
 6. A tombstone says that it saw only what is there, so that it hides no edit that is yet to come.
+7. So does a register value's context: each write in it, and each creation, has its key in the document, live or not.
+   Of an entry of a map the numbers have gaps; there an author's next one is above its clock, so one up to that clock
+   hides nothing that is yet to come. A number in a key is not beyond its author's clocks either, so that whoever saw it
+   can say so.
 
 What an update refers to and is not here is missing (`MissingCauseError`), not refused: others may hold it already, and
 will have accepted the entry. Of the author's own there can be nothing more, since its chain is in order.
@@ -21,11 +25,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Block, Bytes, Deleted, Format, String, Update
-from crdt_sync.core.content import read_context
+from crdt_sync.core.content import CREATION_COUNTER, read_register, read_tombstone
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
-from crdt_sync.core.layout import KeyClass, MapKey, parse_text_root, parsed_key
+from crdt_sync.core.layout import KeyClass, MapKey, map_key, parse_text_root, parsed_key
 from crdt_sync.core.order import DOCUMENT_STEPS_MAX
 from crdt_sync.core.placing import NOWHERE, Place, Placed, Placer, place_all
 from crdt_sync.core.update import parse_update
@@ -84,7 +88,7 @@ def screen(update_bytes: bytes, *, author: Author, index: DocumentIndex, operati
     finally:
         placer.withdraw()
     written = tuple([(parsed_key(key), value) for key, value in placer.values.items()])
-    _check_tombstones(written, placer)
+    _check_what_was_seen(written, placer)
     if operation is OperationType.CREATE and not index.clocks and not _creates(written):
         raise ScreeningError("a document that does not begin with a creation")
     return Screened(update, written, *_summary(removed, placer, deleted_texts), placer.placed(update.deletes))
@@ -124,7 +128,7 @@ def screen_content(
     finally:
         placer.withdraw()
     written = tuple([(parsed_key(key), value) for key, value in placer.values.items()])
-    _check_tombstones(written, placer)
+    _check_what_was_seen(written, placer)
     return Screened(fresh, written, *_summary(removed, placer, deleted_texts), placer.placed(update.deletes))
 
 
@@ -177,18 +181,47 @@ def check_removals(removed: Mapping[str, bool], *, written: Iterable[str], autho
             raise ScreeningError(f"an update that removes a value it may not remove ({key.key_class.name.lower()})")
 
 
-def _check_tombstones(written: Iterable[tuple[MapKey, bytes]], placer: Placer) -> None:
+def _check_what_was_seen(written: Iterable[tuple[MapKey, bytes]], placer: Placer) -> None:
     for key, value in written:
-        if key.key_class is not KeyClass.TOMBSTONE:
-            continue
         try:
-            seen, _ = read_context(value, 0)
+            match key.key_class:
+                case KeyClass.TOMBSTONE:
+                    unseen = _beyond(read_tombstone(value).vector, placer)
+                case KeyClass.PLAIN:
+                    unseen = [author for author in read_register(value)[1] if not _is_created(author, placer)]
+                case KeyClass.CAUSAL:
+                    unseen = _unseen_writes(key, read_register(value)[1], placer)
+                case _:
+                    continue
         except MalformedEntryError:
             continue  # nobody reads it, so it hides nothing
-        for author, clock in seen.items():
-            if clock > placer.next_clock(author):
-                kind = ScreeningError if author == key.author else MissingCauseError
-                raise kind("a tombstone that says it saw what is not there")
+        if unseen:
+            kind = ScreeningError if key.author in unseen else MissingCauseError
+            raise kind(f"a {key.key_class.name.lower()} that says it saw what is not there")
+
+
+def _unseen_writes(key: MapKey, context: Mapping[Author, int], placer: Placer) -> list[Author]:
+    if int(key.rest) > placer.next_clock(key.author):
+        raise ScreeningError("a register value with a number that its author has not reached")
+    if key.entry is not None:
+        return _beyond(context, placer)
+    return [
+        author
+        for author, counter in context.items()
+        if not (
+            _is_created(author, placer)
+            if counter == CREATION_COUNTER
+            else placer.last_of(map_key(KeyClass.CAUSAL, author, field=key.register, rest=str(counter)))
+        )
+    ]
+
+
+def _beyond(clocks: Mapping[Author, int], placer: Placer) -> list[Author]:
+    return [author for author, clock in clocks.items() if clock > placer.next_clock(author)]
+
+
+def _is_created(author: Author, placer: Placer) -> bool:
+    return placer.last_of(map_key(KeyClass.CREATION, author)) is not None
 
 
 def _creates(written: tuple[tuple[MapKey, bytes], ...]) -> bool:

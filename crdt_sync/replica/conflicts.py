@@ -22,6 +22,7 @@ from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.merging import Given, UnfitPartError
 from crdt_sync.core.model import validate_change
 from crdt_sync.errors import ConflictNotFoundError, InputError, InvalidValueError, NotACandidateError, RecordError
+from crdt_sync.replica.deletions import settle_deletion
 from crdt_sync.replica.derive import conflicts_of, named, whole_path
 from crdt_sync.replica.duplicates import group_of, shown_content
 from crdt_sync.replica.records import Records
@@ -68,8 +69,8 @@ def find_conflicts(
         declared = state.schema.by_key(document)
         if declared is not None:
             group, content = shown_content(state, declared, document)
-            is_shown = group[0] == document and content.is_live()
-            found = conflicts_of(state, declared, document, content) if is_shown else []
+            is_shown = group[0] == document and declared.is_live(content)
+            found = conflicts_of(state, declared, state.documents.get(document), content) if is_shown else []
             yield from (conflict for conflict in found if conflict.kind in wanted)
 
 
@@ -191,6 +192,9 @@ def resolve(state: State, records: Records, conflict: Conflict, choice: Mapping[
         raise NotACandidateError("the chosen candidate is not in this conflict")
     if name == "paths" and not isinstance(chosen, Mapping):
         raise InputError("paths= takes a dict: path → candidate, or the part to put there")
+    if conflict.kind is ConflictKind.EDIT_OF_DELETED:
+        settle_deletion(state, records, conflict, choice)
+        return
     case = _open_case(state, records, conflict)
     match name:
         case "take":
@@ -227,23 +231,39 @@ def _settle_by_rule(state: State, records: Records, conflict: Conflict, take: Ru
     answer = take(conflict) if callable(take) else None
     if callable(take) and answer is None:
         return None
-    try:
-        case = _open_case(state, records, conflict)
-    except (ConflictNotFoundError, RecordError):
-        return None  # the rule itself, or another one's answer, saw to it
-    if not callable(take):
-        data = case.shown_by(take)
-    elif isinstance(answer, Candidate):
-        data = case.taken(answer)
-    elif isinstance(answer, Choice):
-        data = case.checked(answer.value) if answer.paths is None else case.merged(answer.paths)
-    else:
+    if not isinstance(answer, Candidate | Choice | None):
         raise InputError(
             f"a rule gives a Candidate, a Choice or None, not a {type(answer).__name__}",
             hint="Write Choice(value=…) for a value of your own.",
         )
+    if conflict.kind is ConflictKind.EDIT_OF_DELETED:
+        answer = answer or conflict.candidates[0 if take == "latest" else -1]
+        return _settle_deletion_by_rule(state, records, conflict, answer)
+    try:
+        case = _open_case(state, records, conflict)
+    except (ConflictNotFoundError, RecordError):
+        return None  # the rule itself, or another one's answer, saw to it
+    if answer is None:
+        data = case.shown_by("latest" if take == "latest" else "earliest")
+    elif isinstance(answer, Candidate):
+        data = case.taken(answer)
+    else:
+        data = case.checked(answer.value) if answer.paths is None else case.merged(answer.paths)
     case.write(records, data)
     return len(data)
+
+
+def _settle_deletion_by_rule(
+    state: State, records: Records, conflict: Conflict, answer: Candidate | Choice
+) -> int | None:
+    choice: dict[str, Any] = {"take": answer}
+    if isinstance(answer, Choice):
+        choice = {"value": answer.value} if answer.paths is None else {"paths": answer.paths}
+    try:
+        resolve(state, records, conflict, choice)
+    except (ConflictNotFoundError, RecordError):
+        return None
+    return 0
 
 
 def _open_case(state: State, records: Records, conflict: Conflict) -> _Case:

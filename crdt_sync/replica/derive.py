@@ -11,8 +11,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind, conflict_id, pointer
+from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Conflict, ConflictKind, conflict_id, pointer
 from crdt_sync.core.content import Content, RegisterValue
+from crdt_sync.core.deleting import Side, sides_of
 from crdt_sync.core.duplicates import untagged
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.kinds import Clash, FieldKind
@@ -78,12 +79,12 @@ class Derivation:
         declared = self._state.schema.by_key(key)
         content = loaded.content(() if declared is None else declared.text_fields)
         was_live, had = loaded.live, loaded.conflicts
-        loaded.live = content.is_live()
+        loaded.live = content.is_live("edit_wins") if declared is None else declared.is_live(content)
         if declared is not None and declared.spec.unique:
             self._versions.append((key, loaded.version()))
             self._grouping.note(declared, loaded, content, fields=fields, fold=fold or was_live != loaded.live)
             return  # shown with others, perhaps: at the end, when all that changed is known
-        clashes = [] if declared is None or not loaded.live else conflicts_of(self._state, declared, key, content)
+        clashes = [] if declared is None or not loaded.live else conflicts_of(self._state, declared, loaded, content)
         loaded.conflicts = tuple(bytes.fromhex(conflict.id) for conflict in clashes)
         if declared is not None:
             if loaded.live:
@@ -117,8 +118,9 @@ class Derivation:
     def _show_group(self, declared: Declared, group: Group) -> None:
         """Show records that belong together as one, under the survivor's id."""
         content = content_of(self._state, declared, group)
-        survivor, live = group[0], content.is_live()
-        clashes = conflicts_of(self._state, declared, survivor, content) if live else []
+        survivor, live = group[0], declared.is_live(content)
+        whole = self._state.documents.get(survivor)
+        clashes = conflicts_of(self._state, declared, whole, content) if live else []
         if live:
             self._rows.setdefault(declared.spec.name, []).append(declared.row(survivor, content))
         fields = self._grouping.fields_of(group)
@@ -163,7 +165,7 @@ class Derivation:
             items = ((key + name, now[name].field.encode()) for name in opened)
             store.put_many(Table.CONFLICT, items)
             self._state.counts.conflicts_opened += len(opened)
-            self._tell(key, "conflict", frozenset(now[name].field for name in opened), conflicts=opened)
+            self._tell(key, "conflict", frozenset(now[name].field for name in opened) - {""}, conflicts=opened)
 
     def _tell(
         self,
@@ -254,9 +256,11 @@ def described_models(store: Store) -> dict[str, Any]:
     return described
 
 
-def conflicts_of(state: State, declared: Declared, key: DocumentKey, content: Content) -> list[Conflict]:
-    """The conflicts of one live record, in the order of its fields."""
-    found: list[Conflict] = []
+def conflicts_of(state: State, declared: Declared, loaded: Loaded, content: Content) -> list[Conflict]:
+    """The conflicts of one live record: whether it stays deleted, then those of its fields in their order."""
+    key = loaded.key
+    sides = sides_of(content, declared.spec.on_edit_after_delete, loaded.index.last)
+    found = [_deletion_conflict(state, declared, loaded.key, content, sides)] if sides else []
     if not content.causal and len(content.creations) < 2:
         return found
     for name, kind in declared.spec.fields.items():
@@ -264,6 +268,33 @@ def conflicts_of(state: State, declared: Declared, key: DocumentKey, content: Co
             _conflict(state, key, name, kind.register_kind(clash.register), clash) for clash in kind.clashes(content)
         )
     return found
+
+
+def _deletion_conflict(
+    state: State, declared: Declared, key: DocumentKey, content: Content, sides: list[Side]
+) -> Conflict:
+    _, model, record = split_document_key(key)
+    values = declared.values(content)
+    return Conflict(
+        id=conflict_id(ConflictKind.EDIT_OF_DELETED, key, "", (side.dot for side in sides)),
+        kind=ConflictKind.EDIT_OF_DELETED,
+        model=model,
+        record_id=record,
+        field="",
+        register="",
+        paths=(),
+        base=UNKNOWN,
+        candidates=tuple(
+            Candidate(
+                value=DELETED if side.key else values,
+                device_id=state.name_of(side.dot.author),
+                timestamp=side.hlc,
+                dot=side.dot,
+            )
+            for side in sides
+        ),
+        value=values,
+    )
 
 
 def _conflict(state: State, key: DocumentKey, field: str, kind: FieldKind, clash: Clash) -> Conflict:

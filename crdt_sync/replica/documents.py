@@ -216,8 +216,8 @@ class Loaded:
         )
 
     def is_live(self) -> bool:
-        """Whether the record is live now, whatever it was at its last derivation."""
-        return self._read(()).is_live()
+        """Whether anything was done that no deletion saw; a model's own rule may say otherwise."""
+        return self._read(()).is_live("edit_wins")
 
     def _grow(self, update: bytes) -> None:
         self.tail.append(update)

@@ -61,7 +61,7 @@ class WrittenValues:
 def unique_values(declared: Declared, content: Content) -> bytes | None:
     """Names the unique values of a record; None where it is not compared: deleted, or without one of them."""
     unique = declared.spec.unique
-    if not unique or not content.is_live():
+    if not unique or not declared.is_live(content):
         return None
     return values_hash(unique, {name: declared.spec.fields[name].read(content) for name in unique})
 

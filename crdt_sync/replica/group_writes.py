@@ -14,6 +14,7 @@ from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import DocumentKey, RecordId, document_key, split_document_key
 from crdt_sync.core.kinds import CausalRegister, FieldKind, Lattice, MapKind, PlainRegister, Write, WriteContext
 from crdt_sync.errors import ElementNotFoundError
+from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
 from crdt_sync.replica.transaction import LocalTransaction
 
@@ -49,6 +50,7 @@ def settling_writes(
 
 
 def write_group(
+    declared: Declared,
     transaction: LocalTransaction,
     key: DocumentKey,
     content: MergedContent,
@@ -59,13 +61,13 @@ def write_group(
     """Write to the members of a group, and link them; nothing happens where nothing is written."""
     if not any(writes.values()):
         return
-    link_members(transaction, key, content)
+    link_members(declared, transaction, key, content)
     for record, _ in reversed(content.parts):  # the survivor's comes last, as the latest operation
         own = writes.get(record, [])
         transaction.write(member_key(key, record), own, operation=OperationType.UPDATE, fields=fields)
 
 
-def link_members(transaction: LocalTransaction, key: DocumentKey, content: MergedContent) -> None:
+def link_members(declared: Declared, transaction: LocalTransaction, key: DocumentKey, content: MergedContent) -> None:
     """Note in each member that it belongs to the survivor, so that they stay one whatever becomes of their values.
 
     It is no edit, so it is not written to a dead one. A change of its own is never joined with it: one that only
@@ -73,17 +75,20 @@ def link_members(transaction: LocalTransaction, key: DocumentKey, content: Merge
     """
     survivor = content.parts[0][0]
     for record, part in content.parts[1:]:
-        if part.is_live():
+        if declared.is_live(part):
             links = link(part, author=transaction.context.author, merged=(survivor,))
             transaction.write(member_key(key, record), links, operation=OperationType.UPDATE, fields=frozenset())
 
 
-def delete_group(state: State, transaction: LocalTransaction, key: DocumentKey, content: MergedContent) -> None:
+def delete_group(
+    state: State, declared: Declared, transaction: LocalTransaction, key: DocumentKey, content: MergedContent
+) -> None:
     """Delete every member that is live."""
-    link_members(transaction, key, content)
+    link_members(declared, transaction, key, content)
     for record, part in reversed(content.parts):
-        if part.is_live():
-            transaction.tombstone(state.documents.get(member_key(key, record)), part)
+        if declared.is_live(part):
+            loaded = state.documents.get(member_key(key, record))
+            transaction.tombstone(loaded, over=part.tombstones, seen=loaded.index.state_vector)
 
 
 def member_key(key: DocumentKey, record: RecordId) -> DocumentKey:

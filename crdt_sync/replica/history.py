@@ -84,7 +84,7 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
             type=kind,
             device_id=who,
             timestamp=hlc,
-            live=content.is_live(),
+            live=declared.is_live(content),
             fields=tuple(name for name in after if name in written),
             changes=tuple(
                 FieldChange(field=name, old=before.get(name), new=value, conflict=compared[name])
@@ -97,7 +97,7 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
 
 def _clashes(declared: Declared, content: Content) -> dict[str, frozenset[tuple[str, Dot]]]:
     """The fields that are in conflict, each with the values that clash."""
-    if not content.is_live():
+    if not declared.is_live(content):
         return {}
     found = ((name, kind.clashes(content)) for name, kind in declared.spec.fields.items())
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
@@ -125,22 +125,27 @@ class Records:
         declared, key = self.own(record)
         with self._writing() as transaction:
             content = self.live_content(declared, key)
+            loaded = self._state.documents.get(key)
             if isinstance(content, MergedContent):
-                delete_group(self._state, transaction, key, content)
+                delete_group(self._state, declared, transaction, key, content)
             else:
-                transaction.tombstone(self._state.documents.get(key), content)
+                transaction.tombstone(loaded, over=content.tombstones, seen=loaded.index.state_vector)
+
+    def delete_over(self, key: DocumentKey, *, over: Iterable[str], seen: Mapping[int, int]) -> None:
+        """Delete a record as somebody saw it who has not seen everything; see `LocalTransaction.tombstone`."""
+        with self._writing() as transaction:
+            transaction.tombstone(self._state.documents.get(key), over=over, seen=seen)
 
     def restore(self, model: type[M], name: str) -> M:
         """Bring a deleted record back; see `Replica.restore`."""
         declared, key = self.known(model, name)
         group = group_of(self._state, declared, key)
-        fields = frozenset(declared.spec.fields)
         for member in group:
             content = self._state.documents.get(member).content(declared.text_fields)
             drops: list[Write] = [Drop(name) for name in content.tombstones]
             if drops:
                 with self._writing() as transaction:
-                    transaction.write(member, drops, operation=OperationType.UPDATE, fields=fields)
+                    transaction.write(member, drops, operation=OperationType.UPDATE, fields=declared.all_fields)
         return bind(model, self, group[0])
 
     def get(self, model: type[M], name: str) -> M:
@@ -149,7 +154,7 @@ class Records:
         key = self._key(declared, name)
         loaded = self._state.documents.get(key)
         group, content = shown_content(self._state, declared, key)
-        live = loaded.known and content.is_live()
+        live = loaded.known and declared.is_live(content)
         self.let_go()
         if not live:
             raise _not_found(declared, key, deleted=loaded.known)
@@ -199,10 +204,15 @@ class Records:
             raise _not_found(declared, key)
         content = shown_content(self._state, declared, key)[1]
         self.let_go()
-        if not content.is_live():
+        if not declared.is_live(content):
             name, record = declared.spec.name, split_document_key(key)[2]
             raise RecordDeletedError(f"{name} {record} was deleted", model=name, record_id=record)
         return content
+
+    def write(self, key: DocumentKey, writes: list[Write], *, fields: frozenset[str]) -> None:
+        """Write to one document: at once, or as part of the open transaction."""
+        with self._writing() as transaction:
+            transaction.write(key, writes, operation=OperationType.UPDATE, fields=fields)
 
     def settle(
         self, key: DocumentKey, content: Content, register: CausalRegister, data: bytes, *, field: str, dots: set[Dot]
@@ -212,7 +222,7 @@ class Records:
         with self._writing() as transaction:
             if isinstance(content, MergedContent):
                 found = settling_writes(register, content, data, dots=dots, context=transaction.context)
-                write_group(transaction, key, content, found, fields=fields)
+                write_group(self._declared(key), transaction, key, content, found, fields=fields)
             else:
                 writes = register.supersede(content, data, dots=dots, context=transaction.context)
                 transaction.write(key, writes, operation=OperationType.UPDATE, fields=fields)
@@ -263,7 +273,7 @@ class Records:
                 found.setdefault(record, []).extend(own)
         fields = frozenset(kind.name for kind in values)
         if isinstance(content, MergedContent):
-            write_group(transaction, key, content, found, fields=fields)
+            write_group(self._declared(key), transaction, key, content, found, fields=fields)
         else:
             transaction.write(key, writes, operation=OperationType.UPDATE, fields=fields)
 
@@ -272,12 +282,12 @@ class Records:
     def content_of(self, key: DocumentKey) -> Content:
         """The content of a live record, for its field objects."""
         self._check()
-        return self.live_content(self._state.schema.of(split_document_key(key)[1]), key)
+        return self.live_content(self._declared(key), key)
 
     def runs_of(self, key: DocumentKey, field: str) -> list[TextRun]:
         """A text of a live record with its attributes."""
         self.content_of(key)
-        survivor = group_of(self._state, self._state.schema.of(split_document_key(key)[1]), key)[0]
+        survivor = group_of(self._state, self._declared(key), key)[0]
         runs = self._state.documents.get(survivor).engine().runs(field)
         self.let_go()
         return runs
@@ -287,9 +297,9 @@ class Records:
         content, fields = self.content_of(key), frozenset((field,))
         with self._writing() as transaction:
             if isinstance(content, MergedContent):
-                kind = self._state.schema.of(split_document_key(key)[1]).spec.field(field)
+                kind = self._declared(key).spec.field(field)
                 found = member_writes(kind, content, lambda part: make(part, transaction.context))
-                write_group(transaction, key, content, found, fields=fields)
+                write_group(self._declared(key), transaction, key, content, found, fields=fields)
             else:
                 writes = make(content, transaction.context)
                 transaction.write(key, writes, operation=OperationType.UPDATE, fields=fields)
@@ -333,7 +343,7 @@ class Records:
         content = loaded.content(declared.text_fields)
         name = split_document_key(loaded.key)[2]
         group, shown = shown_content(self._state, declared, loaded.key)
-        if shown.is_live():
+        if declared.is_live(shown):
             raise RecordExistsError(
                 f"a {declared.spec.name} with this key exists", model=declared.spec.name, record_id=name
             )
@@ -342,8 +352,10 @@ class Records:
         writes: list[Write] = [Drop(key) for key in content.tombstones]
         for field, value in given.items():
             writes.extend(declared.spec.fields[field].recreate(content, value, context=transaction.context))
-        fields = frozenset(declared.spec.fields)
-        transaction.write(loaded.key, writes, operation=OperationType.UPDATE, fields=fields)
+        transaction.write(loaded.key, writes, operation=OperationType.UPDATE, fields=declared.all_fields)
+
+    def _declared(self, key: DocumentKey) -> Declared:
+        return self._state.schema.of(split_document_key(key)[1])
 
     def _key(self, declared: Declared, name: str) -> DocumentKey:
         return document_key(partition_of(declared, {}), declared.spec.name, record_id(name))

@@ -72,6 +72,10 @@ class Declared:
         """All fields of a record as plain values."""
         return {name: kind.read(content) for name, kind in self.spec.fields.items()}
 
+    def is_live(self, content: Content) -> bool:
+        """Whether a record with this content is shown."""
+        return content.is_live(self.spec.on_edit_after_delete)
+
     def row(self, key: DocumentKey, content: Content) -> Row:
         """The record's row in its table."""
         cells = [kind.to_column(kind.read(content)) for kind in self.spec.fields.values()]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from crdt_sync.core.content import Content, write_context
+from crdt_sync.core.content import Tombstone, write_tombstone
 from crdt_sync.core.entry import (
     Entry,
     EntryOperation,
@@ -96,14 +96,20 @@ class LocalTransaction:
         if declared is not None and declared.spec.unique:
             self.unique.note(declared, key, loaded.content(declared.text_fields))
 
-    def tombstone(self, loaded: Loaded, content: Content) -> None:
-        """Delete a record: replace the tombstones seen by one that holds the state vector with its own block in it."""
+    def tombstone(self, loaded: Loaded, *, over: Iterable[str], seen: Mapping[int, int]) -> None:
+        """Delete a record: replace tombstones by one that holds a state vector with its own block in it.
+
+        Args:
+            loaded: the record's document.
+            over: the keys of the tombstones to replace.
+            seen: author → next clock; everything behind it is an edit that the deletion did not see.
+        """
         author = self._identity.author
-        vector = {Author(seen): clock for seen, clock in loaded.index.state_vector.items()}
-        vector[author] = vector.get(author, 0) + 1
+        vector = {Author(other): clock for other, clock in seen.items()}
+        vector[author] = loaded.index.next_clock(author) + 1
         own = map_key(KeyClass.TOMBSTONE, author)
-        drops: list[Write] = [Drop(key) for key in content.tombstones if key != own]
-        data = write_context(vector)
+        drops: list[Write] = [Drop(key) for key in over if key != own]
+        data = write_tombstone(Tombstone(self.hlc, vector))
         self.write(loaded.key, [*drops, Put(own, data)], operation=OperationType.DELETE, fields=frozenset())
 
     def show(self) -> None:
@@ -116,7 +122,7 @@ class LocalTransaction:
             declared = self._state.schema.by_key(key)
             if declared is not None:
                 group, content = shown_content(self._state, declared, key)
-                if content.is_live():
+                if declared.is_live(content):
                     rows.setdefault(declared.spec.name, []).append(declared.row(group[0], content))
                 else:
                     self._hide(group[0])

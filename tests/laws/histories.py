@@ -129,6 +129,8 @@ class Histories(RuleBasedStateMachine):
     """All that can happen; subclasses name the laws that are held against it."""
 
     laws: tuple[Law, ...] = ()
+    first: type[Task | Page] = Task
+    """The model of the record to which most is done."""
     world: World
 
     def __init__(self) -> None:
@@ -145,7 +147,7 @@ class Histories(RuleBasedStateMachine):
         self.world = World(self.folder, tuple(kinds), random=Random(seed), after_session=self._after_session)
         for device, skew in zip(self.world.devices, skews, strict=False):
             device.now_ms += skew * 50
-        self.create(0, None, values)
+        self._create(self.world.devices[0], self.first, SLUGS[0] if self.first is Page else None, values)
         self.meet_all()
 
     def teardown(self) -> None:
@@ -161,11 +163,8 @@ class Histories(RuleBasedStateMachine):
 
     @rule(at=INDEX, slug=st.sampled_from((*SLUGS, None)), values=CREATIONS)
     def create(self, at: int, slug: str | None, values: dict[str, Any]) -> None:
-        device, values = self._device(at), self._with_text(values)
-        if slug is not None:
-            self._changed(device, self.world.create(device, Page, slug=slug, **values))
-        elif len(self.world.reference.records()) < RECORDS_MAX:
-            self._changed(device, self.world.create(device, Task, **values))
+        if slug is not None or len(self.world.reference.records()) < RECORDS_MAX:
+            self._create(self._device(at), Task if slug is None else Page, slug, values)
 
     @rule(at=INDEX, of=RECORD, change=CHANGES)
     def change(self, at: int, of: int, change: tuple[str, Any]) -> None:
@@ -349,6 +348,10 @@ class Histories(RuleBasedStateMachine):
     def _device(self, at: int) -> Device:
         return self.world.devices[at % len(self.world.devices)]
 
+    def _create(self, device: Device, model: type[Task | Page], slug: str | None, values: dict[str, Any]) -> None:
+        named = {} if slug is None else {"slug": slug}
+        self._changed(device, self.world.create(device, model, **named, **self._with_text(values)))
+
     def _record(self, of: int) -> str:
         records = self.world.reference.records()
         return records[of % len(records)]
@@ -385,11 +388,11 @@ class Histories(RuleBasedStateMachine):
             self._look(lambda law: law.after_change(self.world, device, record))
 
 
-def hold(law: Law, *, settings: Settings | None = None) -> None:
+def hold(law: Law, *, first: type[Task | Page] = Task, settings: Settings | None = None) -> None:
     """Hold a law against random histories; how many is up to the profile (tests/conftest.py).
 
     A history costs as much as a dozen other examples, so there are fewer of them.
     """
-    machine = type("Histories", (Histories,), {"laws": (law,)})
+    machine = type("Histories", (Histories,), {"laws": (law,), "first": first})
     chosen = settings or Settings(max_examples=max(5, Settings().max_examples // 6), stateful_step_count=STEPS)
     run_state_machine_as_test(machine, settings=chosen)

@@ -1,4 +1,4 @@
-"""What the random histories are about: one model with random ids, one with a natural key, with every kind of field.
+"""What the random histories are about: models with random ids and one with a natural key, with every kind of field.
 
 No `from __future__ import annotations`: under it a linter would take the quotes of `Ref["Task"]` for needless.
 """
@@ -29,7 +29,7 @@ class Task(Model):
     days: Map[str, Annotated[int, ask()]]
 
 
-class Page(Model, key=("slug",)):
+class Page(Model, key=("slug",), on_edit_after_delete="ask"):
     """Two devices that create the same slug create one record."""
 
     slug: str
@@ -49,7 +49,11 @@ class Page(Model, key=("slug",)):
     days: Map[str, Annotated[int, ask()]]
 
 
-MODELS: tuple[type[Task | Page], ...] = (Task, Page)
+class Draft(Task, on_edit_after_delete="delete_wins"):
+    """Is gone as soon as anybody deletes it."""
+
+
+MODELS: tuple[type[Task | Page], ...] = (Task, Page, Draft)
 PLAIN = ("title", "done", "parent")
 ASKING = ("due", "owner")
 REGISTERS = (*PLAIN, *ASKING)

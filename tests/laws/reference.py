@@ -163,10 +163,12 @@ class Reference:
     Args:
         defaults: what registers show that nobody wrote, by field.
         asking: the fields whose concurrent values are a conflict where they differ.
+        policies: model → what becomes of an edit made at once with a deletion.
     """
 
     defaults: dict[str, Any]
     asking: frozenset[str]
+    policies: dict[str, str]
     operations: dict[str, dict[OpId, Operation]] = field(default_factory=dict)
 
     def add(self, operation: Operation) -> None:
@@ -204,14 +206,15 @@ class Reference:
     def view(self, record: str, known: AbstractSet[OpId]) -> RecordView:
         """What somebody sees of a record who knows these operations."""
         operations = {name: item for name, item in self.operations.get(record, {}).items() if name in known}
-        return RecordView(self, operations)
+        return RecordView(self, operations, self.policies[record.split(maxsplit=1)[0]])
 
 
 class RecordView:
     """One record, as seen by who knows ``operations``: a downward closed part of its history."""
 
-    def __init__(self, reference: Reference, operations: dict[OpId, Operation]) -> None:
+    def __init__(self, reference: Reference, operations: dict[OpId, Operation], policy: str) -> None:
         self._reference = reference
+        self._policy = policy
         self._operations = operations
         self._replaced: dict[tuple[OpId, str], frozenset[OpId]] = {}
         self._values: dict[tuple[OpId, str], tuple[tuple[int, int], Any]] = {}
@@ -238,12 +241,19 @@ class RecordView:
         return [item for item in deletes if item.id not in removed]
 
     def live(self) -> bool:
-        """Edit wins: a record is dead where every operation on it was seen by, or is, one of its deletions."""
-        tombstones = self.tombstones()
-        if not tombstones:
+        """Whether it is shown: where edits win or somebody is asked, if anything was done that no deletion saw."""
+        if not self.tombstones():
             return self.known
-        covered = {item.id for item in tombstones}.union(*(item.seen for item in tombstones))
-        return not covered.issuperset(self._operations)
+        return self._policy != "delete_wins" and bool(self.unseen())
+
+    def asks(self) -> bool:
+        """Whether somebody has to say if it stays deleted."""
+        return self._policy == "ask" and bool(self.tombstones()) and self.live()
+
+    def unseen(self) -> set[OpId]:
+        """The operations that no deletion saw or is."""
+        tombstones = self.tombstones()
+        return set(self._operations).difference({item.id for item in tombstones}, *(item.seen for item in tombstones))
 
     def choices(self, name: str) -> tuple[Choice, ...]:
         """The writes of a register that none replaced, latest first."""

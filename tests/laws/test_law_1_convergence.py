@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from crdt_sync.testing.exchange import ExchangeReport
 from tests.laws.copying import deliver_shuffled, newcomer, runs_of
 from tests.laws.histories import Law, hold
+from tests.laws.models import MODELS, Page, Task
 from tests.laws.seeing import see
 from tests.laws.world import Device, World
 
@@ -42,13 +45,14 @@ class AnyOrder(Law):
 
 
 class TestConvergence:
-    def test_replicas_with_the_same_operations_show_the_same(self) -> None:
+    @pytest.mark.parametrize("first", MODELS)
+    def test_replicas_with_the_same_operations_show_the_same(self, first: type[Task | Page]) -> None:
         """States: whoever has applied the same operations has equal versions, fingerprint, views and conflicts.
 
         It fails where a result depends on the order of arrival, on who reads, or on what the engine prefers; also where
         a session leaves something behind, so that replicas that met without faults do not hold the same.
         """
-        hold(Convergence())
+        hold(Convergence(), first=first)
 
     def test_any_order_grouping_and_duplication_gives_the_same(self) -> None:
         """States: entries handed in shuffled, some twice, in other runs and batches, give the same in the end.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from crdt_sync.core.ids import DEFAULT_PARTITION
 from crdt_sync.errors import RecordNotFoundError
 from crdt_sync.replica import OperationStatus
 from tests.laws.filling import compare
 from tests.laws.histories import Law, hold
-from tests.laws.models import MODELS
+from tests.laws.models import MODELS, Page, Task
 from tests.laws.world import Device, World
 
 
@@ -68,7 +70,8 @@ class NothingLost(Law):
 
 
 class TestNothingLost:
-    def test_what_was_acknowledged_stays(self) -> None:
+    @pytest.mark.parametrize("first", MODELS)
+    def test_what_was_acknowledged_stays(self, first: type[Task | Page]) -> None:
         """States: at every moment each replica shows exactly the effect of the operations that it has applied.
 
         An operation counts from the moment its call returned; a peer's from the moment it is in the vector; and what is
@@ -76,4 +79,4 @@ class TestNothingLost:
         delete hides an edit, a removal takes an adding along that it did not see, an increment or a character is lost,
         or where something is acknowledged before it is durable.
         """
-        hold(NothingLost())
+        hold(NothingLost(), first=first)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crdt_sync.core.conflict import UNKNOWN, ConflictKind
+import pytest
+
+from crdt_sync.core.conflict import DELETED, UNKNOWN, Conflict, ConflictKind
 from tests.laws.histories import Law, hold
-from tests.laws.models import Task
+from tests.laws.models import MODELS, Page, Task
+from tests.laws.reference import RecordView
 from tests.laws.world import Device, World
 
 KEPT = 16
@@ -20,6 +23,10 @@ class Resolution(Law):
     def after_change(self, world: World, device: Device, record: str) -> None:
         view = world.view(device, record)
         found = device.replica.conflicts(record=world.handle(device, record))
+        settled = {name for operation, name in world.settled if operation in device.known}
+        assert settled.isdisjoint(conflict.id for conflict in found), "a settled conflict is back"
+        if view.asks():
+            self.check_deletion(view, found.pop(0))
         expected = view.conflicts()
         assert sorted(conflict.register for conflict in found) == sorted(expected)
         for conflict in found:
@@ -36,15 +43,26 @@ class Resolution(Law):
                 assert len(view.writes_of(conflict.field)) > KEPT, "a base is unknown though all writes are kept"
             else:
                 assert (type(conflict.base), conflict.base) == (type(clash.base), clash.base)
-        settled = {name for operation, name in world.settled if operation in device.known}
-        assert settled.isdisjoint(conflict.id for conflict in found), "a settled conflict is back"
+
+    def check_deletion(self, view: RecordView, conflict: Conflict) -> None:
+        """The deletions that stand, and everybody who did what none of them saw."""
+        assert conflict.kind is ConflictKind.EDIT_OF_DELETED
+        assert (conflict.field, conflict.base) == ("", UNKNOWN)
+        deletions = [item for item in conflict.candidates if item.value is DELETED]
+        tombstones = sorted((item.hlc, item.id[0]) for item in view.tombstones())
+        assert sorted((item.timestamp, item.dot.author) for item in deletions) == tombstones
+        edits = [item for item in conflict.candidates if item not in deletions]
+        assert sorted(item.dot.author for item in edits) == sorted({name[0] for name in view.unseen()})
+        assert all(item.value == conflict.value for item in edits)
+        assert conflict.value["votes"] == view.count("votes")
 
     def after_meeting(self, world: World, left: Device, right: Device) -> None:
         for device in (left, right):
             for record in world.reference.records():
                 self.after_change(world, device, record)
-            fields = sum(len(world.view(device, record).conflicts()) for record in world.reference.records())
-            assert len(device.replica.conflicts()) == fields, "the index of conflicts differs"
+            views = [world.view(device, record) for record in world.reference.records()]
+            count = sum(len(view.conflicts()) + view.asks() for view in views)
+            assert len(device.replica.conflicts()) == count, "the index of conflicts differs"
 
     def after_opening(self, world: World, device: Device, before: Any) -> None:
         self.after_meeting(world, device, device)
@@ -55,14 +73,15 @@ class Resolution(Law):
 
 
 class TestResolution:
-    def test_conflicts_are_those_of_the_reference_and_settled_ones_stay_settled(self) -> None:
+    @pytest.mark.parametrize("first", MODELS)
+    def test_conflicts_are_those_of_the_reference_and_settled_ones_stay_settled(self, first: type[Task | Page]) -> None:
         """States: conflicts, candidates, provisional values and bases follow from causality alone; a resolution
         supersedes exactly the candidates that its user saw, on every replica that hears of it.
 
         It fails where a resolution leaves its conflict open, closes one that it did not see, or where two resolutions
         made at once bring an old one back; also where the base is the last value carried along, not the ancestor.
         """
-        hold(Resolution())
+        hold(Resolution(), first=first)
 
     def test_two_settlements_by_one_device_are_no_ancestors_of_each_other(self, tmp_path: Path) -> None:
         """One device settles what it saw early, then what it saw late: both stand, and neither is the base."""

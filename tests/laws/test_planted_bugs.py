@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as Settings  # noqa: N812  it is a class
 
-from crdt_sync.core import clock, codec, content, entry, version
+from crdt_sync.core import clock, codec, content, deleting, entry, version
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS
+from crdt_sync.core.deleting import Side
 from crdt_sync.core.kinds import AskRegister, causal, counter, lattice, plain, text
 from crdt_sync.core.kinds import list as lists
 from crdt_sync.core.kinds import map as maps
@@ -30,6 +31,7 @@ from crdt_sync.replica.port import Port
 from crdt_sync.replica.rows import LogRow, unpack_log_row
 from crdt_sync.storage.base import Table
 from tests.laws.histories import STEPS, Law, LawBrokenError, hold
+from tests.laws.models import Draft, Page, Task
 from tests.laws.test_law_1_convergence import AnyOrder, Convergence
 from tests.laws.test_law_2_merging import EDITS, Edit, Merging, MergingContent, compare_versions
 from tests.laws.test_law_3_nothing_lost import NothingLost
@@ -89,10 +91,10 @@ def a_second_tombstone_is_lost(patch: pytest.MonkeyPatch) -> None:
     """Of two deletions made at once only one counts."""
     real = content.Content.is_live
 
-    def is_live(self: content.Content) -> bool:
+    def is_live(self: content.Content, policy: content.EditAfterDelete) -> bool:
         held = self.tombstones
         self.tombstones = dict(sorted(held.items())[:1])
-        live = real(self)
+        live = real(self, policy)
         self.tombstones = held
         return live
 
@@ -101,18 +103,36 @@ def a_second_tombstone_is_lost(patch: pytest.MonkeyPatch) -> None:
 
 def deleting_wins(patch: pytest.MonkeyPatch) -> None:
     """An edit made at once with a deletion is lost."""
-    patch.setattr(content.Content, "is_live", lambda self: not self.tombstones)
+    patch.setattr(content.Content, "is_live", lambda self, policy: not self.tombstones)
+
+
+def editing_wins(patch: pytest.MonkeyPatch) -> None:
+    """What a model says of deletions is not asked for."""
+    real = content.Content.is_live
+    patch.setattr(content.Content, "is_live", lambda self, policy: real(self, "edit_wins"))
+
+
+def only_the_latest_deletion_is_named(patch: pytest.MonkeyPatch) -> None:
+    """Of several deletions only one is in the conflict."""
+    real = deleting.sides_of
+
+    def sides(*args: Any) -> list[Side]:
+        found = real(*args)
+        latest = next((side for side in found if side.key), None)
+        return [side for side in found if not side.key or side == latest]
+
+    patch.setattr(derive, "sides_of", sides)
 
 
 def a_tombstone_covers_what_it_did_not_see(patch: pytest.MonkeyPatch) -> None:
     """A deletion is taken to have seen everything of the authors that it names."""
-    real = content.read_context
+    real = content.read_tombstone
 
-    def read(data: bytes, position: int) -> tuple[dict[Any, int], int]:
-        seen, end = real(data, position)
-        return (dict.fromkeys(seen, 1 << 40), end) if position == 0 else (seen, end)
+    def read(data: bytes) -> content.Tombstone:
+        tombstone = real(data)
+        return tombstone._replace(vector=dict.fromkeys(tombstone.vector, 1 << 40))
 
-    patch.setattr(content, "read_context", read)
+    patch.setattr(content, "read_tombstone", read)
 
 
 def adding_again_is_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -370,6 +390,7 @@ class Case:
 
     plant: Plant
     laws: tuple[type[Law], ...]
+    first: type[Task | Page] = Task
 
 
 CASES = (
@@ -378,6 +399,8 @@ CASES = (
     Case(a_write_forgets_its_rivals, (ConcurrentEdits,)),
     Case(a_second_tombstone_is_lost, (NothingLost,)),
     Case(deleting_wins, (NothingLost,)),
+    Case(editing_wins, (NothingLost,), Draft),
+    Case(only_the_latest_deletion_is_named, (Resolution,), Page),
     Case(a_tombstone_covers_what_it_did_not_see, (NothingLost,)),
     Case(adding_again_is_nothing, (NothingLost,)),
     Case(a_set_is_a_map_of_elements, (NothingLost,)),
@@ -406,13 +429,19 @@ CASES = (
 
 
 @pytest.mark.parametrize(
-    ("plant", "law"),
-    [pytest.param(case.plant, law, id=f"{case.plant.__name__}-{law.__name__}") for case in CASES for law in case.laws],
+    ("plant", "law", "first"),
+    [
+        pytest.param(case.plant, law, case.first, id=f"{case.plant.__name__}-{law.__name__}")
+        for case in CASES
+        for law in case.laws
+    ],
 )
-def test_a_law_finds_the_bug_that_it_forbids(plant: Plant, law: type[Law], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_law_finds_the_bug_that_it_forbids(
+    plant: Plant, law: type[Law], first: type[Task | Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
     plant(monkeypatch)
     with pytest.raises(LawBrokenError, match=rf"^{law.__name__}: "):
-        hold(law(), settings=EXAMPLES)
+        hold(law(), first=first, settings=EXAMPLES)
 
 
 def test_equal_state_vectors_taken_for_equal_content_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

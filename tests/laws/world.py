@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
-from crdt_sync.core.conflict import Conflict
+from crdt_sync.core.conflict import DELETED, Conflict, ConflictKind
 from crdt_sync.core.ids import DEFAULT_PARTITION, RecordId, document_key
-from crdt_sync.core.model import Model, bind
+from crdt_sync.core.model import Model, bind, spec_of
 from crdt_sync.errors import (
     ConflictNotFoundError,
     RecordDeletedError,
@@ -197,7 +197,11 @@ class World:
     random: Random = field(default_factory=lambda: Random(0))
     devices: list[Device] = field(default_factory=list)
     reference: Reference = field(
-        default_factory=lambda: Reference(defaults=DEFAULTS, asking=frozenset((*ASKING, *ASKING_ENTRIES)))
+        default_factory=lambda: Reference(
+            defaults=DEFAULTS,
+            asking=frozenset((*ASKING, *ASKING_ENTRIES)),
+            policies={model.__name__: spec_of(model).on_edit_after_delete for model in MODELS},
+        )
     )
     characters: int = 0
     entries: dict[tuple[int, int], list[Operation]] = field(default_factory=dict)
@@ -371,6 +375,9 @@ class World:
     def resolve(self, device: Device, conflict: Conflict, choice: int | None) -> None:
         """Settle a conflict, perhaps one that was seen long ago: by a candidate, or by another value."""
         record = f"{conflict.model} {conflict.record_id}"
+        if conflict.kind is ConflictKind.EDIT_OF_DELETED:
+            self.resolve_deletion(device, record, conflict, choice)
+            return
         view = self.view(device, record)
         value = OTHER[conflict.field]
         if choice is not None:
@@ -393,6 +400,19 @@ class World:
         with self.transaction(device):
             settle()
             name = self._note(device, record, Settle(conflict.register, value, targets))
+            self.settled.append((name, conflict.id))
+
+    def resolve_deletion(self, device: Device, record: str, conflict: Conflict, choice: int | None) -> None:
+        """Say whether a record stays deleted, where the conflict still is as it was seen."""
+        if all(conflict.id != now.id for now in device.replica.conflicts()):
+            return
+        answer: dict[str, Any] = {"value": DELETED}
+        if choice is not None:
+            answer = {"take": conflict.candidates[choice % len(conflict.candidates)]}
+        deletes = choice is None or answer["take"].value is DELETED
+        with self.transaction(device):
+            device.replica.resolve(conflict, **answer)
+            name = self._note(device, record, Delete() if deletes else Restore())
             self.settled.append((name, conflict.id))
 
     def targets(self, view: RecordView, conflict: Conflict) -> frozenset[OpId]:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from crdt_sync.cli.actions.base import Action, Json, model_of
+from crdt_sync.cli.actions.base import Action, Json, model_of, record_json
 from crdt_sync.cli.values import json_of_value, parse_json, value_of_json, value_of_text
 from crdt_sync.core.clock import physical_ms
-from crdt_sync.core.conflict import UNKNOWN, Candidate, Conflict
+from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Conflict, ConflictKind
 from crdt_sync.core.ids import RecordId
-from crdt_sync.core.kinds import FieldKind, TextKind
+from crdt_sync.core.kinds import TextKind
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.layout import ENTRY_SEPARATOR
-from crdt_sync.core.model import Model, spec_of
+from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.errors import ConflictNotFoundError, InputError, NotACandidateError
 from crdt_sync.replica import Replica
 
 CONFLICTS_MAX = 1_000
 """Conflicts that one `conflicts list` shows."""
+TAKES = ("delete", "keep")
+"""What may become of a record that was deleted and edited at once."""
+TAKE_CHARS_MAX = 10
 PREFIX_CHARS_MIN = 4
 """Of a conflict's id, which may be shortened as long as it names one conflict."""
 
@@ -41,10 +45,10 @@ class ConflictParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolveParams:
-    """Args: conflict_id: its id, or the beginning of it; then one of take: a candidate's number; value, latest."""
+    """Args: conflict_id: its id, or the beginning of it; then one of take: a number, delete or keep; value, latest."""
 
     conflict_id: str
-    take: int | None = None
+    take: str | None = None
     value: str | None = None
     json_value: str | None = None
     latest: bool = False
@@ -71,6 +75,8 @@ def resolve(replica: Replica, params: ResolveParams) -> Json:
             "give one of --take, --value, --json-value and --latest", hint="See `crdt-sync conflicts show PATH ID`."
         )
     conflict = find_conflict(replica, params.conflict_id)
+    if conflict.kind is ConflictKind.EDIT_OF_DELETED:
+        return _settle_deletion(replica, conflict, params)
     model = model_of(replica, conflict.model)
     kind = spec_of(model).field(conflict.field).register_kind(conflict.register)
     if params.latest:
@@ -86,12 +92,33 @@ def resolve(replica: Replica, params: ResolveParams) -> Json:
     _, separator, entry = conflict.register.partition(ENTRY_SEPARATOR)
     if separator:
         value = value[entry]
+    return _settled_json(replica, conflict, json_of_value(kind, value))
+
+
+def _settle_deletion(replica: Replica, conflict: Conflict, params: ResolveParams) -> Json:
+    if params.latest:
+        chosen = conflict.candidates[0]
+    elif params.take is None:
+        raise InputError(
+            "whether a record stays deleted is no value", hint="Give --take delete, --take keep or --latest."
+        )
+    elif params.take in TAKES:
+        chosen = next(item for item in conflict.candidates if _take_of(item) == params.take)
+    else:
+        chosen = _candidate(conflict, params.take)
+    replica.resolve(conflict, take=chosen)
+    kept = _take_of(chosen) == "keep"
+    value = record_json(replica.get(replica.model(conflict.model), conflict.record_id))["fields"] if kept else None
+    return {**_settled_json(replica, conflict, value), "take": _take_of(chosen)}
+
+
+def _settled_json(replica: Replica, conflict: Conflict, value: Any) -> Json:
     return {
         "id": conflict.id,
         "model": conflict.model,
         "record_id": conflict.record_id,
         "field": conflict.field,
-        "value": json_of_value(kind, value),
+        "value": value,
         "open_conflicts": len(replica.conflicts()),
     }
 
@@ -117,8 +144,11 @@ def find_conflict(replica: Replica, name: str) -> Conflict:
 def conflict_json(replica: Replica, conflict: Conflict) -> Json:
     """A conflict as a person wants to see it."""
     model = replica.model(conflict.model)
-    kind = spec_of(model).field(conflict.field).register_kind(conflict.register)
     known = conflict.base is not UNKNOWN
+    if conflict.kind is ConflictKind.EDIT_OF_DELETED:
+        encode = partial(_record_or_none, spec_of(model))
+    else:
+        encode = partial(json_of_value, spec_of(model).field(conflict.field).register_kind(conflict.register))
     return {
         "id": conflict.id,
         "kind": conflict.kind.value,
@@ -128,11 +158,12 @@ def conflict_json(replica: Replica, conflict: Conflict) -> Json:
         "field": conflict.field,
         "paths": list(conflict.paths),
         "base_known": known,
-        "base": json_of_value(kind, conflict.base) if known else None,
+        "base": encode(conflict.base) if known else None,
         "candidates": [
-            _candidate_json(kind, candidate, number) for number, candidate in enumerate(conflict.candidates, start=1)
+            _candidate_json(conflict, encode(candidate.value), number)
+            for number, candidate in enumerate(conflict.candidates, start=1)
         ],
-        "value": json_of_value(kind, conflict.value),
+        "value": encode(conflict.value),
     }
 
 
@@ -155,18 +186,33 @@ def device_time(timestamp: int) -> Json:
     return {"timestamp": timestamp, "time": time}
 
 
-def _candidate(conflict: Conflict, number: int) -> Candidate:
-    if not 1 <= number <= len(conflict.candidates):
-        raise NotACandidateError(
-            f"there is no candidate {number}", hint=f"Candidates are numbered 1 to {len(conflict.candidates)}."
-        )
-    return conflict.candidates[number - 1]
+def _candidate(conflict: Conflict, take: str) -> Candidate:
+    hint = f"Candidates are numbered 1 to {len(conflict.candidates)}."
+    if not (take.isascii() and take.isdigit() and len(take) < TAKE_CHARS_MAX):
+        raise InputError(f"--take {take}: no number of a candidate", hint=hint)
+    if not 1 <= int(take) <= len(conflict.candidates):
+        raise NotACandidateError(f"there is no candidate {take}", hint=hint)
+    return conflict.candidates[int(take) - 1]
 
 
-def _candidate_json(kind: FieldKind, candidate: Candidate, number: int) -> dict[str, Any]:
+def _take_of(candidate: Candidate) -> str:
+    return "delete" if candidate.value is DELETED else "keep"
+
+
+def _record_or_none(spec: ModelSpec, value: Any) -> Json | None:
+    """The values of a record, or None for its deletion."""
+    if value is DELETED:
+        return None
+    return {name: json_of_value(kind, value[name]) for name, kind in spec.fields.items()}
+
+
+def _candidate_json(conflict: Conflict, value: Any, number: int) -> Json:
+    candidate = conflict.candidates[number - 1]
+    take = {"take": _take_of(candidate)} if conflict.kind is ConflictKind.EDIT_OF_DELETED else {}
     return {
         "number": number,
-        "value": json_of_value(kind, candidate.value),
+        "value": value,
+        **take,
         "device_id": candidate.device_id,
         **device_time(candidate.timestamp),
     }

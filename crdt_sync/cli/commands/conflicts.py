@@ -47,8 +47,13 @@ def resolve(
     path: StorePath,
     conflict: ConflictName,
     take: Annotated[
-        int | None,
-        typer.Option("--take", metavar="N", help="Take the candidate of this number.", show_default=False),
+        str | None,
+        typer.Option(
+            "--take",
+            metavar="N|delete|keep",
+            help="Take the candidate of this number; delete or keep what was deleted and edited at once.",
+            show_default=False,
+        ),
     ] = None,
     value: Annotated[
         str | None,

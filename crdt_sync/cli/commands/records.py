@@ -94,7 +94,7 @@ def set_fields(
 def delete(
     *, path: StorePath, model: ModelName, record: RecordId, models: Models = None, as_json: AsJson = False
 ) -> None:
-    """Delete a record. An edit made at the same time on another device keeps it."""
+    """Delete a record. What becomes of an edit made at the same time on another device is up to the model."""
     params = RecordParams(model=model, record_id=record)
     run(DELETE, params, path=path, models=models, as_json=as_json, render=render.show_deleted)
 

@@ -73,8 +73,7 @@ def declare(name: str = "M", *, fields: dict[str, Any] | None = None, **keywords
     ("name", "fields", "keywords"),
     [
         ("M", None, {"unknown": 1}),
-        ("M", None, {"on_edit_after_delete": "delete_wins"}),
-        ("M", None, {"on_edit_after_delete": "ask"}),
+        ("M", None, {"on_edit_after_delete": "nobody_wins"}),
         ("M", None, {"key": "a"}),
         ("M", None, {"key": ("b",)}),
         ("M", None, {"key": ("a", "a")}),

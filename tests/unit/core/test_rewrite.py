@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from crdt_sync import Counter, Model, Set, Text, ask
 from crdt_sync.core import codec
 from crdt_sync.core.blocks import Bytes, DeleteRange
-from crdt_sync.core.content import Content, parse_content, read_context, write_context, write_creation
+from crdt_sync.core.content import Content, Tombstone, parse_content, read_tombstone, write_creation, write_tombstone
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
@@ -66,7 +66,7 @@ class Writer(Device):
             clashes = kind.clashes(content)
             seen[f"clash of {name}"] = [item.data for clash in clashes for item in clash.candidates]
             seen[f"base of {name}"] = [clash.base for clash in clashes]
-        return {**seen, "live": content.is_live()}
+        return {**seen, "live": content.is_live("edit_wins")}
 
     def create(self) -> None:
         with self.edit(OperationType.CREATE):
@@ -93,7 +93,7 @@ class Writer(Device):
         self.restore()
         vector = {Author(author): clock for author, clock in self.index.state_vector.items()}
         vector[self.author] = vector.get(self.author, 0) + 1
-        self.map[self.key(KeyClass.TOMBSTONE)] = write_context(vector)
+        self.map[self.key(KeyClass.TOMBSTONE)] = write_tombstone(Tombstone(next(self._ticks), vector))
 
     def random_edit(self, rng: random.Random) -> None:
         """One transaction: a value, or up to three changes of texts."""
@@ -238,8 +238,8 @@ def test_values_move_to_the_new_authors_keys(device: Writer) -> None:
     assert keys(there, KeyClass.PLAIN) == [("", NEW)]
     assert {author for _, author in keys(there, KeyClass.SET)} == {NEW}
     assert keys(there, KeyClass.TOMBSTONE) == [("", NEW)]
-    ((vector, _),) = (read_context(value, 0) for key, value in cells(there) if key.key_class is KeyClass.TOMBSTONE)
-    assert vector == there.index.state_vector
+    (tombstone,) = (read_tombstone(value) for key, value in cells(there) if key.key_class is KeyClass.TOMBSTONE)
+    assert tombstone.vector == there.index.state_vector
 
 
 def test_totals_of_several_authors_add_up_and_what_was_sent_stays(device: Writer) -> None:

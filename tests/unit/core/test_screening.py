@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pycrdt import Doc, Text
 
 from crdt_sync.core.blocks import Block, Bytes, Content, Deleted, DeleteRange, Format, String, UnitId, Update
-from crdt_sync.core.content import write_context
+from crdt_sync.core.content import Tombstone, write_register, write_tombstone
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
@@ -145,7 +145,9 @@ class TestHonest:
 class TestTombstones:
     @staticmethod
     def tombstone(vector: dict[Author, int], *, author: Author = B, clock: int = 0) -> bytes:
-        return map_insert_update(author, clock, items=[(key(KeyClass.TOMBSTONE, author), write_context(vector))])
+        return map_insert_update(
+            author, clock, items=[(key(KeyClass.TOMBSTONE, author), write_tombstone(Tombstone(5, vector)))]
+        )
 
     def test_what_it_saw_is_there_with_its_own_block(self, record: DocumentIndex) -> None:
         judge(record, self.tombstone({A: 12, B: 1}), author=B)
@@ -165,12 +167,95 @@ class TestTombstones:
 
     def test_one_that_nobody_can_read_hides_nothing(self, record: DocumentIndex) -> None:
         name = key(KeyClass.TOMBSTONE, B)
-        judge(record, map_insert_update(B, items=[(name, b"\x01\x09")]), author=B)
+        judge(record, map_insert_update(B, items=[(name, bytes(8) + b"\x01\x09")]), author=B)
 
     def test_in_content_of_many_authors(self, record: DocumentIndex) -> None:
         with pytest.raises(ScreeningError):
             screen_content(self.tombstone({A: 13, B: 1}), index=record, known_authors={A, B})
         screen_content(self.tombstone({A: 12, B: 1}), index=record, known_authors={A, B})
+
+
+class TestContexts:
+    """Here A has made the creation and write 1 of `state`, and is at clock 12."""
+
+    @staticmethod
+    def value(
+        context: dict[Author, int],
+        *,
+        key_class: KeyClass = KeyClass.CAUSAL,
+        author: Author = B,
+        clock: int = 0,
+        rest: str = "1",
+        field: str = "state",
+    ) -> bytes:
+        name = key(key_class, author, field=field, rest=rest if key_class is KeyClass.CAUSAL else "")
+        return map_insert_update(author, clock, items=[(name, write_register(5, context, b"\x01"))])
+
+    @pytest.mark.parametrize("context", [{}, {A: 0}, {A: 1}])
+    def test_what_it_saw_is_there(self, record: DocumentIndex, context: dict[Author, int]) -> None:
+        judge(record, self.value(context), author=B)
+
+    def test_a_plain_register_saw_creations_only(self, record: DocumentIndex) -> None:
+        judge(record, self.value({A: 0}, key_class=KeyClass.PLAIN), author=B)
+
+    @pytest.mark.parametrize("key_class", [KeyClass.CAUSAL, KeyClass.PLAIN])
+    @pytest.mark.parametrize("context", [{C: 0}, {A: 0, C: 0}, {A: 0, C: 9_999_999_999}])
+    def test_a_creation_that_is_not_here_may_only_be_missing(
+        self, record: DocumentIndex, key_class: KeyClass, context: dict[Author, int]
+    ) -> None:
+        with pytest.raises(MissingCauseError):
+            judge(record, self.value(context, key_class=key_class), author=B)
+
+    @pytest.mark.parametrize("context", [{A: 2}, {A: 12}, {A: 9_999_999_999}])
+    def test_a_write_that_is_not_here_may_only_be_missing(
+        self, record: DocumentIndex, context: dict[Author, int]
+    ) -> None:
+        """Otherwise it would hide what A writes next."""
+        with pytest.raises(MissingCauseError):
+            judge(record, self.value(context), author=B)
+
+    def test_it_is_taken_once_that_is_here(self, record: DocumentIndex) -> None:
+        early = self.value({A: 2})
+        with pytest.raises(MissingCauseError):
+            judge(record, early, author=B)
+        judge(record, self.value({A: 1}, author=A, clock=12, rest="2"))
+        judge(record, early, author=B)
+
+    def test_a_write_that_was_removed_was_here(self, record: DocumentIndex) -> None:
+        judge(
+            record,
+            update(
+                block(A, 12, Bytes(b"2"), at=key(KeyClass.CAUSAL, A, field="state", rest="2")), deletes=((A, 4, 5),)
+            ),
+        )
+        judge(record, self.value({A: 1}), author=B)
+
+    def test_of_an_entry_of_a_map_numbers_follow_the_clock(self, record: DocumentIndex) -> None:
+        """They have gaps; the next one that A gives there is above its clock, 12."""
+        with pytest.raises(MissingCauseError):
+            judge(record, self.value({A: 13}, field="prefs/x"), author=B)
+        judge(record, self.value({A: 12}, field="prefs/x"), author=B)
+
+    def test_its_authors_own_future_is_never_there(self, record: DocumentIndex) -> None:
+        for context, field in (({A: 3}, "state"), ({A: 14}, "prefs/x")):
+            refuse(record, self.value(context, author=A, clock=12, rest="2", field=field), reason="saw")
+        judge(record, self.value({A: 1}, author=A, clock=12, rest="2"))
+
+    def test_a_number_is_not_more_than_its_author_can_have_reached(self, record: DocumentIndex) -> None:
+        """Whoever saw it says so in a context, which must not be refused then."""
+        for field in ("state", "prefs/x"):
+            refuse(record, self.value({}, rest="2", field=field), author=B, reason="number")
+        judge(record, self.value({}, rest="1"), author=B)
+
+    def test_one_that_nobody_can_read_hides_nothing(self, record: DocumentIndex) -> None:
+        name = key(KeyClass.CAUSAL, B, field="state", rest="1")
+        judge(record, map_insert_update(B, items=[(name, bytes(8) + b"\x01\x09")]), author=B)
+
+    def test_in_content_of_many_authors(self, record: DocumentIndex) -> None:
+        for unseen in (self.value({A: 2}), self.value({}, rest="2")):
+            with pytest.raises(ScreeningError):
+                screen_content(unseen, index=record, known_authors={A, B})
+        screen_content(self.value({A: 1}), index=record, known_authors={A, B})
 
 
 class TestAuthorship:
