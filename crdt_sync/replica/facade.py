@@ -189,7 +189,7 @@ class Replica(ConflictCalls):
         self._records.update(record, values)
 
     def delete(self, record: Model, /) -> None:
-        """Delete a record. An edit made at once on another device keeps it, by the model's on_edit_after_delete.
+        """Delete a record. What becomes of an edit made at once elsewhere is up to its model's on_edit_after_delete.
 
         Raises:
             RecordNotFoundError, RecordDeletedError: nothing was changed.
