@@ -10,7 +10,7 @@
     │   └── ElementNotFoundError      what is not in a list or map, or not any more
     ├── RecordError                   the state of one record
     │   ├── RecordNotFoundError
-    │   ├── RecordExistsError         a live record has this natural key already
+    │   ├── RecordExistsError         a live record has this natural key, or these unique values
     │   └── RecordDeletedError        an edit of a deleted record, without a restore
     ├── ConflictError
     │   ├── ConflictNotFoundError     no such conflict, or it was settled meanwhile
@@ -140,7 +140,7 @@ class RecordNotFoundError(RecordError):
 
 
 class RecordExistsError(RecordError):
-    """A live record has this natural key already."""
+    """A live record has this natural key, or these unique values, already."""
 
     default_hint = "Update the existing record instead of creating it again."
 

@@ -14,6 +14,8 @@ from crdt_sync.core.kinds.merge_with import MergeWithRegister
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.replica.derive import described_models
 from crdt_sync.replica.documents import Loaded
+from crdt_sync.replica.duplicates import held_row, neighbours
+from crdt_sync.replica.grouping import ALIAS
 from crdt_sync.replica.rows import after_prefix, unpack_document_row
 from crdt_sync.replica.schema import OPEN, Declared, Schema, models_of
 from crdt_sync.storage.base import Column, Filter, FilterOp, Order, Query, Store, Table, View, ViewValue
@@ -51,8 +53,8 @@ class DerivedCheck:
             replayed: its content, made anew from the log.
         """
         declared = self._schema.by_key(key)
-        if declared is None:
-            return "", ""
+        if declared is None or self._is_merged(declared, key):
+            return "", ""  # what merged records show is not one document's
         name, content = declared.spec.name, replayed.content(declared.text_fields)
         what, reason = "table", self._row_differs(declared, key, content)
         if not reason:
@@ -93,6 +95,9 @@ class DerivedCheck:
             return True  # no id of ours
         if self._store.get(Table.VERSION, key) is None:
             return True
+        declared = self._schema.get(model)
+        if declared is not None and self._is_merged(declared, key):
+            return held_row(self._store, key).shown == ALIAS
         data = self._store.get(Table.DOCUMENT, key)
         if data is None or unpack_document_row(data).live or self._store.get(Table.DIRTY, key) is not None:
             return False  # of a document without content it was said already
@@ -100,6 +105,10 @@ class DerivedCheck:
             return True
         self._note_behind(model)
         return False
+
+    def _is_merged(self, declared: Declared, key: DocumentKey) -> bool:
+        """Whether a record is shown together with others."""
+        return declared.spec.merges and next(neighbours(self._store, key), None) is not None
 
     def _note_behind(self, model: str) -> None:
         self.behind[model] = self.behind.get(model, 0) + 1

@@ -18,6 +18,8 @@ from crdt_sync.cli.output import short, visible
 def show_record(out: Console, result: Json) -> None:
     """A record, a line for each field; concurrent values and conflicts below."""
     out.print(Text(f"{result['model']} {result['id']}", style="bold"))
+    for alias in result.get("also_known_as", ()):
+        out.print(Text(f"  also known as {alias}"))
     width = max(map(len, result["fields"]), default=0)
     for name, value in result["fields"].items():
         text = visible(value) if isinstance(value, str) else short(value)

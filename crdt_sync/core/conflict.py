@@ -134,7 +134,8 @@ def conflict_id(kind: ConflictKind, document: DocumentKey, register: str, dots: 
     """Name a conflict by what it is about, so that every replica gives it the same name."""
     hasher = blake3(kind.value.encode() + b"\0" + document + register.encode() + b"\0")
     for dot in sorted(dots):
-        hasher.update(dot.author.to_bytes(5, "big") + dot.counter.to_bytes(8, "big"))
+        size = 5 if dot.author < 1 << 40 else 21  # with the record's id, in a merged record (`duplicates.tagged`)
+        hasher.update(dot.author.to_bytes(size, "big") + dot.counter.to_bytes(8, "big"))
     return hasher.hexdigest(16)
 
 

@@ -86,7 +86,7 @@ class Content:
     entries: dict[str, set[str]] = field(default_factory=dict)
     """field → names of the entries that a map has registers for"""
     aliases: dict[Author, bytes] = field(default_factory=dict)
-    """author → the id of the record that this one was merged into, as that author wrote it"""
+    """author → that author's links to other records (`duplicates`)"""
     counters: dict[str, dict[Author, int]] = field(default_factory=dict)
     sets: dict[str, dict[str, list[tuple[str, bytes]]]] = field(default_factory=dict)
     """field → element text → [(key, value bytes), …], one for each author that added it."""
@@ -95,6 +95,7 @@ class Content:
     tombstones: dict[str, Tombstone] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     state_vector: Mapping[int, int] = field(default_factory=dict)
+    """author → next clock of what counts as an edit (`DocumentIndex.edited`)"""
 
     def is_live(self, policy: EditAfterDelete) -> bool:
         """Whether the record is shown (semantics: deleting).

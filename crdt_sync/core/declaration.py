@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, PydanticUserError, create_model
 from pydantic.fields import FieldInfo
@@ -20,6 +20,7 @@ from crdt_sync.core.layout import check_field_name
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import MalformedEntryError, SchemaError, UnknownFieldError
 
+OnDuplicate = Literal["merge", "keep_both"]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -34,6 +35,8 @@ class ModelSpec:
         on_edit_after_delete: what becomes of an edit made at once with a delete.
         version: the app's own version of this declaration.
         required: fields that a creation must give.
+        unique: the fields that, together, no two records should have equal, or none.
+        on_duplicate: what becomes of two that have, since they were created at once.
     """
 
     name: str
@@ -42,6 +45,13 @@ class ModelSpec:
     on_edit_after_delete: EditAfterDelete
     version: int
     required: frozenset[str]
+    unique: tuple[str, ...] = ()
+    on_duplicate: OnDuplicate = "merge"
+
+    @property
+    def merges(self) -> bool:
+        """Whether records that were created twice are shown as one."""
+        return bool(self.unique) and self.on_duplicate == "merge"
 
     def natural_id(self, values: Mapping[str, Any]) -> RecordId:
         """The record id that the natural key of ``values`` gives."""
@@ -87,7 +97,13 @@ def _can_be_built(name: str, info: FieldInfo) -> bool:
 
 
 def read_declaration(
-    model: type[BaseModel], *, key: tuple[str, ...], on_edit_after_delete: EditAfterDelete, version: int
+    model: type[BaseModel],
+    *,
+    key: tuple[str, ...],
+    on_edit_after_delete: EditAfterDelete,
+    version: int,
+    unique: tuple[str, ...] = (),
+    on_duplicate: OnDuplicate = "merge",
 ) -> ModelSpec:
     """The spec of a model class that was just made.
 
@@ -116,6 +132,7 @@ def read_declaration(
     for field in key:
         if type(fields[field]) is not PlainRegister:
             raise SchemaError(f"model {name!r}: the key field {field!r} must be a plain register")
+    _check_unique(model, fields, unique=unique, on_duplicate=on_duplicate)
     required = frozenset(
         field for field, info in model.model_fields.items() if fields[field].in_creation and info.is_required()
     )
@@ -126,7 +143,27 @@ def read_declaration(
         on_edit_after_delete=on_edit_after_delete,
         version=version,
         required=required,
+        unique=tuple(unique),
+        on_duplicate=on_duplicate,
     )
+
+
+def _check_unique(
+    model: type[BaseModel], fields: Mapping[str, FieldKind], *, unique: tuple[str, ...], on_duplicate: OnDuplicate
+) -> None:
+    name = model.__name__
+    if not _names_fields(unique, model):
+        raise SchemaError(f"model {name!r}: unique= takes a tuple of its own fields")
+    for field in unique:
+        if not isinstance(fields[field], PlainRegister):
+            raise SchemaError(f"model {name!r}: the unique field {field!r} must hold a plain value")
+    if on_duplicate not in get_args(OnDuplicate):
+        raise SchemaError(
+            f"model {name!r}: on_duplicate={on_duplicate!r} is not built yet",
+            hint='This version knows "merge" and "keep_both".',
+        )
+    if on_duplicate != "merge" and not unique:
+        raise SchemaError(f"model {name!r}: on_duplicate= goes with unique=")
 
 
 def _names_fields(key: object, model: type[BaseModel]) -> bool:

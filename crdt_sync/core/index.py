@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import msgpack
 
 from crdt_sync.core.blocks import CLOCK_MAX, DOCUMENT_BOUNDS, String, UnitId
+from crdt_sync.core.ids import Author
+from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.order import DOCUMENT_STEPS_MAX, Run, TextOrder
 from crdt_sync.core.placing import Place, Placed, Placer, pairs_of, place_all
 from crdt_sync.core.update import parse_update
@@ -72,6 +74,20 @@ class DocumentIndex:
     def delete_set(self) -> Mapping[int, Sequence[tuple[int, int]]]:
         """Deleted (start, end) ranges by author, sorted and joined where they touch."""
         return self.deleted
+
+    @property
+    def edited(self) -> Mapping[int, int]:
+        """Next clock by author, as if nobody had written links to other records: those are no edits."""
+        edited: dict[int, int] | None = None
+        for author in self.clocks:
+            own = map_key(KeyClass.ALIAS, Author(author))
+            if own in self.last:
+                edited = dict(self.clocks) if edited is None else edited
+                for start, end, key in reversed(self.ranges[author]):
+                    if key != own or end != edited[author]:
+                        break
+                    edited[author] = start
+        return self.clocks if edited is None else edited
 
     def next_clock(self, author: int) -> int:
         """The clock of the next unit that ``author`` adds."""

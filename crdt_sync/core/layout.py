@@ -6,7 +6,7 @@ edits). Every value in the map is one byte string. A key's first character is it
     ! author                 creation: one value for all registers of the record
     - author                 tombstone: the state vector that a delete saw
     ~ author                 touch: moves the state vector when a transaction only deletes
-    @ author                 alias: the record that this one was merged into
+    @ author                 alias: the records that this one was merged with, or was found to differ from
     = field : author         value of a plain register
     ? field : author counter value of a register with a causal context (ask, three_way, merge_with)
     ^ field : author         one author's part of a semilattice (first, max_, min_)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from crdt_sync.core.content import EditAfterDelete
-from crdt_sync.core.declaration import ModelSpec, build, read_declaration
+from crdt_sync.core.declaration import ModelSpec, OnDuplicate, build, read_declaration
 from crdt_sync.core.ids import DocumentKey, RecordId, split_document_key
 from crdt_sync.core.kinds import FieldKind
 from crdt_sync.errors import InvalidValueError, ModelError, SchemaError
@@ -22,6 +22,7 @@ __all__ = [
     "EditAfterDelete",
     "Model",
     "ModelSpec",
+    "OnDuplicate",
     "RecordHost",
     "bind",
     "document_key_of",
@@ -84,7 +85,8 @@ class Model(BaseModel):
     """Base of all models.
 
     Class keywords: ``key=("field", …)`` a natural key (two devices creating the same thing create one record),
-    ``on_edit_after_delete="edit_wins"`` (or ``"delete_wins"``, ``"ask"``), ``version=1``.
+    ``unique=("field", …)`` what no two records should have equal, ``on_duplicate="merge"`` what becomes of two that
+    were created so at once, ``on_edit_after_delete="edit_wins"`` (or ``"delete_wins"``, ``"ask"``), ``version=1``.
 
     Example:
         >>> class Task(Model):
@@ -103,6 +105,8 @@ class Model(BaseModel):
         key: tuple[str, ...] = (),
         on_edit_after_delete: EditAfterDelete = "edit_wins",
         version: int = 1,
+        unique: tuple[str, ...] = (),
+        on_duplicate: OnDuplicate = "merge",
         **unknown: Any,
     ) -> None:
         """Check the declaration and install access to live records."""
@@ -110,7 +114,14 @@ class Model(BaseModel):
         if unknown:
             raise SchemaError(f"model {cls.__name__!r}: unknown class keyword {', '.join(sorted(unknown))}")
         build(cls)
-        spec = read_declaration(cls, key=key, on_edit_after_delete=on_edit_after_delete, version=version)
+        spec = read_declaration(
+            cls,
+            key=key,
+            on_edit_after_delete=on_edit_after_delete,
+            version=version,
+            unique=unique,
+            on_duplicate=on_duplicate,
+        )
         cls.__crdt_spec__ = spec
         for kind in spec.fields.values():
             setattr(cls, kind.name, _FieldAccess(spec, kind))

@@ -6,10 +6,12 @@ from abc import abstractmethod
 from typing import Any, overload
 
 from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind, Settled
-from crdt_sync.core.ids import DEFAULT_PARTITION, model_prefix
+from crdt_sync.core.ids import DEFAULT_PARTITION, RecordId, model_prefix
+from crdt_sync.core.kinds import TextKind
 from crdt_sync.core.model import Model
 from crdt_sync.replica.conflicts import Rule, find_conflicts, find_settled, resolve, resolve_all
 from crdt_sync.replica.derive import candidates_of
+from crdt_sync.replica.duplicates import also_known_as, group_of, texts_of
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.state import State
 from crdt_sync.replica.upkeep import Upkeep
@@ -37,17 +39,30 @@ class ConflictCalls:
         self._check()
         self._upkeep.before_reading(texts_too=False)
         name = None if model is None else self._state.schema.of(model).spec.name
-        key = None if record is None else self._records.own(record)[1]
+        key = None if record is None else group_of(self._state, *self._records.own(record))[0]
         found = list(find_conflicts(self._state, self._records, model=name, key=key, kind=kind))
         self._records.let_go()
         return found
 
     def candidates(self, record: Model, field: str, /) -> tuple[Candidate, ...]:
-        """The concurrent values of a field, latest first; one where nobody wrote at the same time."""
+        """The concurrent values of a field, latest first; one where nobody wrote at the same time.
+
+        Of a text there are none, but for a merged record: the text that is shown, and those of the others.
+        """
         self._check()
         declared, key = self._records.own(record)
         kind = declared.spec.field(field)
-        return candidates_of(self._state, kind, self._records.live_content(declared, key))
+        content = self._records.live_content(declared, key)
+        if isinstance(kind, TextKind):
+            return texts_of(self._state, kind, content)
+        return candidates_of(self._state, kind, content)
+
+    def also_known_as(self, record: Model, /) -> tuple[RecordId, ...]:
+        """The ids of the records that a record was merged with, oldest first; `get` gives it for each of them."""
+        self._check()
+        declared, key = self._records.own(record)
+        self._records.live_content(declared, key)
+        return also_known_as(self._state, declared, key)
 
     @overload
     def resolve(self, conflict: Conflict, /, *, take: Candidate) -> None: ...

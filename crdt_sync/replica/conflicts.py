@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
@@ -10,8 +11,9 @@ from typing import Any, Literal, TypeAlias
 
 from crdt_sync.core import codec
 from crdt_sync.core.conflict import Candidate, Choice, Conflict, ConflictKind, Settled
-from crdt_sync.core.content import Content, RegisterValue
-from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, split_document_key
+from crdt_sync.core.content import Content, Dot, RegisterValue
+from crdt_sync.core.duplicates import dot_in, untagged
+from crdt_sync.core.ids import DEFAULT_PARTITION, Author, DocumentKey, document_key, model_prefix, split_document_key
 from crdt_sync.core.kinds.base import Clash, FieldKind
 from crdt_sync.core.kinds.causal import CausalRegister
 from crdt_sync.core.kinds.plain import latest_first
@@ -22,6 +24,7 @@ from crdt_sync.core.model import validate_change
 from crdt_sync.errors import ConflictNotFoundError, InputError, InvalidValueError, NotACandidateError, RecordError
 from crdt_sync.replica.deletions import settle_deletion
 from crdt_sync.replica.derive import conflicts_of, named, whole_path
+from crdt_sync.replica.duplicates import group_of, shown_content
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.rows import SettledRow, after_prefix, split_settled_key, unpack_settled_row
 from crdt_sync.replica.schema import Declared, partition_of
@@ -65,9 +68,9 @@ def find_conflicts(
     for document, _ in groupby(merge(indexed, written)):
         declared = state.schema.by_key(document)
         if declared is not None:
-            loaded = state.documents.get(document)
-            content = loaded.content(declared.text_fields)
-            found = conflicts_of(state, declared, loaded, content) if declared.is_live(content) else []
+            group, content = shown_content(state, declared, document)
+            is_shown = group[0] == document and declared.is_live(content)
+            found = conflicts_of(state, declared, state.documents.get(document), content) if is_shown else []
             yield from (conflict for conflict in found if conflict.kind in wanted)
 
 
@@ -111,6 +114,8 @@ class _Case:
     register: CausalRegister
     content: Content
     candidates: list[RegisterValue]
+    names: Mapping[Dot, Dot]
+    """The candidates' dots in the conflict → as the content has them, in which another record may be the survivor."""
 
     def checked(self, value: Any) -> bytes:
         """Value bytes of what the conflict's register may hold.
@@ -128,7 +133,7 @@ class _Case:
         """Value bytes of one of the conflict's candidates."""
         if candidate not in self.conflict.candidates:
             raise NotACandidateError("the chosen candidate is not in this conflict")
-        held = [item.data for item in self.candidates if item.dot == candidate.dot]
+        held = [item.data for item in self.candidates if item.dot == self.names[candidate.dot]]
         return held[0] if held else codec.encode(candidate.value)
 
     def merged(self, parts: Mapping[str, Any]) -> bytes:
@@ -147,7 +152,7 @@ class _Case:
         for path, part in parts.items():
             if isinstance(part, Candidate):
                 self.taken(part)
-                choices[path.removeprefix(start)] = dots.index(part.dot)
+                choices[path.removeprefix(start)] = dots.index(self.names[part.dot])
             else:
                 choices[path.removeprefix(start)] = Given(codec.encode(part))
         try:
@@ -162,13 +167,11 @@ class _Case:
         return self.register.merge(self._base(), among).data
 
     def write(self, records: Records, data: bytes) -> None:
-        """Supersede exactly the candidates of the conflict."""
-        dots = {candidate.dot for candidate in self.conflict.candidates}
-        records.write(
-            self.key,
-            lambda context: self.register.supersede(self.content, data, dots=dots, context=context),
-            fields=frozenset((self.kind.name,)),
-        )
+        """Supersede exactly the candidates of the conflict; of a write to several merged records all of its values."""
+        writes = {_write_of(item) for item in self.candidates}
+        kept = self.register.kept(self.content)
+        dots = {*self.names.values(), *(item.dot for item in kept if _write_of(item) in writes)}
+        records.settle(self.key, self.content, self.register, data, field=self.kind.name, dots=dots)
 
     def _base(self) -> Any:
         if len(self.candidates) < len(self.conflict.candidates):
@@ -275,10 +278,12 @@ def _open_case(state: State, records: Records, conflict: Conflict) -> _Case:
     kind = declared.spec.field(conflict.field)
     content = records.live_content(declared, key)
     register = kind.register_kind(conflict.register)
-    still_open = any(_is_open(clash, conflict) for clash in kind.clashes(content))
+    survivor = split_document_key(group_of(state, declared, key)[0])[2]
+    names = {item.dot: dot_in(item.dot, conflict.record_id, survivor=survivor) for item in conflict.candidates}
+    dots = set(names.values())
+    still_open = any(_is_open(clash, conflict.register, dots) for clash in kind.clashes(content))
     if not isinstance(register, CausalRegister) or not still_open:
         raise ConflictNotFoundError("this conflict was settled meanwhile")
-    dots = {candidate.dot for candidate in conflict.candidates}
     held = sorted((item for item in register.kept(content) if item.dot in dots), key=latest_first)
     return _Case(
         conflict=conflict,
@@ -288,10 +293,15 @@ def _open_case(state: State, records: Records, conflict: Conflict) -> _Case:
         register=register,
         content=content,
         candidates=held,
+        names=names,
     )
 
 
-def _is_open(clash: Clash, conflict: Conflict) -> bool:
+def _is_open(clash: Clash, register: str, dots: AbstractSet[Dot]) -> bool:
     """Whether any candidate of a conflict still stands in a clash."""
-    dots = {candidate.dot for candidate in conflict.candidates}
-    return clash.register == conflict.register and not dots.isdisjoint(item.dot for item in clash.candidates)
+    return clash.register == register and not dots.isdisjoint(item.dot for item in clash.candidates)
+
+
+def _write_of(item: RegisterValue) -> tuple[Author, int, bytes]:
+    """Names the write that gave a value: one to a merged record stands in several documents."""
+    return untagged(item.dot.author), item.hlc, item.data

@@ -36,7 +36,7 @@ def settle_deletion(state: State, records: Records, conflict: Conflict, choice: 
     if not standing or not sides_of(content, declared.spec.on_edit_after_delete, loaded.index.last):
         raise ConflictNotFoundError("this conflict was settled meanwhile")
     if not deletes:
-        records.write(key, lambda _: [Drop(name) for name in standing], fields=declared.all_fields)
+        records.write(key, [Drop(name) for name in standing], fields=declared.all_fields)
         return
     seen: dict[int, int] = {}
     for item in (*(content.tombstones[name].vector.items() for name in standing), dots):

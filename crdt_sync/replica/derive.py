@@ -14,12 +14,15 @@ from typing import Any
 from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Conflict, ConflictKind, conflict_id, pointer
 from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.deleting import Side, sides_of
-from crdt_sync.core.ids import DocumentKey, split_document_key
+from crdt_sync.core.duplicates import untagged
+from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.kinds import Clash, FieldKind
 from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass
 from crdt_sync.core.screening import Screened
 from crdt_sync.errors import SchemaError
 from crdt_sync.replica.documents import Loaded
+from crdt_sync.replica.duplicates import Group, content_of
+from crdt_sync.replica.grouping import ALIAS, HIDDEN, SHOWN, Grouping
 from crdt_sync.replica.schema import OPEN, Declared, Row
 from crdt_sync.replica.settled import journal_settled
 from crdt_sync.replica.state import Change, State, Touched
@@ -46,6 +49,7 @@ class Derivation:
         self._versions: list[tuple[bytes, bytes]] = []
         self._marks: list[tuple[bytes, bytes]] = []
         self._unmarked: list[bytes] = []
+        self._grouping = Grouping(state)
         self.changes: list[Change] = []
 
     def touch(self, touched: Touched) -> None:
@@ -76,6 +80,10 @@ class Derivation:
         content = loaded.content(() if declared is None else declared.text_fields)
         was_live, had = loaded.live, loaded.conflicts
         loaded.live = content.is_live("edit_wins") if declared is None else declared.is_live(content)
+        if declared is not None and declared.spec.unique:
+            self._versions.append((key, loaded.version()))
+            self._grouping.note(declared, loaded, content, fields=fields, fold=fold or was_live != loaded.live)
+            return  # shown with others, perhaps: at the end, when all that changed is known
         clashes = [] if declared is None or not loaded.live else conflicts_of(self._state, declared, loaded, content)
         loaded.conflicts = tuple(bytes.fromhex(conflict.id) for conflict in clashes)
         if declared is not None:
@@ -93,6 +101,8 @@ class Derivation:
 
     def finish(self) -> None:
         """Write everything that was collected; the last act of the transaction."""
+        for declared, group in self._grouping.groups():
+            self._show_group(declared, group)
         store = self._state.store
         store.put_many(Table.DOCUMENT, self._documents)
         store.put_many(Table.VERSION, self._versions)
@@ -104,6 +114,33 @@ class Derivation:
             store.put_rows(name, rows)
         for name, ids in self._gone.items():
             store.delete_rows(name, ids)
+
+    def _show_group(self, declared: Declared, group: Group) -> None:
+        """Show records that belong together as one, under the survivor's id."""
+        content = content_of(self._state, declared, group)
+        survivor, live = group[0], declared.is_live(content)
+        whole = self._state.documents.get(survivor)
+        clashes = conflicts_of(self._state, declared, whole, content) if live else []
+        if live:
+            self._rows.setdefault(declared.spec.name, []).append(declared.row(survivor, content))
+        fields = self._grouping.fields_of(group)
+        for key in group:
+            mine = clashes if key == survivor else []
+            loaded = self._state.documents.get(key)
+            had, loaded.conflicts = loaded.conflicts, tuple(bytes.fromhex(conflict.id) for conflict in mine)
+            noted = self._grouping.noted.get(key)
+            if noted is not None or had != loaded.conflicts:
+                self._put_document(loaded, fold=had != loaded.conflicts or (noted is not None and noted.fold))
+            shown = HIDDEN if not live else SHOWN if key == survivor else ALIAS
+            before = self._grouping.show(key, shown)
+            if before == SHOWN != shown:
+                self._gone.setdefault(declared.spec.name, []).append(split_document_key(key)[2])
+            if shown == ALIAS != before:
+                self._tell(key, "merged", frozenset(), into=split_document_key(survivor)[2])
+            elif SHOWN in (before, shown) and shown != ALIAS and (before != shown or fields):
+                kind = "update" if before == shown else ("create" if shown == SHOWN else "delete")
+                self._tell(key, kind, fields)
+            self._put_conflicts(key, had, mine)
 
     def unmark(self, key: bytes) -> None:
         """Take the mark off a document that was derived."""
@@ -130,11 +167,21 @@ class Derivation:
             self._state.counts.conflicts_opened += len(opened)
             self._tell(key, "conflict", frozenset(now[name].field for name in opened) - {""}, conflicts=opened)
 
-    def _tell(self, key: DocumentKey, kind: str, fields: frozenset[str], *, conflicts: Iterable[bytes] = ()) -> None:
+    def _tell(
+        self,
+        key: DocumentKey,
+        kind: str,
+        fields: frozenset[str],
+        *,
+        conflicts: Iterable[bytes] = (),
+        into: str = "",
+    ) -> None:
         _, model, record = split_document_key(key)
         ids = tuple([name.hex() for name in conflicts])
         self.changes.append(
-            Change(model=model, record_id=record, type=kind, fields=fields, origin=self._origin, conflicts=ids)
+            Change(
+                model=model, record_id=record, type=kind, fields=fields, origin=self._origin, conflicts=ids, into=into
+            )
         )
 
 
@@ -280,15 +327,21 @@ def candidates_of(state: State, kind: FieldKind, content: Content) -> tuple[Cand
 
 
 def named(state: State, kind: FieldKind, values: Iterable[RegisterValue]) -> tuple[Candidate, ...]:
-    """Values of one register as a user sees them, with the devices that wrote them."""
+    """Values of one register as a user sees them, with the devices that wrote them; a write to several records once."""
+    listed = list(values)
+    if any(item.dot.author != untagged(item.dot.author) for item in listed):
+        writes: dict[tuple[Author, int, bytes], RegisterValue] = {}
+        for item in listed:
+            writes.setdefault((untagged(item.dot.author), item.hlc, item.data), item)
+        listed = list(writes.values())
     return tuple(
         Candidate(
             value=kind.decode(item.data),
-            device_id=state.name_of(item.dot.author),
+            device_id=state.name_of(untagged(item.dot.author)),
             timestamp=item.hlc,
             dot=item.dot,
         )
-        for item in values
+        for item in listed
     )
 
 

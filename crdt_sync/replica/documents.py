@@ -158,7 +158,7 @@ class Loaded:
         if content is None or cells is None:
             return None
         changed = {write.key: write.data if type(write) is Put else None for write in cells}
-        return edited_content(content, changed, self.index.state_vector)
+        return edited_content(content, changed, self.index.edited)
 
     def _create(self, writes: Sequence[Write]) -> bytes:
         """Make a new document with texts, from insertions alone."""
@@ -241,10 +241,10 @@ class Loaded:
     def _read(self, text_fields: tuple[str, ...]) -> Content:
         plain = self._plain(text_fields)
         if plain is not None:
-            return parse_content(*plain, self.index.state_vector)
+            return parse_content(*plain, self.index.edited)
         engine = self.engine()
         texts = {field: engine.text(field) for field in text_fields}
-        return parse_content(engine.cells(), texts, self.index.state_vector)
+        return parse_content(engine.cells(), texts, self.index.edited)
 
     def _plain(self, text_fields: tuple[str, ...]) -> tuple[dict[str, bytes], dict[str, str]] | None:
         """Cells and texts, read from the state without the engine; None where that cannot tell the order of a text."""

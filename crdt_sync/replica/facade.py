@@ -176,7 +176,7 @@ class Replica(ConflictCalls, KeepsSmall):
 
         Raises:
             UnknownModelError, UnknownFieldError, InvalidValueError: nothing was changed.
-            RecordExistsError: a live record has this natural key.
+            RecordExistsError: a live record has this natural key, or these unique values.
         """
         self._check()
         return self._records.create(model, values)
@@ -186,6 +186,7 @@ class Replica(ConflictCalls, KeepsSmall):
 
         Raises:
             UnknownFieldError, InvalidValueError, RecordNotFoundError, RecordDeletedError: nothing was changed.
+            RecordExistsError: another live record has these unique values; nothing was changed.
         """
         self._check()
         self._records.update(record, values)
@@ -211,7 +212,7 @@ class Replica(ConflictCalls, KeepsSmall):
     # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def get(self, model: type[M], id: str, /) -> M:
-        """A live record by id.
+        """A live record by id; what was merged into another record gives that one.
 
         Raises:
             RecordNotFoundError: there is none, or it was deleted.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
-from crdt_sync.core.content import Content, write_creation
+from crdt_sync.core.content import Content, Dot, write_creation
+from crdt_sync.core.duplicates import MergedContent
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import DocumentKey, RecordId, document_key, record_id, split_document_key
-from crdt_sync.core.kinds import Drop, FieldKind, Put, TextRun, Write, WriteContext
+from crdt_sync.core.kinds import CausalRegister, Drop, FieldKind, Put, TextRun, Write, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.model import (
     Model,
@@ -29,6 +31,8 @@ from crdt_sync.errors import (
     TransactionError,
 )
 from crdt_sync.replica.documents import Loaded
+from crdt_sync.replica.duplicates import group_of, refuse_duplicate, shown_content
+from crdt_sync.replica.group_writes import delete_group, member_writes, settling_writes, write_group
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers
 from crdt_sync.replica.schema import Declared, partition_of
@@ -106,6 +110,7 @@ class Records:
                 given = {name: value for name, value in checked.items() if name in values}
                 self._create_again(transaction, declared, loaded, given)
             else:
+                refuse_duplicate(self._state, declared, checked, group=(key,), written=transaction.unique)
                 writes = creation_writes(spec, checked, transaction.context)
                 transaction.write(key, writes, operation=OperationType.CREATE, fields=declared.all_fields)
         return bind(model, self, key)
@@ -121,7 +126,10 @@ class Records:
         with self._writing() as transaction:
             content = self.live_content(declared, key)
             loaded = self._state.documents.get(key)
-            transaction.tombstone(loaded, over=content.tombstones, seen=loaded.index.state_vector)
+            if isinstance(content, MergedContent):
+                delete_group(self._state, declared, transaction, key, content)
+            else:
+                transaction.tombstone(loaded, over=content.tombstones, seen=loaded.index.state_vector)
 
     def delete_over(self, key: DocumentKey, *, over: Iterable[str], seen: Mapping[int, int]) -> None:
         """Delete a record as somebody saw it who has not seen everything; see `LocalTransaction.tombstone`."""
@@ -131,25 +139,28 @@ class Records:
     def restore(self, model: type[M], name: str) -> M:
         """Bring a deleted record back; see `Replica.restore`."""
         declared, key = self.known(model, name)
-        loaded = self._state.documents.get(key)
-        drops: list[Write] = [Drop(name) for name in loaded.content(declared.text_fields).tombstones]
-        if drops and self._state.locks(key):
-            raise _not_found(declared, key, deleted=True)
-        if drops:
-            with self._writing() as transaction:
-                transaction.write(key, drops, operation=OperationType.UPDATE, fields=frozenset(declared.spec.fields))
-        return bind(model, self, key)
+        group = group_of(self._state, declared, key)
+        for member in group:
+            content = self._state.documents.get(member).content(declared.text_fields)
+            drops: list[Write] = [Drop(name) for name in content.tombstones]
+            if drops and self._state.locks(member):
+                raise _not_found(declared, key, deleted=True)
+            if drops:
+                with self._writing() as transaction:
+                    transaction.write(member, drops, operation=OperationType.UPDATE, fields=declared.all_fields)
+        return bind(model, self, group[0])
 
     def get(self, model: type[M], name: str) -> M:
         """A live record by id; see `Replica.get`."""
         declared = self._state.schema.of(model)
         key = self._key(declared, name)
         loaded = self._state.documents.get(key)
-        live = loaded.known and declared.is_live(loaded.content(declared.text_fields))
+        group, content = shown_content(self._state, declared, key)
+        live = loaded.known and declared.is_live(content)
         self.let_go()
         if not live:
             raise _not_found(declared, key, deleted=loaded.known)
-        return bind(model, self, key)
+        return bind(model, self, group[0])
 
     def own(self, record: object) -> tuple[Declared, DocumentKey]:
         """The model and address of a live record of this replica.
@@ -185,7 +196,7 @@ class Records:
         return declared, key
 
     def live_content(self, declared: Declared, key: DocumentKey) -> Content:
-        """The content of a record.
+        """What a record shows: its document's content, and that of those it was merged with.
 
         Raises:
             RecordNotFoundError, RecordDeletedError: there is none, or it was deleted.
@@ -193,24 +204,30 @@ class Records:
         loaded = self._state.documents.get(key)
         if not loaded.known:
             raise _not_found(declared, key)
-        content = loaded.content(declared.text_fields)
+        content = shown_content(self._state, declared, key)[1]
         self.let_go()
         if not declared.is_live(content):
             name, record = declared.spec.name, split_document_key(key)[2]
             raise RecordDeletedError(f"{name} {record} was deleted", model=name, record_id=record)
         return content
 
-    def write(
-        self,
-        key: DocumentKey,
-        make: Callable[[WriteContext], list[Write]],
-        *,
-        fields: frozenset[str],
-    ) -> None:
-        """Write to a live record: at once, or as part of the open transaction."""
+    def write(self, key: DocumentKey, writes: list[Write], *, fields: frozenset[str]) -> None:
+        """Write to one document: at once, or as part of the open transaction."""
         with self._writing() as transaction:
-            writes = make(transaction.context)
             transaction.write(key, writes, operation=OperationType.UPDATE, fields=fields)
+
+    def settle(
+        self, key: DocumentKey, content: Content, register: CausalRegister, data: bytes, *, field: str, dots: set[Dot]
+    ) -> None:
+        """Supersede values of a register of a live record: at once, or as part of the open transaction."""
+        fields = frozenset((field,))
+        with self._writing() as transaction:
+            if isinstance(content, MergedContent):
+                found = settling_writes(register, content, data, dots=dots, context=transaction.context)
+                write_group(self._declared(key), transaction, key, content, found, fields=fields)
+            else:
+                writes = register.supersede(content, data, dots=dots, context=transaction.context)
+                transaction.write(key, writes, operation=OperationType.UPDATE, fields=fields)
 
     def let_go(self) -> None:
         """Keep memory bounded while many records are read."""
@@ -237,31 +254,57 @@ class Records:
         content = self.live_content(declared, key)
         checked = validate_change(declared.model, declared.values(content), values)
         with self._writing() as transaction:
-            writes = [
-                write
-                for name, value in checked.items()
-                for write in spec.fields[name].assign(content, value, context=transaction.context)
-            ]
-            transaction.write(key, writes, operation=OperationType.UPDATE, fields=frozenset(checked))
+            if not checked.keys().isdisjoint(spec.unique):
+                group = group_of(self._state, declared, key)
+                after = {**declared.values(content), **checked}
+                refuse_duplicate(self._state, declared, after, group=group, written=transaction.unique)
+            self._write_fields(transaction, key, content, {spec.fields[name]: item for name, item in checked.items()})
+
+    def _write_fields(
+        self, transaction: LocalTransaction, key: DocumentKey, content: Content, values: Mapping[FieldKind, Any]
+    ) -> None:
+        context = transaction.context
+        found: dict[RecordId, list[Write]] = {}
+        writes: list[Write] = []
+        for kind, value in values.items():
+            make = partial(_assignment, kind, value, context)
+            if not isinstance(content, MergedContent):
+                writes += make(content)
+                continue
+            for record, own in member_writes(kind, content, make).items():
+                found.setdefault(record, []).extend(own)
+        fields = frozenset(kind.name for kind in values)
+        if isinstance(content, MergedContent):
+            write_group(self._declared(key), transaction, key, content, found, fields=fields)
+        else:
+            transaction.write(key, writes, operation=OperationType.UPDATE, fields=fields)
 
     # ── what field objects use ───────────────────────────────────────────────────────────────────────────────────────
 
     def content_of(self, key: DocumentKey) -> Content:
         """The content of a live record, for its field objects."""
         self._check()
-        return self.live_content(self._state.schema.of(split_document_key(key)[1]), key)
+        return self.live_content(self._declared(key), key)
 
     def runs_of(self, key: DocumentKey, field: str) -> list[TextRun]:
         """A text of a live record with its attributes."""
         self.content_of(key)
-        runs = self._state.documents.get(key).engine().runs(field)
+        survivor = group_of(self._state, self._declared(key), key)[0]
+        runs = self._state.documents.get(survivor).engine().runs(field)
         self.let_go()
         return runs
 
     def edit_field(self, key: DocumentKey, field: str, make: Callable[[Content, WriteContext], list[Write]]) -> None:
         """A field object's change."""
-        content = self.content_of(key)
-        self.write(key, lambda context: make(content, context), fields=frozenset((field,)))
+        content, fields = self.content_of(key), frozenset((field,))
+        with self._writing() as transaction:
+            if isinstance(content, MergedContent):
+                kind = self._declared(key).spec.field(field)
+                found = member_writes(kind, content, lambda part: make(part, transaction.context))
+                write_group(self._declared(key), transaction, key, content, found, fields=fields)
+            else:
+                writes = make(content, transaction.context)
+                transaction.write(key, writes, operation=OperationType.UPDATE, fields=fields)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -301,15 +344,20 @@ class Records:
     ) -> None:
         content = loaded.content(declared.text_fields)
         name = split_document_key(loaded.key)[2]
-        if declared.is_live(content):
+        group, shown = shown_content(self._state, declared, loaded.key)
+        if declared.is_live(shown):
             raise RecordExistsError(
                 f"a {declared.spec.name} with this key exists", model=declared.spec.name, record_id=name
             )
+        after = {**declared.values(content), **given}
+        refuse_duplicate(self._state, declared, after, group=group, written=transaction.unique)
         writes: list[Write] = [Drop(key) for key in content.tombstones]
         for field, value in given.items():
             writes.extend(declared.spec.fields[field].recreate(content, value, context=transaction.context))
-        fields = frozenset(declared.spec.fields)
-        transaction.write(loaded.key, writes, operation=OperationType.UPDATE, fields=fields)
+        transaction.write(loaded.key, writes, operation=OperationType.UPDATE, fields=declared.all_fields)
+
+    def _declared(self, key: DocumentKey) -> Declared:
+        return self._state.schema.of(split_document_key(key)[1])
 
     def _key(self, declared: Declared, name: str) -> DocumentKey:
         return document_key(partition_of(declared, {}), declared.spec.name, record_id(name))
@@ -337,6 +385,10 @@ def _not_found(declared: Declared, key: DocumentKey, *, deleted: bool = False) -
     name, record = declared.spec.name, split_document_key(key)[2]
     suffix = " (it was deleted)" if deleted else ""
     return RecordNotFoundError(f"there is no {name} {record}{suffix}", model=name, record_id=record)
+
+
+def _assignment(kind: FieldKind, value: Any, context: WriteContext, content: Content) -> list[Write]:
+    return kind.assign(content, value, context=context)
 
 
 def creation_writes(spec: ModelSpec, checked: Mapping[str, Any], context: WriteContext) -> list[Write]:

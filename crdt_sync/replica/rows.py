@@ -306,6 +306,46 @@ def unpack_settled_row(data: bytes) -> SettledRow:
     return SettledRow(register=register, paths=paths, chosen=chosen, candidates=tuple(candidates))
 
 
+def unique_key(document: DocumentKey) -> bytes:
+    """Key of what is known of a record for finding others like it."""
+    return b"d" + document
+
+
+def unique_value_key(model: bytes, values: bytes) -> bytes:
+    """What the keys of the records of a model (its address prefix) with equal unique values begin with."""
+    return b"v" + model + values
+
+
+def unique_link_key(document: DocumentKey) -> bytes:
+    """What the keys of the records that link to a document begin with."""
+    return b"l" + document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UniqueRow:
+    """What is known of a record for finding others like it, as of its last derivation.
+
+    Args:
+        shown: 0 where nobody sees it, 1 where it has a row in its table, 2 where it shows as part of another record.
+        values: hash of the values of its unique fields; empty where it is not compared.
+        links: the records that its document says it was merged with.
+    """
+
+    shown: int = 0
+    values: bytes = b""
+    links: tuple[str, ...] = ()
+
+    def pack(self) -> bytes:
+        """The row's bytes."""
+        return _pack(self.shown, self.values, self.links)
+
+
+def unpack_unique_row(data: bytes) -> UniqueRow:
+    """Read a row of the table of unique values."""
+    shown, values, links = _unpack(data, 3, "unique")
+    return UniqueRow(shown=shown, values=values, links=links)
+
+
 def pack_vector(vector: dict[str, dict[Author, int]]) -> bytes:
     """Partition → author → last sequence."""
     return _pack(vector)

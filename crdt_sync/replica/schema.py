@@ -152,6 +152,7 @@ def _describe(spec: ModelSpec) -> dict[str, Any]:
         OPEN: True,
         "key": list(spec.key),
         "on_edit_after_delete": spec.on_edit_after_delete,
+        **({"unique": list(spec.unique), "on_duplicate": spec.on_duplicate} if spec.unique else {}),
         "version": spec.version,
         "fields": {name: _describe_field(kind) for name, kind in spec.fields.items()},
     }
@@ -195,6 +196,8 @@ def _model_of(name: str, data: Mapping[str, Any]) -> type[Model]:
         __cls_kwargs__={
             "key": tuple(data["key"]),
             "on_edit_after_delete": data["on_edit_after_delete"],
+            "unique": tuple(data.get("unique", ())),
+            "on_duplicate": data.get("on_duplicate", "merge"),
             "version": data["version"],
         },
         **fields,

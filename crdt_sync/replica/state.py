@@ -31,10 +31,12 @@ class Change:
     Args:
         model: the record's model.
         record_id: the record.
-        type: ``create``, ``update``, ``delete``, ``conflict`` (one or more opened) or ``settled``.
+        type: ``create``, ``update``, ``delete``, ``merged`` (it shows as part of ``into`` from here on),
+            ``conflict`` (one or more opened) or ``settled``.
         fields: the fields that were written.
         origin: ``local`` or ``remote``.
         conflicts: ids of the conflicts that opened, or were settled.
+        into: the record that a merged one shows as part of.
     """
 
     model: str
@@ -43,6 +45,7 @@ class Change:
     fields: frozenset[str] = frozenset()
     origin: str = "local"
     conflicts: tuple[str, ...] = ()
+    into: str = ""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from crdt_sync.errors import StoreReadOnlyError, TransactionError
 from crdt_sync.replica.collector import BULK_DOCUMENTS, BulkWork, collector_paused
 from crdt_sync.replica.derive import Derivation
 from crdt_sync.replica.documents import Loaded
+from crdt_sync.replica.duplicates import WrittenValues, shown_content
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.lease import Identity
 from crdt_sync.replica.rows import LogRow, OperationRow, Touch, touch_key
@@ -61,6 +62,8 @@ class LocalTransaction:
         self._unshown: set[DocumentKey] = set()
         self._shown: set[DocumentKey] = set()
         self._bulk = BulkWork()
+        self.unique = WrittenValues()
+        """What a duplicate of a record in this transaction would be."""
         self.torn = False
         """Whether a write failed half way, so that nothing of the transaction may be committed."""
         self.hlc = state.clock.tick(state.now_ms())
@@ -90,6 +93,9 @@ class LocalTransaction:
         pending.fields |= fields
         if pending.text_only:
             pending.text_only = operation is OperationType.UPDATE and not any(map(_is_cell, writes))
+        declared = self._state.schema.by_key(key)
+        if declared is not None and declared.spec.unique:
+            self.unique.note(declared, key, loaded.content(declared.text_fields))
 
     def tombstone(self, loaded: Loaded, *, over: Iterable[str], seen: Mapping[int, int]) -> None:
         """Delete a record: replace tombstones by one that holds a state vector with its own block in it.
@@ -116,11 +122,11 @@ class LocalTransaction:
         for key in self._unshown:
             declared = self._state.schema.by_key(key)
             if declared is not None:
-                content = self._state.documents.get(key).content(declared.text_fields)
+                group, content = shown_content(self._state, declared, key)
                 if declared.is_live(content):
-                    rows.setdefault(declared.spec.name, []).append(declared.row(key, content))
+                    rows.setdefault(declared.spec.name, []).append(declared.row(group[0], content))
                 else:
-                    self._hide(key)
+                    self._hide(group[0])
         for name, found in rows.items():
             self._state.store.put_rows(name, found)
         self._shown |= self._unshown

@@ -51,6 +51,7 @@ class Table(StrEnum):
     SETTLED = "settled"
     BASE = "base"
     STAGED = "staged"
+    UNIQUE = "unique"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

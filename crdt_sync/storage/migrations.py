@@ -65,6 +65,10 @@ def _create_tables_of_compaction(connection: apsw.Connection) -> None:
         _create_table(connection, name)
 
 
+def _create_unique(connection: apsw.Connection) -> None:
+    _create_table(connection, "unique")
+
+
 def _create_table(connection: apsw.Connection, name: str) -> None:
     connection.execute(
         f'CREATE TABLE "_crdt_{name}" '
@@ -76,6 +80,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     Migration(name="make the tables", apply=_create_tables),
     Migration(name="make the table of settled conflicts", apply=_create_settled),
     Migration(name="make the tables of compaction", apply=_create_tables_of_compaction),
+    Migration(name="make the table of unique values", apply=_create_unique),
 )
 """Every step there ever was, in order: the first makes version 1 from an empty file."""
 

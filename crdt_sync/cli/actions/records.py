@@ -98,7 +98,9 @@ def show(replica: Replica, params: RecordParams) -> Json:
                 for item in candidates
             ]
     conflicts = [conflict_json(replica, conflict) for conflict in replica.conflicts(record=record)]
-    return {**shown, "concurrent": concurrent, "conflicts": conflicts}
+    aliases = replica.also_known_as(record)
+    known_as = {"also_known_as": list(aliases)} if aliases else {}
+    return {**shown, **known_as, "concurrent": concurrent, "conflicts": conflicts}
 
 
 def list_records(replica: Replica, params: ListParams) -> Json:

@@ -1,0 +1,196 @@
+"""Records that were created twice: what names their equality, what links them, and their contents as one.
+
+The merged content of a group is the survivor's, with what the other members hold beside it as if it had been written at
+the same time. Authors and keys of the other members carry their record's id, so that each member's causal contexts
+speak of its own values only, and a write that removes one of their cells finds the document that it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from blake3 import blake3
+
+from crdt_sync.core import codec
+from crdt_sync.core.content import Content, Creation, Dot, EditAfterDelete, RegisterValue
+from crdt_sync.core.ids import Author, RecordId
+from crdt_sync.core.kinds import Drop, Put, Write
+from crdt_sync.core.layout import KeyClass, map_key, parsed_key
+
+HASH_BYTES: Final = 16
+_ID_BYTES: Final = 16
+_MERGED, _DISTINCT = 1, 2
+_AUTHOR_BITS: Final = 40
+_TAG = "\0"
+"""Begins what a member's id stands in front of; no key of a document has it there."""
+_TAG_CHARS: Final = 33
+
+
+class Links(NamedTuple):
+    """What a record's document says of others: those it was merged with, and those it was found to differ from."""
+
+    merged: frozenset[RecordId]
+    distinct: frozenset[RecordId]
+
+
+NO_LINKS: Final = Links(frozenset(), frozenset())
+
+
+def values_hash(fields: Sequence[str], values: Mapping[str, Any]) -> bytes | None:
+    """Names the values of the unique fields; None where one of them is None, which equals nothing."""
+    found = [values.get(name) for name in fields]
+    if None in found:
+        return None
+    return blake3(codec.encode([list(fields), found])).digest(HASH_BYTES)
+
+
+def links_of(content: Content) -> Links:
+    """What the alias cells of a document say, all authors' together."""
+    return read_links(content.aliases.values()) if content.aliases else NO_LINKS
+
+
+def read_links(cells: Iterable[bytes]) -> Links:
+    """Read alias cells; one that is malformed links nothing."""
+    found: dict[int, set[RecordId]] = {_MERGED: set(), _DISTINCT: set()}
+    for data in cells:
+        if len(data) % (1 + _ID_BYTES):
+            continue
+        for start in range(0, len(data), 1 + _ID_BYTES):
+            if data[start] in found:
+                found[data[start]].add(RecordId(str(UUID(bytes=data[start + 1 : start + 1 + _ID_BYTES]))))
+    return Links(frozenset(found[_MERGED]), frozenset(found[_DISTINCT]))
+
+
+def link(content: Content, *, author: Author, merged: Iterable[str] = (), distinct: Iterable[str] = ()) -> list[Write]:
+    """The write that adds links to an author's alias cell; none where the document has them already."""
+    held = links_of(content)
+    new = Links(frozenset(map(RecordId, merged)) - held.merged, frozenset(map(RecordId, distinct)) - held.distinct)
+    if not new.merged and not new.distinct:
+        return []
+    own = read_links([content.aliases[author]]) if author in content.aliases else NO_LINKS
+    parts = [(_MERGED, name) for name in sorted(own.merged | new.merged)]
+    parts += [(_DISTINCT, name) for name in sorted(own.distinct | new.distinct)]
+    data = b"".join(bytes((kind,)) + UUID(name).bytes for kind, name in parts)
+    return [Put(map_key(KeyClass.ALIAS, author), data)]
+
+
+@dataclass(slots=True)
+class MergedContent(Content):
+    """The contents of several records as that of one; ``parts`` are theirs, the survivor's first."""
+
+    parts: tuple[tuple[RecordId, Content], ...] = ()
+
+    def is_live(self, policy: EditAfterDelete) -> bool:
+        """Whether any of them is: an edit of one is an edit of the whole."""
+        return any(content.is_live(policy) for _, content in self.parts)
+
+
+def merge_contents(parts: Sequence[tuple[RecordId, Content]]) -> MergedContent:
+    """Put the contents of one group beside each other.
+
+    Args:
+        parts: record and content, the survivor first.
+    """
+    first = parts[0][1]
+    merged = MergedContent(texts=first.texts, state_vector=first.state_vector, parts=tuple(parts))
+    for number, (record, content) in enumerate(parts):
+        _add(merged, content, record if number else None)
+    return merged
+
+
+def _add(merged: Content, content: Content, record: RecordId | None) -> None:
+    merged.creations += [Creation(tagged(item.author, record), item.hlc, item.values) for item in content.creations]
+    registers = (
+        (merged.plain, content.plain),
+        (merged.causal, content.causal),
+        (merged.lattices, content.lattices),
+    )
+    for into, fields in registers:
+        for name, values in fields.items():
+            into.setdefault(name, []).extend(_register_value(item, record) for item in values)
+    for name, entries in content.entries.items():
+        merged.entries.setdefault(name, set()).update(entries)
+    for name, totals in content.counters.items():
+        sums = merged.counters.setdefault(name, {})
+        sums.update((tagged(author, record), total) for author, total in totals.items())
+    for name, elements in content.sets.items():
+        for element, cells in elements.items():
+            here = merged.sets.setdefault(name, {}).setdefault(element, [])
+            here += [(_tagged_key(key, record), data) for key, data in cells]
+    for name, elements in content.lists.items():
+        for element, cells in elements.items():
+            here = merged.lists.setdefault(name, {}).setdefault(_tag(record) + element, [])
+            here += [(_tagged_list_key(key, record), data) for key, data in cells]
+
+
+def _register_value(item: RegisterValue, record: RecordId | None) -> RegisterValue:
+    if record is None:
+        return item
+    context = {tagged(author, record): counter for author, counter in item.context.items()}
+    dot = Dot(tagged(item.dot.author, record), item.dot.counter)
+    return RegisterValue(dot, item.hlc, item.data, context, _tagged_key(item.key, record) if item.key else "")
+
+
+def tagged(author: Author, record: RecordId | None) -> Author:
+    """An author as the writer of one member's values; the survivor's is None and stays as it is."""
+    return author if record is None else Author(UUID(record).int << _AUTHOR_BITS | author)
+
+
+def untagged(author: Author) -> Author:
+    """Who it really is."""
+    return Author(author & (1 << _AUTHOR_BITS) - 1)
+
+
+def dot_in(dot: Dot, record: RecordId, *, survivor: RecordId) -> Dot:
+    """A dot of a merged content as the content that has another survivor gives it.
+
+    Args:
+        dot: as it was given.
+        record: who was the survivor then.
+        survivor: who is now.
+    """
+    tag = dot.author >> _AUTHOR_BITS
+    owner = RecordId(str(UUID(int=tag))) if tag else record
+    return Dot(tagged(untagged(dot.author), None if owner == survivor else owner), dot.counter)
+
+
+def own_dot(dot: Dot, record: RecordId, *, survivor: RecordId) -> Dot | None:
+    """A dot of a merged content as the document of one member has it; None where it is another member's."""
+    own = dot_in(dot, survivor, survivor=record)
+    return own if own.author == untagged(own.author) else None
+
+
+def split_writes(writes: Iterable[Write], *, survivor: RecordId) -> dict[RecordId, list[Write]]:
+    """Writes that were made for a merged content, by the record whose document they belong to."""
+    found: dict[RecordId, list[Write]] = {}
+    for write in writes:
+        record, own = survivor, write
+        if isinstance(write, Put | Drop):
+            record, key = _split_key(write.key, survivor=survivor)
+            own = write._replace(key=key)
+        found.setdefault(record, []).append(own)
+    return found
+
+
+def _tag(record: RecordId | None) -> str:
+    return "" if record is None else _TAG + UUID(record).hex
+
+
+def _tagged_key(key: str, record: RecordId | None) -> str:
+    return _tag(record) + key
+
+
+def _tagged_list_key(key: str, record: RecordId | None) -> str:
+    """The tag stands in the element's id: who sets an element of another member writes a key of its own there."""
+    parsed = parsed_key(key)
+    return map_key(KeyClass.LIST, parsed.author, field=parsed.field, rest=_tag(record) + parsed.rest)
+
+
+def _split_key(key: str, *, survivor: RecordId) -> tuple[RecordId, str]:
+    at = key.find(_TAG)
+    if at < 0 or (at and key[0] != KeyClass.LIST.value):
+        return survivor, key
+    return RecordId(str(UUID(key[at + 1 : at + _TAG_CHARS]))), key[:at] + key[at + _TAG_CHARS :]
