@@ -6,7 +6,21 @@ from crdt_sync import errors
 from crdt_sync.aio import SyncManager, connect, serve
 from crdt_sync.blocking import reconcile
 from crdt_sync.core.conflict import UNKNOWN, Candidate, Choice, Conflict, Settled
-from crdt_sync.core.kinds import ASK, Counter, List, Map, Set, Text, ask, first, max_, merge_with, min_, three_way
+from crdt_sync.core.kinds import (
+    ASK,
+    Counter,
+    List,
+    Map,
+    Set,
+    Text,
+    ask,
+    field,
+    first,
+    max_,
+    merge_with,
+    min_,
+    three_way,
+)
 from crdt_sync.core.model import Model
 from crdt_sync.core.reference import Ref
 from crdt_sync.replica import Change, LocalStorage, Replica, SyncLog, SyncOperation, SyncReport
@@ -35,6 +49,7 @@ __all__ = [
     "ask",
     "connect",
     "errors",
+    "field",
     "first",
     "max_",
     "merge_with",

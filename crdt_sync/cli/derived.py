@@ -129,7 +129,7 @@ def _made_by_functions(data: dict[str, Any]) -> frozenset[str]:
 
 
 def _is_app_field(declared: Declared, field: str) -> bool:
-    return field in declared.spec.fields and _is_merged_by_app(declared.spec.fields[field])
+    return field in declared.names and _is_merged_by_app(declared.spec.fields[declared.names[field]])
 
 
 def _is_merged_by_app(kind: FieldKind) -> bool:
@@ -166,13 +166,13 @@ def _conflicts(declared: Declared, key: DocumentKey, content: Content) -> dict[b
     if not content.is_live():
         return {}
     found = {}
-    for name, kind in declared.spec.fields.items():
+    for kind in declared.spec.fields.values():
         if _is_merged_by_app(kind):
             continue
         for clash in kind.clashes(content):
             dots = [item.dot for item in clash.candidates]
             named = conflict_id(ConflictKind.CONCURRENT_EDIT, key, clash.register, dots)
-            found[key + bytes.fromhex(named)] = name.encode()
+            found[key + bytes.fromhex(named)] = kind.stored.encode()
     return found
 
 

@@ -78,8 +78,8 @@ def find_settled(state: State, *, start: bytes) -> Iterator[Settled]:
             found = [(split_settled_key(name)[1], unpack_settled_row(data)) for name, data in items]
             found.sort(key=lambda item: (-item[1].chosen.hlc, item[1].register, item[1].chosen.dot, item[0]))
             for number, row in found:
-                if row.field in declared.spec.fields:
-                    yield _settled(state, declared.spec.field(row.field), key, number, row)
+                if row.field in declared.names:
+                    yield _settled(state, declared.spec.field(declared.names[row.field]), key, number, row)
 
 
 def _settled(state: State, kind: FieldKind, key: DocumentKey, number: str, row: SettledRow) -> Settled:
@@ -90,8 +90,8 @@ def _settled(state: State, kind: FieldKind, key: DocumentKey, number: str, row: 
         id=number,
         model=model,
         record_id=record,
-        field=row.field,
-        register=row.register,
+        field=kind.name,
+        register=register.name,
         paths=tuple(path for path in (start + inside for inside in row.paths) if path),
         candidates=named(state, register, row.candidates),
         chosen=chosen,
@@ -254,7 +254,7 @@ def _open_case(state: State, records: Records, conflict: Conflict) -> _Case:
     kind = declared.spec.field(conflict.field)
     content = records.live_content(declared, key)
     register = kind.register_kind(conflict.register)
-    still_open = any(_is_open(clash, conflict) for clash in kind.clashes(content))
+    still_open = any(_is_open(clash, kind, conflict) for clash in kind.clashes(content))
     if not isinstance(register, CausalRegister) or not still_open:
         raise ConflictNotFoundError("this conflict was settled meanwhile")
     dots = {candidate.dot for candidate in conflict.candidates}
@@ -270,7 +270,8 @@ def _open_case(state: State, records: Records, conflict: Conflict) -> _Case:
     )
 
 
-def _is_open(clash: Clash, conflict: Conflict) -> bool:
+def _is_open(clash: Clash, kind: FieldKind, conflict: Conflict) -> bool:
     """Whether any candidate of a conflict still stands in a clash."""
     dots = {candidate.dot for candidate in conflict.candidates}
-    return clash.register == conflict.register and not dots.isdisjoint(item.dot for item in clash.candidates)
+    is_same = kind.register_kind(clash.register).name == conflict.register
+    return is_same and not dots.isdisjoint(item.dot for item in clash.candidates)

@@ -51,7 +51,7 @@ class Replica(ConflictCalls):
         self._name = name
         self._thread = threading.get_ident()
         self._closed = False
-        self._journal = Journal(self._state.store, self._state.ledger, self._state.documents)
+        self._journal = Journal(self._state.store, self._state.ledger, self._state.documents, self._state.schema)
         self._observers = Observers()
         self._records = Records(self._state, self._journal, self._observers, check=self._check)
         self._upkeep = Upkeep(self._state, self._records, self._observers)
@@ -241,7 +241,7 @@ class Replica(ConflictCalls):
         self._check()
         declared = self._state.schema.of(model)
         query = build_query(declared.spec, filters, order_by=order_by, limit=limit, offset=offset)
-        self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_fields))
+        self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_columns))
         partition, name = partition_of(declared, {}), declared.spec.name
         keys = (document_key(partition, name, RecordId(found)) for found in self._state.store.query(query))
         return [bind(model, self._records, key) for key in keys]
@@ -251,7 +251,7 @@ class Replica(ConflictCalls):
         self._check()
         declared = self._state.schema.of(model)
         query = build_query(declared.spec, filters, order_by=None, limit=None, offset=0)
-        self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_fields))
+        self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_columns))
         return self._state.store.query_count(query)
 
     def bring_up_to_date(self) -> None:

@@ -32,6 +32,7 @@ from crdt_sync.core.kinds import (
     TextKind,
     always_ask,
     ask,
+    field,
     first,
     max_,
     merge_with,
@@ -57,15 +58,19 @@ class Declared:
     Args:
         model: the class.
         spec: what it declares.
-        text_fields: its Text fields.
+        text_fields: its Text fields, as documents name them.
+        text_columns: its Text fields, as the model names them.
         all_fields: the names of all fields.
+        names: how documents name a field → how the model does.
         view: its table.
     """
 
     model: type[Model]
     spec: ModelSpec
     text_fields: tuple[str, ...]
+    text_columns: frozenset[str]
     all_fields: frozenset[str]
+    names: Mapping[str, str]
     view: View
 
     def values(self, content: Content) -> dict[str, Any]:
@@ -89,10 +94,7 @@ class Schema:
             other = lowered.setdefault(spec.name.lower(), spec.name)
             if other != spec.name or spec.name in self._declared:
                 raise SchemaError(f"two models are named {spec.name!r} (upper and lower case count as equal)")
-            texts = tuple(name for name, kind in spec.fields.items() if isinstance(kind, TextKind))
-            self._declared[spec.name] = Declared(
-                model=model, spec=spec, text_fields=texts, all_fields=frozenset(spec.fields), view=_view(spec)
-            )
+            self._declared[spec.name] = _declared(model, spec)
 
     def __iter__(self) -> Iterator[Declared]:
         return iter(self._declared.values())
@@ -129,6 +131,19 @@ class Schema:
         return {declared.spec.name: _describe(declared.spec) for declared in self._declared.values()}
 
 
+def _declared(model: type[Model], spec: ModelSpec) -> Declared:
+    texts = [kind for kind in spec.fields.values() if isinstance(kind, TextKind)]
+    return Declared(
+        model=model,
+        spec=spec,
+        text_fields=tuple(kind.stored for kind in texts),
+        text_columns=frozenset(kind.name for kind in texts),
+        all_fields=frozenset(spec.fields),
+        names={kind.stored: name for name, kind in spec.fields.items()},
+        view=_view(spec),
+    )
+
+
 def partition_of(declared: Declared, values: Mapping[str, Any]) -> str:
     """The partition of a new record; one for everything in this version."""
     del declared, values
@@ -155,6 +170,8 @@ def _describe(spec: ModelSpec) -> dict[str, Any]:
 
 def _describe_field(kind: FieldKind) -> dict[str, Any]:
     described: dict[str, Any] = {"kind": type(kind).__name__}
+    if kind.stored != kind.name:
+        described["renamed_from"] = kind.stored
     if isinstance(kind, PlainRegister):
         described["type"] = _type_data(kind.info.annotation)
         described["required"] = kind.info.is_required()
@@ -184,7 +201,7 @@ def models_of(description: Mapping[str, Any]) -> list[type[Model]]:
 
 
 def _model_of(name: str, data: Mapping[str, Any]) -> type[Model]:
-    fields = {field: _field_of(item) for field, item in data["fields"].items()}
+    fields = {name: _field_of(item) for name, item in data["fields"].items()}
     made = create_model(
         name,
         __base__=Model,
@@ -199,6 +216,12 @@ def _model_of(name: str, data: Mapping[str, Any]) -> type[Model]:
 
 
 def _field_of(data: Mapping[str, Any]) -> Any:
+    annotation, default = _unnamed_field_of(data)
+    first_name = data.get("renamed_from")
+    return (annotation if first_name is None else Annotated[annotation, field(renamed_from=first_name)], default)
+
+
+def _unnamed_field_of(data: Mapping[str, Any]) -> Any:
     match data["kind"]:
         case "TextKind":
             return (Text, ...)
@@ -211,7 +234,7 @@ def _field_of(data: Mapping[str, Any]) -> Any:
             element = _type_of(data["type"])
             return (List[element], ...)  # type: ignore[valid-type]  # as above
         case "MapKind":
-            entry, info = _field_of({**data["entry"], "required": False})
+            entry, info = _unnamed_field_of({**data["entry"], "required": False})
             if isinstance(info, FieldInfo):
                 entry = Annotated[entry, *info.metadata]
             return (Map[str, entry], ...)  # type: ignore[valid-type]  # as above

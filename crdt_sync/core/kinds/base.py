@@ -128,6 +128,8 @@ class FieldKind(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.stored = name
+        """What its cells in documents are named by: the field's first name, whatever it is called now."""
 
     @abstractmethod
     def read(self, content: Content) -> Any:

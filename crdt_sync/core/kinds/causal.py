@@ -62,7 +62,7 @@ class CausalRegister(PlainRegister):
         return Merged(data=choice.data if isinstance(choice, Given) else among[choice].data, paths=WHOLE)
 
     def read(self, content: Content) -> Any:
-        if self.name not in content.causal and len(content.creations) == 1:
+        if self.stored not in content.causal and len(content.creations) == 1:
             return super().read(content)
         found = self.candidates(content)
         if not found:
@@ -71,7 +71,7 @@ class CausalRegister(PlainRegister):
 
     def kept(self, content: Content) -> list[RegisterValue]:
         """All values in the document, hidden ones too."""
-        return [*content.causal.get(self.name, []), *self.created(content)]
+        return [*content.causal.get(self.stored, []), *self.created(content)]
 
     def candidates(self, content: Content) -> list[RegisterValue]:
         return sorted(_maximal(self.kept(content)), key=latest_first)
@@ -115,7 +115,7 @@ class CausalRegister(PlainRegister):
         if not merged.paths:
             return None
         return Clash(
-            register=self.name,
+            register=self.stored,
             candidates=found,
             paths=merged.paths,
             base=UNKNOWN if isinstance(base, Unknown) else self.decode(base),
@@ -158,7 +158,7 @@ class CausalRegister(PlainRegister):
             _join(values).get(context.author, 0),
             *(item.dot.counter for item in values if item.dot.author == context.author),
         )
-        key = map_key(KeyClass.CAUSAL, context.author, field=self.name, rest=str(known + 1))
+        key = map_key(KeyClass.CAUSAL, context.author, field=self.stored, rest=str(known + 1))
         superseded = [item for item in values if item.key and saw.get(item.dot.author, -1) >= item.dot.counter]
         superseded.sort(key=latest_first)
         drops: list[Write] = [Drop(item.key) for item in superseded[ENTRY_LIMITS.hidden_values_max :]]
@@ -166,7 +166,7 @@ class CausalRegister(PlainRegister):
 
     def _floor(self, content: Content, author: Author) -> int:
         """A number that no write of the author's has passed yet, though its values be gone: entries can be removed."""
-        return content.state_vector.get(author, 0) if ENTRY_SEPARATOR in self.name else 0
+        return content.state_vector.get(author, 0) if ENTRY_SEPARATOR in self.stored else 0
 
 
 def ancestors(kept: list[RegisterValue], among: list[RegisterValue]) -> list[RegisterValue] | Unknown:

@@ -36,8 +36,8 @@ class Lattice(PlainRegister):
     """The name of the function that declares a field of this kind."""
 
     def read(self, content: Content) -> Any:
-        if self.name not in content.lattices and len(content.creations) == 1:
-            value = content.creations[0].values.get(self.name)  # the common case: nobody wrote since the creation
+        if self.stored not in content.lattices and len(content.creations) == 1:
+            value = content.creations[0].values.get(self.stored)  # the common case: nobody wrote since the creation
             return self.default() if value is None else self.convert(value)
         shown = self.shown(content)
         return self.default() if shown is None else self.decode(shown.data)
@@ -47,7 +47,7 @@ class Lattice(PlainRegister):
 
     def parts(self, content: Content) -> list[RegisterValue]:
         """The values of all authors, without None."""
-        parts = [*content.lattices.get(self.name, []), *self.created(content)]
+        parts = [*content.lattices.get(self.stored, []), *self.created(content)]
         return [item for item in parts if item.data != _NONE]
 
     @abstractmethod
@@ -55,7 +55,8 @@ class Lattice(PlainRegister):
         """The part that all of them come to; None where nobody gave a value."""
 
     def _put(self, data: bytes, *, context: WriteContext) -> list[Write]:
-        return [Put(map_key(KeyClass.LATTICE, context.author, field=self.name), write_register(context.hlc, {}, data))]
+        key = map_key(KeyClass.LATTICE, context.author, field=self.stored)
+        return [Put(key, write_register(context.hlc, {}, data))]
 
 
 class First(Lattice):

@@ -113,14 +113,14 @@ class PlainRegister(FieldKind):
         return self.convert(codec.decode(data))
 
     def read(self, content: Content) -> Any:
-        if self.name not in content.plain and len(content.creations) == 1:
+        if self.stored not in content.plain and len(content.creations) == 1:
             values = content.creations[0].values  # the common case: nobody wrote since the creation
-            return self.convert(values[self.name]) if self.name in values else self.default()
+            return self.convert(values[self.stored]) if self.stored in values else self.default()
         found = self.candidates(content)
         return self.decode(found[0].data) if found else self.default()
 
     def candidates(self, content: Content) -> list[RegisterValue]:
-        written = content.plain.get(self.name, ())
+        written = content.plain.get(self.stored, ())
         seen = {author for value in written for author in value.context}
         found = [*written, *self.created(content, but=seen)]
         if len(found) > 1:
@@ -130,9 +130,9 @@ class PlainRegister(FieldKind):
     def created(self, content: Content, *, but: Container[Author] = ()) -> list[RegisterValue]:
         """The field's values in the record's creations, those of some authors left out."""
         return [
-            RegisterValue(Dot(item.author, CREATION_COUNTER), item.hlc, codec.encode(item.values[self.name]), {}, "")
+            RegisterValue(Dot(item.author, CREATION_COUNTER), item.hlc, codec.encode(item.values[self.stored]), {}, "")
             for item in content.creations
-            if item.author not in but and self.name in item.values
+            if item.author not in but and self.stored in item.values
         ]
 
     def create(self, value: Any, *, context: WriteContext) -> list[Write]:
@@ -143,10 +143,10 @@ class PlainRegister(FieldKind):
         found = self.candidates(content)
         if len(found) == 1 and found[0].data == data:
             return []  # the engine would make an update even of an equal value
-        written = content.plain.get(self.name, [])
+        written = content.plain.get(self.stored, [])
         seen = {author: CREATION_COUNTER for item in written for author in item.context}
         seen.update((item.author, CREATION_COUNTER) for item in content.creations)
-        own = map_key(KeyClass.PLAIN, context.author, field=self.name)
+        own = map_key(KeyClass.PLAIN, context.author, field=self.stored)
         drops: list[Write] = [Drop(item.key) for item in written if item.key != own]
         return [*drops, Put(own, write_register(context.hlc, seen, data))]
 

@@ -136,14 +136,14 @@ class SetKind(FieldKind):
         What is there already is written again: where somebody removes it at once, the adding wins.
         """
         cells = sorted(_element(element) for element in elements)
-        return [Put(map_key(KeyClass.SET, context.author, field=self.name, rest=name), data) for name, data in cells]
+        return [Put(map_key(KeyClass.SET, context.author, field=self.stored, rest=name), data) for name, data in cells]
 
     def remove(self, content: Content, elements: Iterable[Any]) -> list[Write]:
         """The writes that remove elements: all keys that are seen of all elements that are equal to them.
 
         Equal elements may have several names: ``Decimal("1.0")`` and ``Decimal("1.00")``, one instant in two zones.
         """
-        held, wanted = content.sets.get(self.name, {}), set(elements)
+        held, wanted = content.sets.get(self.stored, {}), set(elements)
         names = {_element(element)[0] for element in wanted} & held.keys()  # NaN is found by its name alone
         names.update(name for element, name in self._shown(content) if element in wanted)
         return [Drop(key) for name in sorted(names) for key, _ in held[name]]
@@ -156,7 +156,7 @@ class SetKind(FieldKind):
 
     def _shown(self, content: Content) -> Iterator[tuple[Any, str]]:
         """The elements with their names in keys, in one order everywhere: of equal elements the first one shows."""
-        for name, cells in sorted(content.sets.get(self.name, {}).items()):
+        for name, cells in sorted(content.sets.get(self.stored, {}).items()):
             try:
                 element = self._decode(name, cells)
                 hash(element)
