@@ -214,6 +214,9 @@ class Records:
     def read_field(self, key: DocumentKey, kind: FieldKind) -> Any:
         """What attribute access of a live record gives."""
         self._check()
+        if kind.in_creation:
+            declared = self._state.schema.of(split_document_key(key)[1])
+            return declared.read(kind, self.live_content(declared, key))
         return kind.live(_FieldHost(self, key, kind))
 
     def read_record(self, key: DocumentKey, spec: ModelSpec) -> dict[str, Any]:

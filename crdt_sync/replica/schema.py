@@ -42,11 +42,15 @@ from crdt_sync.core.kinds import (
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.core.reference import Ref
+from crdt_sync.core.upgrade import Upgrade, upgrades
 from crdt_sync.errors import SchemaError, UnknownModelError
 from crdt_sync.storage.base import Column, View
 
 OPEN = "open"
 """In a description: whether the model was open last time, so that its table was kept current."""
+
+UPGRADES = "upgrades"
+"""In a description: that the app's own function reads older values, so that without the app others are shown."""
 
 Row = tuple[Any, ...]
 
@@ -63,6 +67,7 @@ class Declared:
         all_fields: the names of all fields.
         names: how documents name a field → how the model does.
         view: its table.
+        upgrade: how values of older versions are read, where the model says so.
     """
 
     model: type[Model]
@@ -72,14 +77,23 @@ class Declared:
     all_fields: frozenset[str]
     names: Mapping[str, str]
     view: View
+    upgrade: Upgrade | None
 
     def values(self, content: Content) -> dict[str, Any]:
         """All fields of a record as plain values."""
-        return {name: kind.read(content) for name, kind in self.spec.fields.items()}
+        read = {} if self.upgrade is None else self.upgrade.read(content)
+        return {name: read[name] if name in read else kind.read(content) for name, kind in self.spec.fields.items()}
+
+    def read(self, kind: FieldKind, content: Content) -> Any:
+        """One field of a record as a plain value."""
+        if self.upgrade is None or not kind.in_creation:
+            return kind.read(content)
+        return self.upgrade.read(content)[kind.name]
 
     def row(self, key: DocumentKey, content: Content) -> Row:
         """The record's row in its table."""
-        cells = [kind.to_column(kind.read(content)) for kind in self.spec.fields.values()]
+        values = self.values(content)
+        cells = [kind.to_column(values[name]) for name, kind in self.spec.fields.items()]
         return (split_document_key(key)[2], *cells)
 
 
@@ -128,7 +142,7 @@ class Schema:
 
     def describe(self) -> dict[str, Any]:
         """The declarations as plain data, so that tools can open the store without the app's code."""
-        return {declared.spec.name: _describe(declared.spec) for declared in self._declared.values()}
+        return {declared.spec.name: _describe(declared) for declared in self._declared.values()}
 
 
 def _declared(model: type[Model], spec: ModelSpec) -> Declared:
@@ -141,6 +155,7 @@ def _declared(model: type[Model], spec: ModelSpec) -> Declared:
         all_fields=frozenset(spec.fields),
         names={kind.stored: name for name, kind in spec.fields.items()},
         view=_view(spec),
+        upgrade=Upgrade(model) if upgrades(model) else None,
     )
 
 
@@ -158,14 +173,18 @@ def _view(spec: ModelSpec) -> View:
     )
 
 
-def _describe(spec: ModelSpec) -> dict[str, Any]:
-    return {
+def _describe(declared: Declared) -> dict[str, Any]:
+    spec = declared.spec
+    described = {
         OPEN: True,
         "key": list(spec.key),
         "on_edit_after_delete": spec.on_edit_after_delete,
         "version": spec.version,
         "fields": {name: _describe_field(kind) for name, kind in spec.fields.items()},
     }
+    if declared.upgrade is not None:
+        described[UPGRADES] = True
+    return described
 
 
 def _describe_field(kind: FieldKind) -> dict[str, Any]:

@@ -64,10 +64,12 @@ class CausalRegister(PlainRegister):
     def read(self, content: Content) -> Any:
         if self.stored not in content.causal and len(content.creations) == 1:
             return super().read(content)
+        data = self.stored_data(content)
+        return self.default() if data is None else self.decode(data)
+
+    def stored_data(self, content: Content) -> bytes | None:
         found = self.candidates(content)
-        if not found:
-            return self.default()
-        return self.decode(self._shown(self.kept(content), found).data)
+        return self._shown(self.kept(content), found).data if found else None
 
     def kept(self, content: Content) -> list[RegisterValue]:
         """All values in the document, hidden ones too."""

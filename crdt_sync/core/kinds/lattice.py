@@ -39,8 +39,12 @@ class Lattice(PlainRegister):
         if self.stored not in content.lattices and len(content.creations) == 1:
             value = content.creations[0].values.get(self.stored)  # the common case: nobody wrote since the creation
             return self.default() if value is None else self.convert(value)
+        data = self.stored_data(content)
+        return self.default() if data is None else self.decode(data)
+
+    def stored_data(self, content: Content) -> bytes | None:
         shown = self.shown(content)
-        return self.default() if shown is None else self.decode(shown.data)
+        return None if shown is None else shown.data
 
     def candidates(self, content: Content) -> list[RegisterValue]:
         return []

@@ -116,8 +116,13 @@ class PlainRegister(FieldKind):
         if self.stored not in content.plain and len(content.creations) == 1:
             values = content.creations[0].values  # the common case: nobody wrote since the creation
             return self.convert(values[self.stored]) if self.stored in values else self.default()
+        data = self.stored_data(content)
+        return self.default() if data is None else self.decode(data)
+
+    def stored_data(self, content: Content) -> bytes | None:
+        """Value bytes of what is shown; None where nobody wrote."""
         found = self.candidates(content)
-        return self.decode(found[0].data) if found else self.default()
+        return found[0].data if found else None
 
     def candidates(self, content: Content) -> list[RegisterValue]:
         written = content.plain.get(self.stored, ())
