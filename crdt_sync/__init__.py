@@ -23,7 +23,7 @@ from crdt_sync.core.kinds import (
 )
 from crdt_sync.core.model import Model
 from crdt_sync.core.reference import Ref
-from crdt_sync.replica import Change, LocalStorage, Replica, SyncLog, SyncOperation, SyncReport
+from crdt_sync.replica import Change, InvalidField, LocalStorage, Replica, SyncLog, SyncOperation, SyncReport
 
 __all__ = [
     "ASK",
@@ -33,6 +33,7 @@ __all__ = [
     "Choice",
     "Conflict",
     "Counter",
+    "InvalidField",
     "List",
     "LocalStorage",
     "Map",

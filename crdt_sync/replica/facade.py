@@ -16,6 +16,7 @@ from crdt_sync.errors import StoreClosedError, TransactionError, WrongThreadErro
 from crdt_sync.replica.arguments import checked_models, checked_path
 from crdt_sync.replica.conflict_calls import ConflictCalls
 from crdt_sync.replica.history import HistoryItem, history_of
+from crdt_sync.replica.invalid import InvalidCalls
 from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation, checked_status
 from crdt_sync.replica.local import LocalStorage
 from crdt_sync.replica.observers import Observers, Subscription
@@ -34,7 +35,7 @@ log = logging.getLogger("crdt_sync.replica")
 M = TypeVar("M", bound=Model)
 
 
-class Replica(ConflictCalls):
+class Replica(ConflictCalls, InvalidCalls):
     """One durable copy of the data, in one store. Every call is synchronous, and durable when it returns.
 
     Invariants:

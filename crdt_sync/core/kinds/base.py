@@ -155,6 +155,11 @@ class FieldKind(ABC):
         """The plain value that a live object of this kind stands for; anything else as it is."""
         return value
 
+    def complaint(self, value: Any) -> str:
+        """Why a value that was read does not fit the declaration, without the value; empty where it does."""
+        del value
+        return ""
+
     @abstractmethod
     def create(self, value: Any, *, context: WriteContext) -> list[Write]:
         """The writes that give the field its first value; empty for kinds that are in the creation."""

@@ -151,6 +151,9 @@ class ListKind(FieldKind):
     def validate(self, value: Any) -> Any:
         return [self.element.validate(item) for item in value]
 
+    def complaint(self, value: Any) -> str:
+        return next(filter(None, map(self.element.complaint, value)), "")
+
     def check_element(self, value: Any) -> Any:
         """Validate one element.
 

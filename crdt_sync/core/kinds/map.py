@@ -123,6 +123,9 @@ class MapKind(FieldKind):
     def validate(self, value: Any) -> Any:
         return {self.check_name(name): self.entry.validate(item) for name, item in value.items()}
 
+    def complaint(self, value: Any) -> str:
+        return next(filter(None, map(self.entry.complaint, value.values())), "")
+
     def check_name(self, name: object) -> str:
         """Check that a text can be a key.
 

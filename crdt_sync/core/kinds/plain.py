@@ -78,13 +78,19 @@ class PlainRegister(FieldKind):
             InvalidValueError: of the wrong type, or it would not come back as it is.
         """
         if self._checking is None:
-            annotation: Any = self.info.annotation
-            self._checking = TypeAdapter(Annotated[annotation, self.info])
+            self._checking = checking_adapter(self.info)
         try:
             return self.validate(self._checking.validate_python(value))
         except ValidationError as error:
             reason = error.errors(include_url=False, include_input=False)[0]["msg"]
             raise InvalidValueError(f"field {self.name!r}: a value is refused: {reason}", field=self.name) from None
+
+    def complaint(self, value: Any) -> str:
+        if not self.info.is_required() and _same(value, self.default()):
+            return ""  # pydantic takes any default, also one that is not of the type
+        if self._checking is None:
+            self._checking = checking_adapter(self.info)
+        return complaint_of(self._checking, value)
 
     def convert(self, value: Any) -> Any:
         """A decoded value as the declared type; a value that does not fit it is given as it was stored."""
@@ -166,6 +172,27 @@ class PlainRegister(FieldKind):
                 return value if isinstance(value, _NUMBERS) else None
             case ColumnKind.VALUE:
                 return column_value(value)
+
+
+def checking_adapter(info: FieldInfo) -> TypeAdapter[Any]:
+    """What validates a field's values with all that its declaration asks of them."""
+    annotation: Any = info.annotation
+    return TypeAdapter(Annotated[annotation, info])
+
+
+def complaint_of(adapter: TypeAdapter[Any], value: Any) -> str:
+    """Why a value is none of a type, without the value; empty where it is one."""
+    try:
+        adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        try:
+            if _same(adapter.validate_python(value), value):
+                return ""  # strict mode knows fewer types than annotations can name
+        except ValidationError:
+            pass  # said below, as strict mode sees it
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        return str(first["msg"])
+    return ""
 
 
 def latest_first(value: RegisterValue) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 from crdt_sync.core import codec
 from crdt_sync.core.content import Content
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldHost, FieldKind, Put, Write, WriteContext
-from crdt_sync.core.kinds.plain import json_value
+from crdt_sync.core.kinds.plain import complaint_of, json_value
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import InvalidValueError, MalformedEntryError, UnrepresentableValueError
@@ -114,6 +114,9 @@ class SetKind(FieldKind):
                 f"field {self.name!r}: an element would not come back as it is", field=self.name
             )
         return checked
+
+    def complaint(self, value: Any) -> str:
+        return next(filter(None, (complaint_of(self._adapter, element) for element in value)), "")
 
     def empty(self) -> set[Any]:
         return set()
