@@ -212,7 +212,7 @@ def described_models(store: Store) -> dict[str, Any]:
 def conflicts_of(state: State, declared: Declared, key: DocumentKey, content: Content) -> list[Conflict]:
     """The conflicts of one live record, in the order of its fields."""
     found: list[Conflict] = []
-    if not content.causal and len(content.creations) < 2:
+    if not content.causal and not content.plain and len(content.creations) < 2:
         return found
     for name, kind in declared.spec.fields.items():
         found.extend(

@@ -194,6 +194,8 @@ class MapKind(FieldKind):
         ]
 
     def clashes(self, content: Content) -> list[Clash]:
+        if type(self.entry) is PlainRegister:
+            return []
         return [clash for name in self.present(content) for clash in self.register(name).clashes(content)]
 
     def column_kind(self) -> ColumnKind:

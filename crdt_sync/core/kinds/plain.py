@@ -17,6 +17,7 @@ from crdt_sync.core import codec
 from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, RegisterValue, write_register
 from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldKind, Put, Write, WriteContext
+from crdt_sync.core.kinds.contexts import beside_causal, join, saw, uncovered
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.reference import Ref
 from crdt_sync.errors import InvalidValueError, UnrepresentableValueError
@@ -119,7 +120,7 @@ class PlainRegister(FieldKind):
         return self.convert(codec.decode(data))
 
     def read(self, content: Content) -> Any:
-        if self.stored not in content.plain and len(content.creations) == 1:
+        if self.stored not in content.plain and self.stored not in content.causal and len(content.creations) == 1:
             values = content.creations[0].values  # the common case: nobody wrote since the creation
             return self.convert(values[self.stored]) if self.stored in values else self.default()
         data = self.stored_data(content)
@@ -131,9 +132,9 @@ class PlainRegister(FieldKind):
         return found[0].data if found else None
 
     def candidates(self, content: Content) -> list[RegisterValue]:
-        written = content.plain.get(self.stored, ())
-        seen = {author for value in written for author in value.context}
-        found = [*written, *self.created(content, but=seen)]
+        written, causal = content.plain.get(self.stored, []), content.causal.get(self.stored, [])
+        seen = join((*written, *causal))
+        found = [*written, *uncovered(causal, seen), *self.created(content, but=seen)]
         if len(found) > 1:
             found.sort(key=latest_first)
         return found
@@ -154,9 +155,11 @@ class PlainRegister(FieldKind):
         found = self.candidates(content)
         if len(found) == 1 and found[0].data == data:
             return []  # the engine would make an update even of an equal value
-        written = content.plain.get(self.stored, [])
-        seen = {author: CREATION_COUNTER for item in written for author in item.context}
-        seen.update((item.author, CREATION_COUNTER) for item in content.creations)
+        plain, causal = content.plain.get(self.stored, []), content.causal.get(self.stored, [])
+        written = [*plain, *causal]
+        seen = saw([*map(beside_causal, plain), *causal])
+        for item in content.creations:
+            seen.setdefault(item.author, CREATION_COUNTER)
         own = map_key(KeyClass.PLAIN, context.author, field=self.stored)
         drops: list[Write] = [Drop(item.key) for item in written if item.key != own]
         return [*drops, Put(own, write_register(context.hlc, seen, data))]

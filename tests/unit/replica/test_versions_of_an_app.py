@@ -10,12 +10,12 @@ from pydantic import create_model
 
 from crdt_sync import Change, Counter, List, Map, Model, Replica, Set, Text, ask, field, max_, three_way
 from crdt_sync.cli.integrity import check_store
-from crdt_sync.core.model import spec_of
+from crdt_sync.core.model import document_key_of, spec_of
 from crdt_sync.errors import SchemaError, UnknownFieldError
 from crdt_sync.replica.schema import Schema, models_of
 from crdt_sync.storage.sqlite import open_sqlite
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import memory, on_disk
+from tests.unit.replica.devices import memory, on_disk, state_of
 
 OLD_NAMES: Any = create_model(
     "Note",
@@ -180,3 +180,104 @@ def test_entries_have_no_first_names() -> None:
     entry: Any = Annotated[int, field(renamed_from="old")]
     with pytest.raises(SchemaError, match="belongs to the field"):
         create_model("Wrong", __base__=Model, prefs=(Map[str, entry], ...))
+
+
+PLAIN_KIND: Any = create_model("Task", __base__=Model, due=(str, "never"), size=(int, 1), gone=(int, 7))
+ASK_KIND: Any = create_model(
+    "Task", __base__=Model, due=(str, ask(default="never")), size=(int, 2), added=(list[int], []), tags=(Set[str], ...)
+)
+
+
+@pytest.mark.parametrize("order", [(PLAIN_KIND, ASK_KIND), (ASK_KIND, PLAIN_KIND)])
+def test_a_field_that_asks_in_one_version_only(order: tuple[Any, Any]) -> None:
+    mine, theirs = order
+    with memory(0, mine) as one, memory(1, theirs) as other:
+        task: Any = one.create(mine, due="first")
+        exchange(one, other)
+        same: Any = other.get(theirs, task.id)
+        for replica, record, values in ((one, task, ("a", "b")), (other, same, ("c", "d"))):
+            for value in values:
+                replica.update(record, due=value)
+        assert exchange(one, other).proven_equal
+        assert task.due == same.due
+        asking = one if mine is ASK_KIND else other
+        assert not (other if asking is one else one).conflicts()
+        (conflict,) = asking.conflicts()
+        assert {item.value for item in conflict.candidates} == {"b", "d"}
+        assert {item.value for item in other.candidates(same, "due")} == {"b", "d"}
+        asking.resolve(conflict, value="settled")
+        assert exchange(one, other).proven_equal
+        assert (task.due, same.due) == ("settled", "settled")
+        for replica, record in ((one, task), (other, same)):
+            assert len(replica.candidates(record, "due")) == 1
+        task.due = "e"
+        assert exchange(one, other).proven_equal
+        assert same.due == "e"
+
+
+def test_a_store_opened_with_another_kind_finds_what_is_in_conflict(tmp_path: Path) -> None:
+    with on_disk(tmp_path, PLAIN_KIND) as replica, memory(5, PLAIN_KIND) as other:
+        task: Any = replica.create(PLAIN_KIND, due="first")
+        exchange(replica, other)
+        task.due = "a"
+        other.get(PLAIN_KIND, task.id).due = "b"
+        exchange(replica, other)
+    with on_disk(tmp_path, ASK_KIND, seed=1) as replica:
+        (conflict,) = replica.conflicts()
+        assert {item.value for item in conflict.candidates} == {"a", "b"}
+        replica.resolve(conflict, take=conflict.candidates[1])
+    with on_disk(tmp_path, PLAIN_KIND, seed=2) as replica:
+        assert replica.find(PLAIN_KIND, due=conflict.candidates[1].value)
+    with open_sqlite(tmp_path / "a.db", create=False, read_only=True) as store:
+        assert check_store(store).total == 0
+
+
+def test_added_and_removed_fields_and_other_defaults_converge() -> None:
+    with memory(0, PLAIN_KIND) as old, memory(1, ASK_KIND) as new:
+        task: Any = old.create(PLAIN_KIND, gone=8)
+        exchange(old, new)
+        same: Any = new.get(ASK_KIND, task.id)
+        assert (same.added, same.size, set(same.tags)) == ([], 1, set())
+        assert not list(new.operations()), "showing defaults writes nothing"
+        new.update(same, added=[1], tags=["x"])
+        task.gone = 9
+        made: Any = new.create(ASK_KIND, added=[2])
+        assert exchange(old, new).proven_equal
+        assert (task.gone, same.added, set(same.tags), task.size, same.size) == (9, [1], {"x"}, 1, 1)
+        shown: Any = old.get(PLAIN_KIND, made.id)
+        assert (shown.gone, shown.size, shown.due) == (7, 2, "never")
+        task.due = "now"
+        shown.gone = 1
+        assert exchange(old, new).proven_equal
+        assert (same.due, same.added, made.added) == ("now", [1], [2])
+
+
+COUNTED: Any = create_model("Poll", __base__=Model, votes=(Counter, ...), words=(Set[str], ...), text=(Text, ...))
+TYPED: Any = create_model("Poll", __base__=Model, votes=(int, 0), words=(List[str], ...), text=(str, ask(default="")))
+Unknown: Any = create_model("Unknown", __base__=Model, name=(str, ""))
+
+
+def test_what_a_field_is_in_another_version_is_kept_beside() -> None:
+    with memory(0, COUNTED, Unknown) as one, memory(1, TYPED) as middle, memory(2, COUNTED, Unknown) as last:
+        poll: Any = one.create(COUNTED, votes=2, words=["a"], text="t")
+        stranger: Any = one.create(Unknown, name="n")
+        exchange(one, middle)
+        same: Any = middle.get(TYPED, poll.id)
+        assert dict(same) == {"votes": 0, "words": [], "text": ""}
+        middle.update(same, votes=7, words=["b"], text="u")
+        poll.votes.increment()
+        stranger.name = "m"
+        exchange(one, middle)
+        exchange(middle, last)
+        assert exchange(one, last).proven_equal
+        far: Any = last.get(COUNTED, poll.id)
+        assert dict(far) == dict(poll) == {"votes": 3, "words": {"a"}, "text": "t"}
+        stranger_there: Any = last.get(Unknown, stranger.id)
+        assert stranger_there.name == "m"
+        assert dict(same) == {"votes": 7, "words": ["b"], "text": "u"}
+        far.votes.increment()
+        exchange(middle, last)
+        assert same.votes == 7
+        exchange(one, middle)
+        key = document_key_of(poll)
+        assert state_of(one).documents.get(key).version() == state_of(middle).documents.get(key).version()
