@@ -82,6 +82,11 @@ def show_resolved(out: Console, result: Json) -> None:
     out.print(f"settled; {result['open_conflicts']} open")
 
 
+def show_settled(out: Console, result: Json) -> None:
+    """What came of going through the conflicts."""
+    out.print(f"{result['settled']} settled, {result['skipped']} skipped; {result['open_conflicts']} open")
+
+
 def show_log(out: Console, result: Json) -> None:
     """Operations, oldest first."""
     rows = []
