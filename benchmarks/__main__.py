@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.documents import DOCUMENT
 from benchmarks.first_sync import FIRST_SYNC
 from benchmarks.harness import Row, Settings, Workload, run
 from benchmarks.profiling import PROFILES
 from benchmarks.report import heading, table, to_json
 from benchmarks.write import WRITE
 
-WORKLOADS = {workload.name: workload for workload in (WRITE, FIRST_SYNC)}
+WORKLOADS = {workload.name: workload for workload in (WRITE, DOCUMENT, FIRST_SYNC)}
 QUICK_RECORDS, QUICK_ROUNDS = 1_000, 1
 
 
