@@ -6,10 +6,24 @@ from crdt_sync import errors
 from crdt_sync.aio import SyncManager, connect, serve
 from crdt_sync.blocking import reconcile
 from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Choice, Conflict, Settled
-from crdt_sync.core.kinds import ASK, Counter, List, Map, Set, Text, ask, first, max_, merge_with, min_, three_way
+from crdt_sync.core.kinds import (
+    ASK,
+    Counter,
+    List,
+    Map,
+    Set,
+    Text,
+    ask,
+    field,
+    first,
+    max_,
+    merge_with,
+    min_,
+    three_way,
+)
 from crdt_sync.core.model import Model
 from crdt_sync.core.reference import Ref
-from crdt_sync.replica import Change, LocalStorage, Replica, SyncLog, SyncOperation, SyncReport
+from crdt_sync.replica import Change, InvalidField, LocalStorage, Replica, SyncLog, SyncOperation, SyncReport
 
 __all__ = [
     "ASK",
@@ -20,6 +34,7 @@ __all__ = [
     "Choice",
     "Conflict",
     "Counter",
+    "InvalidField",
     "List",
     "LocalStorage",
     "Map",
@@ -36,6 +51,7 @@ __all__ = [
     "ask",
     "connect",
     "errors",
+    "field",
     "first",
     "max_",
     "merge_with",

@@ -17,7 +17,7 @@ from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.duplicates import held_row, neighbours
 from crdt_sync.replica.grouping import ALIAS
 from crdt_sync.replica.rows import after_prefix, unpack_document_row
-from crdt_sync.replica.schema import OPEN, Declared, Schema, models_of
+from crdt_sync.replica.schema import OPEN, UPGRADES, Declared, Schema, models_of
 from crdt_sync.storage.base import Column, Filter, FilterOp, Order, Query, Store, Table, View, ViewValue
 
 CONFLICT_ID_BYTES: Final = 16
@@ -41,6 +41,7 @@ class DerivedCheck:
         self._schema = Schema(models_of(described))
         self._open = {name for name, data in described.items() if data.get(OPEN)}
         self._made = {name: _made_by_functions(data) for name, data in described.items()}
+        self._upgraded = {name for name, data in described.items() if data.get(UPGRADES)}
         self._views = {view.name: view for view in store.views()}
         self.behind: dict[str, int] = {}
         """Model → rows that are not current because it was not open last time."""
@@ -124,7 +125,8 @@ class DerivedCheck:
         if not held:
             return ""
         made = self._made[declared.spec.name]
-        filters = list(_filters(declared, view, key, content, made=made))
+        upgraded = declared.spec.name in self._upgraded
+        filters = list(_filters(declared, view, key, content, made=made, upgraded=upgraded))
         for start in range(0, len(filters), FILTERS_MAX):
             query = Query(view=view.name, filters=(record, *filters[start : start + FILTERS_MAX]))
             if not self._store.query_count(query):
@@ -139,7 +141,7 @@ def _made_by_functions(data: dict[str, Any]) -> frozenset[str]:
 
 
 def _is_app_field(declared: Declared, field: str) -> bool:
-    return field in declared.spec.fields and _is_merged_by_app(declared.spec.fields[field])
+    return field in declared.names and _is_merged_by_app(declared.spec.fields[declared.names[field]])
 
 
 def _is_merged_by_app(kind: FieldKind) -> bool:
@@ -152,7 +154,7 @@ def _written(kind: FieldKind, content: Content) -> bool:
 
 
 def _filters(
-    declared: Declared, view: View, key: DocumentKey, content: Content, *, made: frozenset[str]
+    declared: Declared, view: View, key: DocumentKey, content: Content, *, made: frozenset[str], upgraded: bool
 ) -> Iterator[Filter]:
     """What holds for a record's row if it is what the content gives, as far as the store's description tells."""
     values = declared.row(key, content)[1:]
@@ -160,7 +162,7 @@ def _filters(
     for column, value in zip(declared.view.columns, values, strict=True):
         kind = declared.spec.fields[column.name]
         unwritten = column.name in made and not _written(kind, content)
-        if column not in kept or unwritten or _is_merged_by_app(kind):
+        if column not in kept or unwritten or _is_merged_by_app(kind) or (upgraded and kind.in_creation):
             continue  # its type, or a value that a function makes, is known to the app alone
         yield _filter(column, value)
 
@@ -179,13 +181,13 @@ def _conflicts(declared: Declared, replayed: Loaded, content: Content) -> dict[b
     if sides := sides_of(content, declared.spec.on_edit_after_delete, replayed.index.last):
         named = conflict_id(ConflictKind.EDIT_OF_DELETED, key, "", (side.dot for side in sides))
         found[key + bytes.fromhex(named)] = b""
-    for name, kind in declared.spec.fields.items():
+    for kind in declared.spec.fields.values():
         if _is_merged_by_app(kind):
             continue
         for clash in kind.clashes(content):
             dots = [item.dot for item in clash.candidates]
             named = conflict_id(ConflictKind.CONCURRENT_EDIT, key, clash.register, dots)
-            found[key + bytes.fromhex(named)] = name.encode()
+            found[key + bytes.fromhex(named)] = kind.stored.encode()
     return found
 
 

@@ -1,14 +1,14 @@
-"""JSON Lines to and from a store, in bounded pieces, with a progress bar where somebody watches."""
+"""JSON Lines and CSV to and from a store, in bounded pieces, with a progress bar where somebody watches."""
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
@@ -19,68 +19,45 @@ from crdt_sync.cli.actions import Actor, Json
 from crdt_sync.cli.actions.journal import STATUS, NoParams
 from crdt_sync.cli.actions.transfer import (
     CHUNK_LINES_MAX,
+    CSV_HEADER,
     EXPORT_PAGE,
     IMPORT_CHUNK,
     IMPORT_MARK,
     ChunkParams,
+    HeaderParams,
     Line,
     MarkParams,
     PageParams,
 )
 from crdt_sync.cli.output import console, standard_output
-from crdt_sync.core.ids import natural_record_id
+from crdt_sync.cli.reading import Reader
+from crdt_sync.cli.rows import RowReader
 from crdt_sync.errors import CRDTSyncError, InputError, StoreFullError, UnknownModelError
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 LINE_BYTES_MAX: Final = 8 * 1024 * 1024
 """A line is applied as one transaction at least, and an entry holds no more than this."""
+FORMATS = ("jsonl", "csv")
 CHUNK_BYTES_MAX: Final = 1024 * 1024
 """A chunk ends before the line that passes this, unless that is its only line: what an entry may hold is bounded."""
 
 
-@dataclass(slots=True)
-class _Reader:
-    """Reads lines of a file with a running digest of all that was read."""
+def format_of(name: str, wanted: str | None) -> str:
+    """The format of a file: the one that was asked for, or else by the end of its name.
 
-    file: BinaryIO
-    number: int = 0
-    offset_bytes: int = 0
-    digest: blake3 = field(default_factory=blake3)
-    line_digest: bytes = b""
-    """of the file up to the end of the last line that was given"""
-
-    def lines(self) -> Iterator[Line]:
-        """The lines that are not blank; each gets the id that its record has if it brings none."""
-        while True:
-            data = self.file.readline(LINE_BYTES_MAX + 1)
-            if not data:
-                return
-            self.number += 1
-            self.offset_bytes += len(data)
-            if len(data) > LINE_BYTES_MAX:
-                raise InputError(f"line {self.number}: longer than {LINE_BYTES_MAX} bytes", hint="Is it JSON Lines?")
-            self.digest.update(data)
-            try:
-                text = data.decode("utf-8-sig" if self.number == 1 else "utf-8").strip()
-            except UnicodeDecodeError:
-                raise InputError(f"line {self.number}: not UTF-8", hint="Convert the file to UTF-8.") from None
-            if text:
-                self.line_digest = self.digest.digest()
-                yield Line(number=self.number, text=text, record_id=natural_record_id("import", self.line_digest))
-
-    def skip_to(self, number: int) -> str:
-        """Read up to a line; gives the digest there."""
-        while self.number < number:
-            data = self.file.readline(LINE_BYTES_MAX + 1)
-            if not data:
-                return ""
-            self.number += 1
-            self.offset_bytes += len(data)
-            self.digest.update(data)
-        return self.digest.hexdigest()
+    Raises:
+        InputError: there is no such format.
+    """
+    if wanted is None:
+        return "csv" if name.lower().endswith(".csv") else "jsonl"
+    if wanted not in FORMATS:
+        raise InputError(f"there is no format {wanted!r}", hint=f"Formats: {', '.join(FORMATS)}.")
+    return wanted
 
 
-def import_file(act: Actor, name: str, *, model: str | None, update: bool, again: bool, chunk_lines: int) -> Json:
+def import_file(
+    act: Actor, name: str, *, model: str | None, update: bool, again: bool, chunk_lines: int, file_format: str = "jsonl"
+) -> Json:
     """Import a file chunk by chunk.
 
     Args:
@@ -90,27 +67,36 @@ def import_file(act: Actor, name: str, *, model: str | None, update: bool, again
         update: write the fields of records that exist.
         again: begin at the first line.
         chunk_lines: lines that are applied as one transaction.
+        file_format: one of `FORMATS`.
 
     Raises:
+        UnknownFieldError: the header of a CSV file names one.
         InputError: a line cannot be read. It and what else an action raises names the line, and says how far it got.
     """
     if not 0 < chunk_lines <= CHUNK_LINES_MAX:
         raise InputError(f"--chunk is 1 to {CHUNK_LINES_MAX}")
+    make: type[Reader] = RowReader if file_format == "csv" else Reader
+    if file_format == "csv" and model is None:
+        raise InputError("a CSV file holds records of one model", hint="Add --model MODEL.")
     done = {"created": 0, "updated": 0, "existing": 0}
     with _reading(name) as (file, size_bytes), _progress("importing", bytes_total=size_bytes) as advance:
         mark = "" if name == "-" else _mark_of(Path(name), model=model, update=update)
-        reader, resumed = _Reader(file), 0
+        reader, resumed = make(file), 0
+        columns = reader.header()
+        if file_format == "csv":
+            act(CSV_HEADER, HeaderParams(model=model or "", columns=columns))
         if mark and not again:
             held = act(IMPORT_MARK, MarkParams(mark=mark, model=model))
             if held["lines"] and reader.skip_to(held["lines"]) == held["digest"]:
                 resumed = held["lines"]
             else:
                 file.seek(0)
-                reader = _Reader(file)
+                reader = make(file)
+                reader.header()
         applied = resumed
         try:
             for lines, digest in _chunks(reader, chunk_lines):
-                params = ChunkParams(lines=lines, model=model, update=update, mark=mark, digest=digest)
+                params = ChunkParams(lines=lines, model=model, columns=columns, update=update, mark=mark, digest=digest)
                 for what, number in act(IMPORT_CHUNK, params).items():
                     done[what] += number
                 applied = lines[-1].number
@@ -131,14 +117,17 @@ def _mark_of(path: Path, *, model: str | None, update: bool) -> str:
     return blake3(b"\0".join(parts)).hexdigest(16)
 
 
-def export_records(act: Actor, models: Sequence[str], *, target: Path | None, force: bool) -> int:
-    """Write records as JSON Lines; gives how many. A file appears whole or not at all.
+def export_records(
+    act: Actor, models: Sequence[str], *, target: Path | None, force: bool, file_format: str = "jsonl"
+) -> int:
+    """Write records as JSON Lines or CSV; gives how many. A file appears whole or not at all.
 
     Args:
         act: does the actions.
         models: names; empty for all.
         target: the file; None is standard output.
         force: replace the file where it exists.
+        file_format: one of `FORMATS`; CSV takes one model.
 
     Raises:
         UnknownModelError, InputError: nothing was written.
@@ -149,22 +138,30 @@ def export_records(act: Actor, models: Sequence[str], *, target: Path | None, fo
         if name not in counts:
             raise UnknownModelError(f"this store has no model {name!r}", hint=f"Its models: {', '.join(counts)}.")
     chosen = dict.fromkeys(models or counts)
+    if file_format == "csv" and len(chosen) != 1:
+        raise InputError("a CSV file holds records of one model", hint="Add --model MODEL, or export JSON Lines.")
     written = 0
     with (
         _writing(target, force=force) as file,
         _progress("exporting", records_total=sum(counts[name] for name in chosen)) as advance,
     ):
+        rows = csv.writer(file, lineterminator="\n") if file_format == "csv" else None
+        if rows is not None:
+            rows.writerow(act(EXPORT_PAGE, PageParams(model=next(iter(chosen)), limit=1, cells=True))["columns"])
         for name in chosen:
             after = ""
-            while records := act(EXPORT_PAGE, PageParams(model=name, after=after))["records"]:
-                file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-                written += len(records)
-                after = records[-1]["id"]
+            while page := act(EXPORT_PAGE, PageParams(model=name, after=after, cells=rows is not None))["records"]:
+                if rows is None:
+                    file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in page)
+                else:
+                    rows.writerows(record["cells"] for record in page)
+                written += len(page)
+                after = page[-1]["id"]
                 advance(written)
     return written
 
 
-def _chunks(reader: _Reader, lines_max: int) -> Iterator[tuple[list[Line], str]]:
+def _chunks(reader: Reader, lines_max: int) -> Iterator[tuple[list[Line], str]]:
     chunk: list[Line] = []
     size, digest = 0, b""
     for line in reader.lines():

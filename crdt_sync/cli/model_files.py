@@ -1,4 +1,4 @@
-"""Models out of a user's Python file or package, imported only where the user names it."""
+"""Models out of a user's Python file or package, imported only where the user names it, or out of a TOML file."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from crdt_sync.cli.model_toml import load_toml
 from crdt_sync.core.model import Model
 from crdt_sync.errors import CRDTSyncError, InputError
 
-_HINT = "Give a Python file (models.py) or a module (package.module) that declares subclasses of crdt_sync.Model."
+_HINT = (
+    "Give a Python file (models.py) or a module (package.module) that declares subclasses of crdt_sync.Model, "
+    "or a TOML file (models.toml)."
+)
 
 
 def load_models(source: str) -> tuple[type[Model], ...]:
     """All models that a Python file or module declares or imports, in order of declaration. Runs its code.
 
     Args:
-        source: ``path/to/file.py`` or ``package.module``.
+        source: ``path/to/file.py`` or ``package.module``; or ``path/to/file.toml``, of which no code is run.
 
     Raises:
-        InputError: it cannot be imported, or has no models.
+        InputError: it cannot be imported or read, or has no models.
         SchemaError: a declaration in it cannot work.
     """
+    if source.endswith(".toml"):
+        return load_toml(Path(source))
     is_file = source.endswith(".py") or Path(source).is_file()
     try:
         with _importable(Path(source).resolve().parent if is_file else Path.cwd()):

@@ -26,8 +26,8 @@ Models = Annotated[
     str | None,
     typer.Option(
         "--models",
-        metavar="FILE.py|MODULE",
-        help="Take the models from this Python file or module (its code is run), instead of from the store.",
+        metavar="FILE.py|FILE.toml|MODULE",
+        help="Take the models from this Python file or module (its code is run) or TOML file, not from the store.",
         show_default=False,
     ),
 ]

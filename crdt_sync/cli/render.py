@@ -24,6 +24,8 @@ def show_record(out: Console, result: Json) -> None:
     for name, value in result["fields"].items():
         text = visible(value) if isinstance(value, str) else short(value)
         out.print(Text(f"  {name:<{width}}  ").append(text.replace("\n", "\n" + " " * (width + 4))))
+        if name in result.get("invalid", ()):
+            out.print(Text(f"  {'':<{width}}  ! does not fit: {visible(result['invalid'][name])}"))
     for name, candidates in result.get("concurrent", {}).items():
         out.print(Text(f"  written at once: {name}"))
         for candidate in candidates:
@@ -35,11 +37,16 @@ def show_record(out: Console, result: Json) -> None:
 
 def show_records(out: Console, result: Json) -> None:
     """A table of records."""
-    rows = [[item["id"], *(short(item["fields"][name]) for name in result["fields"])] for item in result["records"]]
+    rows = [[item["id"], *(_cell(item, name) for name in result["fields"])] for item in result["records"]]
     _table(out, ("id", *result["fields"]), rows)
     first, shown = result["offset"] + 1, len(rows)
     if shown != result["total"]:
         out.print(f"{first}-{first + shown - 1} of {result['total']}" if shown else f"none of {result['total']}")
+
+
+def _cell(item: Json, name: str) -> str:
+    """A value in a table; what does not fit its field is marked."""
+    return ("! " if name in item.get("invalid", ()) else "") + short(item["fields"][name])
 
 
 def show_deleted(out: Console, result: Json) -> None:
@@ -91,6 +98,11 @@ def _sides(candidate: Json) -> Iterator[str]:
         yield candidate["take"]
     if candidate.get("take") != "delete":
         yield short(candidate["value"])
+
+
+def show_settled(out: Console, result: Json) -> None:
+    """What came of going through the conflicts."""
+    out.print(f"{result['settled']} settled, {result['skipped']} skipped; {result['open_conflicts']} open")
 
 
 def show_log(out: Console, result: Json) -> None:

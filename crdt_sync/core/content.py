@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from crdt_sync.core import codec
 from crdt_sync.core.blocks import Bytes, Deleted, String, Update
@@ -27,6 +27,10 @@ EditAfterDelete = Literal["edit_wins", "delete_wins", "ask"]
 
 CREATION_COUNTER = 0
 """A creation is its author's write number 0 of every register."""
+
+
+PLAIN_PAST: Final = Author(AUTHOR_MAX)
+"""In a context, with number 0: the write took the place of values of a plain register. No device has this author."""
 
 
 class Dot(NamedTuple):

@@ -129,6 +129,13 @@ def read_declaration(
     lowered = [field.lower() for field in fields]
     if len(set(lowered)) != len(lowered):
         raise SchemaError(f"model {name!r}: two fields differ only in upper and lower case")
+    stored: dict[str, str] = {}
+    for field, kind in fields.items():
+        if stored.setdefault(kind.stored, field) != field:
+            raise SchemaError(
+                f"model {name!r}: fields {stored[kind.stored]!r} and {field!r} are both kept as {kind.stored!r}",
+                hint="A name that renamed_from= gives is taken for ever; name the new field otherwise.",
+            )
     for field in key:
         if type(fields[field]) is not PlainRegister:
             raise SchemaError(f"model {name!r}: the key field {field!r} must be a plain register")

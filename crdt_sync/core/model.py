@@ -126,6 +126,18 @@ class Model(BaseModel):
         for kind in spec.fields.values():
             setattr(cls, kind.name, _FieldAccess(spec, kind))
 
+    @classmethod
+    def __upgrade__(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Override it to read what older versions of the app wrote; see docs/reference/models.md.
+
+        Args:
+            values: what the record's registers hold: name in documents → value as stored, undeclared fields too.
+
+        Returns:
+            The same of this version. It must be pure, and leave as it is what it has given.
+        """
+        return values
+
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Class keywords are taken by `__pydantic_init_subclass__`."""
         super().__init_subclass__()

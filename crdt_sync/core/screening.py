@@ -25,7 +25,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Block, Bytes, Deleted, Format, String, Update
-from crdt_sync.core.content import CREATION_COUNTER, read_register, read_tombstone
+from crdt_sync.core.content import CREATION_COUNTER, PLAIN_PAST, read_register, read_tombstone
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
@@ -187,9 +187,7 @@ def _check_what_was_seen(written: Iterable[tuple[MapKey, bytes]], placer: Placer
             match key.key_class:
                 case KeyClass.TOMBSTONE:
                     unseen = _beyond(read_tombstone(value).vector, placer)
-                case KeyClass.PLAIN:
-                    unseen = [author for author in read_register(value)[1] if not _is_created(author, placer)]
-                case KeyClass.CAUSAL:
+                case KeyClass.PLAIN | KeyClass.CAUSAL:
                     unseen = _unseen_writes(key, read_register(value)[1], placer)
                 case _:
                     continue
@@ -201,14 +199,15 @@ def _check_what_was_seen(written: Iterable[tuple[MapKey, bytes]], placer: Placer
 
 
 def _unseen_writes(key: MapKey, context: Mapping[Author, int], placer: Placer) -> list[Author]:
-    if int(key.rest) > placer.next_clock(key.author):
+    if key.rest and int(key.rest) > placer.next_clock(key.author):
         raise ScreeningError("a register value with a number that its author has not reached")
     if key.entry is not None:
         return _beyond(context, placer)
     return [
         author
         for author, counter in context.items()
-        if not (
+        if author != PLAIN_PAST
+        and not (
             _is_created(author, placer)
             if counter == CREATION_COUNTER
             else placer.last_of(map_key(KeyClass.CAUSAL, author, field=key.register, rest=str(counter)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crdt_sync.replica.facade import Replica
 from crdt_sync.replica.history import FieldChange, HistoryItem
+from crdt_sync.replica.invalid import InvalidField
 from crdt_sync.replica.journal import OperationStatus, SyncOperation
 from crdt_sync.replica.local import LocalStorage
 from crdt_sync.replica.observers import Subscription
@@ -16,6 +17,7 @@ __all__ = [
     "Change",
     "FieldChange",
     "HistoryItem",
+    "InvalidField",
     "LocalStorage",
     "OperationStatus",
     "Replica",

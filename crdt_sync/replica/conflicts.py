@@ -83,8 +83,8 @@ def find_settled(state: State, *, start: bytes) -> Iterator[Settled]:
             found = [(split_settled_key(name)[1], unpack_settled_row(data)) for name, data in items]
             found.sort(key=lambda item: (-item[1].chosen.hlc, item[1].register, item[1].chosen.dot, item[0]))
             for number, row in found:
-                if row.field in declared.spec.fields:
-                    yield _settled(state, declared.spec.field(row.field), key, number, row)
+                if row.field in declared.names:
+                    yield _settled(state, declared.spec.field(declared.names[row.field]), key, number, row)
 
 
 def _settled(state: State, kind: FieldKind, key: DocumentKey, number: str, row: SettledRow) -> Settled:
@@ -95,8 +95,8 @@ def _settled(state: State, kind: FieldKind, key: DocumentKey, number: str, row: 
         id=number,
         model=model,
         record_id=record,
-        field=row.field,
-        register=row.register,
+        field=kind.name,
+        register=register.name,
         paths=tuple(path for path in (start + inside for inside in row.paths) if path),
         candidates=named(state, register, row.candidates),
         chosen=chosen,
@@ -281,7 +281,7 @@ def _open_case(state: State, records: Records, conflict: Conflict) -> _Case:
     survivor = split_document_key(group_of(state, declared, key)[0])[2]
     names = {item.dot: dot_in(item.dot, conflict.record_id, survivor=survivor) for item in conflict.candidates}
     dots = set(names.values())
-    still_open = any(_is_open(clash, conflict.register, dots) for clash in kind.clashes(content))
+    still_open = any(_is_open(clash, kind, conflict, dots) for clash in kind.clashes(content))
     if not isinstance(register, CausalRegister) or not still_open:
         raise ConflictNotFoundError("this conflict was settled meanwhile")
     held = sorted((item for item in register.kept(content) if item.dot in dots), key=latest_first)
@@ -297,9 +297,10 @@ def _open_case(state: State, records: Records, conflict: Conflict) -> _Case:
     )
 
 
-def _is_open(clash: Clash, register: str, dots: AbstractSet[Dot]) -> bool:
+def _is_open(clash: Clash, kind: FieldKind, conflict: Conflict, dots: AbstractSet[Dot]) -> bool:
     """Whether any candidate of a conflict still stands in a clash."""
-    return clash.register == register and not dots.isdisjoint(item.dot for item in clash.candidates)
+    is_same = kind.register_kind(clash.register).name == conflict.register
+    return is_same and not dots.isdisjoint(item.dot for item in clash.candidates)
 
 
 def _write_of(item: RegisterValue) -> tuple[Author, int, bytes]:

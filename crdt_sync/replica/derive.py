@@ -162,7 +162,8 @@ class Derivation:
             store.delete_many(Table.CONFLICT, (key + name for name in settled))
             self._tell(key, "settled", frozenset(), conflicts=settled)
         if opened:
-            items = ((key + name, now[name].field.encode()) for name in opened)
+            declared = self._state.schema.of(split_document_key(key)[1])
+            items = ((key + name, declared.spec.fields[now[name].field].stored.encode()) for name in opened)
             store.put_many(Table.CONFLICT, items)
             self._state.counts.conflicts_opened += len(opened)
             self._tell(key, "conflict", frozenset(now[name].field for name in opened) - {""}, conflicts=opened)
@@ -261,7 +262,7 @@ def conflicts_of(state: State, declared: Declared, loaded: Loaded, content: Cont
     key = loaded.key
     sides = sides_of(content, declared.spec.on_edit_after_delete, loaded.index.last)
     found = [_deletion_conflict(state, declared, loaded.key, content, sides)] if sides else []
-    if not content.causal and len(content.creations) < 2:
+    if not content.causal and not content.plain and len(content.creations) < 2:
         return found
     for name, kind in declared.spec.fields.items():
         found.extend(
@@ -307,7 +308,7 @@ def _conflict(state: State, key: DocumentKey, field: str, kind: FieldKind, clash
         model=model,
         record_id=record,
         field=field,
-        register=clash.register,
+        register=kind.name,
         paths=paths,
         base=clash.base,
         candidates=named(state, kind, clash.candidates),
@@ -355,10 +356,12 @@ def fields_of(screened: Screened, declared: Declared | None) -> tuple[frozenset[
     others = False
     for key in (*(key for key, _ in screened.written), *screened.removed_keys):
         if key.key_class is KeyClass.CREATION:
-            fields.update(() if declared is None else declared.spec.fields)
+            fields.update(() if declared is None else declared.names)
             others = True
         elif key.key_class is not KeyClass.TOUCH:
             fields.add(key.field)
             others = True
     fields.discard("")
+    if declared is not None:
+        fields = {declared.names.get(name, name) for name in fields}
     return frozenset(fields), bool(screened.text_fields) and not others

@@ -17,6 +17,7 @@ from crdt_sync.errors import StoreClosedError, TransactionError, WrongThreadErro
 from crdt_sync.replica.arguments import checked_models, checked_path
 from crdt_sync.replica.conflict_calls import ConflictCalls
 from crdt_sync.replica.history import HistoryItem, history_of
+from crdt_sync.replica.invalid import InvalidCalls
 from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation, checked_status
 from crdt_sync.replica.keeping_small import KeepsSmall
 from crdt_sync.replica.local import LocalStorage
@@ -36,7 +37,7 @@ log = logging.getLogger("crdt_sync.replica")
 M = TypeVar("M", bound=Model)
 
 
-class Replica(ConflictCalls, KeepsSmall):
+class Replica(ConflictCalls, InvalidCalls, KeepsSmall):
     """One durable copy of the data, in one store. Every call is synchronous, and durable when it returns.
 
     Invariants:
@@ -54,7 +55,7 @@ class Replica(ConflictCalls, KeepsSmall):
         self._thread = threading.get_ident()
         self._process = os.getpid()
         self._closed = False
-        self._journal = Journal(self._state.store, self._state.ledger, self._state.documents)
+        self._journal = Journal(self._state.store, self._state.ledger, self._state.documents, self._state.schema)
         self._observers = Observers()
         self._records = Records(self._state, self._journal, self._observers, check=self._check)
         self._upkeep = Upkeep(self._state, self._records, self._observers)
@@ -245,7 +246,7 @@ class Replica(ConflictCalls, KeepsSmall):
         self._check()
         declared = self._state.schema.of(model)
         query = build_query(declared.spec, filters, order_by=order_by, limit=limit, offset=offset)
-        self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_fields))
+        self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_columns))
         partition, name = partition_of(declared, {}), declared.spec.name
         found = self._state.store.query(query)
         return [bind(model, self._records, found_key(partition, name, row)) for row in found]
@@ -255,7 +256,7 @@ class Replica(ConflictCalls, KeepsSmall):
         self._check()
         declared = self._state.schema.of(model)
         query = build_query(declared.spec, filters, order_by=None, limit=None, offset=0)
-        self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_fields))
+        self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_columns))
         return self._state.store.query_count(query)
 
     def bring_up_to_date(self) -> None:

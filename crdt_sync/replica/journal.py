@@ -30,6 +30,7 @@ from crdt_sync.replica.rows import (
     unpack_chain_row,
     unpack_operation_row,
 )
+from crdt_sync.replica.schema import Schema
 from crdt_sync.replica.synclog import note_results
 from crdt_sync.storage.base import Store, Table
 
@@ -92,10 +93,11 @@ def checked_status(status: str | OperationStatus | None) -> OperationStatus | No
 class Journal:
     """Reads and writes the operations of one store."""
 
-    def __init__(self, store: Store, ledger: Ledger, documents: DocumentCache) -> None:
+    def __init__(self, store: Store, ledger: Ledger, documents: DocumentCache, schema: Schema) -> None:
         self._store = store
         self._ledger = ledger
         self._documents = documents
+        self._schema = schema
 
     def append(self, rows: list[OperationRow]) -> None:
         """Journal the operations of one local entry, in its store transaction."""
@@ -229,7 +231,9 @@ class Journal:
         if position == FLOOR_POSITION:
             return {}  # it was folded
         entry = self._ledger.entry(position, 0)
-        return written_data(entry.operations[row.index], index=self._documents.get(row.document).index)
+        written = written_data(entry.operations[row.index], index=self._documents.get(row.document).index)
+        declared = self._schema.by_key(row.document)
+        return written if declared is None else {declared.names.get(name, name): item for name, item in written.items()}
 
     def _rows_at(self, keys: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
         """The rows under some keys, which are in order; with one look-up where they stand close together."""

@@ -239,7 +239,10 @@ class Records:
     def read_field(self, key: DocumentKey, kind: FieldKind) -> Any:
         """What attribute access of a live record gives."""
         self._check()
-        return kind.live(_FieldHost(self, key, kind.name))
+        if kind.in_creation:
+            declared = self._state.schema.of(split_document_key(key)[1])
+            return declared.read(kind, self.live_content(declared, key))
+        return kind.live(_FieldHost(self, key, kind))
 
     def read_record(self, key: DocumentKey, spec: ModelSpec) -> dict[str, Any]:
         """All fields of a record as plain values."""
@@ -286,20 +289,21 @@ class Records:
         self._check()
         return self.live_content(self._declared(key), key)
 
-    def runs_of(self, key: DocumentKey, field: str) -> list[TextRun]:
+    def runs_of(self, key: DocumentKey, kind: FieldKind) -> list[TextRun]:
         """A text of a live record with its attributes."""
         self.content_of(key)
         survivor = group_of(self._state, self._declared(key), key)[0]
-        runs = self._state.documents.get(survivor).engine().runs(field)
+        runs = self._state.documents.get(survivor).engine().runs(kind.stored)
         self.let_go()
         return runs
 
-    def edit_field(self, key: DocumentKey, field: str, make: Callable[[Content, WriteContext], list[Write]]) -> None:
+    def edit_field(
+        self, key: DocumentKey, kind: FieldKind, make: Callable[[Content, WriteContext], list[Write]]
+    ) -> None:
         """A field object's change."""
-        content, fields = self.content_of(key), frozenset((field,))
+        content, fields = self.content_of(key), frozenset((kind.name,))
         with self._writing() as transaction:
             if isinstance(content, MergedContent):
-                kind = self._declared(key).spec.field(field)
                 found = member_writes(kind, content, lambda part: make(part, transaction.context))
                 write_group(self._declared(key), transaction, key, content, found, fields=fields)
             else:
@@ -366,19 +370,19 @@ class Records:
 class _FieldHost:
     """Connects a live field object with its record."""
 
-    __slots__ = ("_field", "_key", "_records")
+    __slots__ = ("_key", "_kind", "_records")
 
-    def __init__(self, records: Records, key: DocumentKey, field: str) -> None:
-        self._records, self._key, self._field = records, key, field
+    def __init__(self, records: Records, key: DocumentKey, kind: FieldKind) -> None:
+        self._records, self._key, self._kind = records, key, kind
 
     def content(self) -> Content:
         return self._records.content_of(self._key)
 
     def runs(self) -> list[TextRun]:
-        return self._records.runs_of(self._key, self._field)
+        return self._records.runs_of(self._key, self._kind)
 
     def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
-        self._records.edit_field(self._key, self._field, make)
+        self._records.edit_field(self._key, self._kind, make)
 
 
 def _not_found(declared: Declared, key: DocumentKey, *, deleted: bool = False) -> RecordNotFoundError:
@@ -393,9 +397,10 @@ def _assignment(kind: FieldKind, value: Any, context: WriteContext, content: Con
 
 def creation_writes(spec: ModelSpec, checked: Mapping[str, Any], context: WriteContext) -> list[Write]:
     """The writes of a new record: one value for all registers, then what other kinds begin with."""
-    registers = {name: value for name, value in checked.items() if spec.fields[name].in_creation}
+    kinds = spec.fields
+    registers = {kinds[name].stored: value for name, value in checked.items() if kinds[name].in_creation}
     key = map_key(KeyClass.CREATION, context.author)
     writes: list[Write] = [Put(key, write_creation(context.hlc, registers))]
     for name, value in checked.items():
-        writes.extend(spec.fields[name].create(value, context=context))
+        writes.extend(kinds[name].create(value, context=context))
     return writes

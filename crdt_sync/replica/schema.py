@@ -32,6 +32,7 @@ from crdt_sync.core.kinds import (
     TextKind,
     always_ask,
     ask,
+    field,
     first,
     max_,
     merge_with,
@@ -41,11 +42,15 @@ from crdt_sync.core.kinds import (
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.core.reference import Ref
+from crdt_sync.core.upgrade import Upgrade, upgrades
 from crdt_sync.errors import SchemaError, UnknownModelError
 from crdt_sync.storage.base import Column, View
 
 OPEN = "open"
 """In a description: whether the model was open last time, so that its table was kept current."""
+
+UPGRADES = "upgrades"
+"""In a description: that the app's own function reads older values, so that without the app others are shown."""
 
 Row = tuple[Any, ...]
 
@@ -57,20 +62,33 @@ class Declared:
     Args:
         model: the class.
         spec: what it declares.
-        text_fields: its Text fields.
+        text_fields: its Text fields, as documents name them.
+        text_columns: its Text fields, as the model names them.
         all_fields: the names of all fields.
+        names: how documents name a field → how the model does.
         view: its table.
+        upgrade: how values of older versions are read, where the model says so.
     """
 
     model: type[Model]
     spec: ModelSpec
     text_fields: tuple[str, ...]
+    text_columns: frozenset[str]
     all_fields: frozenset[str]
+    names: Mapping[str, str]
     view: View
+    upgrade: Upgrade | None
 
     def values(self, content: Content) -> dict[str, Any]:
         """All fields of a record as plain values."""
-        return {name: kind.read(content) for name, kind in self.spec.fields.items()}
+        read = {} if self.upgrade is None else self.upgrade.read(content)
+        return {name: read[name] if name in read else kind.read(content) for name, kind in self.spec.fields.items()}
+
+    def read(self, kind: FieldKind, content: Content) -> Any:
+        """One field of a record as a plain value."""
+        if self.upgrade is None or not kind.in_creation:
+            return kind.read(content)
+        return self.upgrade.read(content)[kind.name]
 
     def is_live(self, content: Content) -> bool:
         """Whether a record with this content is shown."""
@@ -78,7 +96,8 @@ class Declared:
 
     def row(self, key: DocumentKey, content: Content) -> Row:
         """The record's row in its table."""
-        cells = [kind.to_column(kind.read(content)) for kind in self.spec.fields.values()]
+        values = self.values(content)
+        cells = [kind.to_column(values[name]) for name, kind in self.spec.fields.items()]
         return (split_document_key(key)[2], *cells)
 
 
@@ -93,10 +112,7 @@ class Schema:
             other = lowered.setdefault(spec.name.lower(), spec.name)
             if other != spec.name or spec.name in self._declared:
                 raise SchemaError(f"two models are named {spec.name!r} (upper and lower case count as equal)")
-            texts = tuple(name for name, kind in spec.fields.items() if isinstance(kind, TextKind))
-            self._declared[spec.name] = Declared(
-                model=model, spec=spec, text_fields=texts, all_fields=frozenset(spec.fields), view=_view(spec)
-            )
+            self._declared[spec.name] = _declared(model, spec)
 
     def __iter__(self) -> Iterator[Declared]:
         return iter(self._declared.values())
@@ -130,7 +146,21 @@ class Schema:
 
     def describe(self) -> dict[str, Any]:
         """The declarations as plain data, so that tools can open the store without the app's code."""
-        return {declared.spec.name: _describe(declared.spec) for declared in self._declared.values()}
+        return {declared.spec.name: _describe(declared) for declared in self._declared.values()}
+
+
+def _declared(model: type[Model], spec: ModelSpec) -> Declared:
+    texts = [kind for kind in spec.fields.values() if isinstance(kind, TextKind)]
+    return Declared(
+        model=model,
+        spec=spec,
+        text_fields=tuple(kind.stored for kind in texts),
+        text_columns=frozenset(kind.name for kind in texts),
+        all_fields=frozenset(spec.fields),
+        names={kind.stored: name for name, kind in spec.fields.items()},
+        view=_view(spec),
+        upgrade=Upgrade(model) if upgrades(model) else None,
+    )
 
 
 def partition_of(declared: Declared, values: Mapping[str, Any]) -> str:
@@ -147,8 +177,9 @@ def _view(spec: ModelSpec) -> View:
     )
 
 
-def _describe(spec: ModelSpec) -> dict[str, Any]:
-    return {
+def _describe(declared: Declared) -> dict[str, Any]:
+    spec = declared.spec
+    described = {
         OPEN: True,
         "key": list(spec.key),
         "on_edit_after_delete": spec.on_edit_after_delete,
@@ -156,10 +187,15 @@ def _describe(spec: ModelSpec) -> dict[str, Any]:
         "version": spec.version,
         "fields": {name: _describe_field(kind) for name, kind in spec.fields.items()},
     }
+    if declared.upgrade is not None:
+        described[UPGRADES] = True
+    return described
 
 
 def _describe_field(kind: FieldKind) -> dict[str, Any]:
     described: dict[str, Any] = {"kind": type(kind).__name__}
+    if kind.stored != kind.name:
+        described["renamed_from"] = kind.stored
     if isinstance(kind, PlainRegister):
         described["type"] = _type_data(kind.info.annotation)
         described["required"] = kind.info.is_required()
@@ -189,7 +225,7 @@ def models_of(description: Mapping[str, Any]) -> list[type[Model]]:
 
 
 def _model_of(name: str, data: Mapping[str, Any]) -> type[Model]:
-    fields = {field: _field_of(item) for field, item in data["fields"].items()}
+    fields = {name: _field_of(item) for name, item in data["fields"].items()}
     made = create_model(
         name,
         __base__=Model,
@@ -206,6 +242,12 @@ def _model_of(name: str, data: Mapping[str, Any]) -> type[Model]:
 
 
 def _field_of(data: Mapping[str, Any]) -> Any:
+    annotation, default = _unnamed_field_of(data)
+    first_name = data.get("renamed_from")
+    return (annotation if first_name is None else Annotated[annotation, field(renamed_from=first_name)], default)
+
+
+def _unnamed_field_of(data: Mapping[str, Any]) -> Any:
     match data["kind"]:
         case "TextKind":
             return (Text, ...)
@@ -218,7 +260,7 @@ def _field_of(data: Mapping[str, Any]) -> Any:
             element = _type_of(data["type"])
             return (List[element], ...)  # type: ignore[valid-type]  # as above
         case "MapKind":
-            entry, info = _field_of({**data["entry"], "required": False})
+            entry, info = _unnamed_field_of({**data["entry"], "required": False})
             if isinstance(info, FieldInfo):
                 entry = Annotated[entry, *info.metadata]
             return (Map[str, entry], ...)  # type: ignore[valid-type]  # as above

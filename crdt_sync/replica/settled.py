@@ -30,8 +30,8 @@ def journal_settled(store: Store, declared: Declared, key: DocumentKey, content:
     if not authors or len(authors.union(item.author for item in content.creations)) < 2:
         return  # who writes alone settles nothing
     found: dict[bytes, bytes] = {}
-    for name, kind in declared.spec.fields.items():
-        for register in _registers(name, kind, content):
+    for kind in declared.spec.fields.values():
+        for register in _registers(kind, content):
             for settling in register.settlings(content):
                 row_key, row = _row(key, settling)
                 found[row_key] = row
@@ -45,11 +45,11 @@ def journal_settled(store: Store, declared: Declared, key: DocumentKey, content:
         store.delete_many(Table.SETTLED, old & held.keys())
 
 
-def _registers(name: str, kind: FieldKind, content: Content) -> Iterator[CausalRegister]:
-    entries = (name + ENTRY_SEPARATOR + entry for entry in sorted(content.entries.get(name, ())))
-    for register in (name, *entries):
+def _registers(kind: FieldKind, content: Content) -> Iterator[CausalRegister]:
+    entries = (kind.stored + ENTRY_SEPARATOR + entry for entry in sorted(content.entries.get(kind.stored, ())))
+    for register in (kind.stored, *entries):
         found = kind.register_kind(register)
-        if isinstance(found, CausalRegister) and found.name == register:
+        if isinstance(found, CausalRegister) and found.stored == register:
             yield found
 
 

@@ -9,7 +9,7 @@ from crdt_sync.cli.actions.compaction import COMPACT, FORGET
 from crdt_sync.cli.actions.conflicts import CONFLICT, CONFLICTS, RESOLVE
 from crdt_sync.cli.actions.journal import HISTORY, LOG, RESULTS, STATUS
 from crdt_sync.cli.actions.records import CREATE, DELETE, LIST, RESTORE, SET, SHOW
-from crdt_sync.cli.actions.transfer import EXPORT_PAGE, IMPORT_CHUNK, IMPORT_MARK
+from crdt_sync.cli.actions.transfer import CSV_HEADER, EXPORT_PAGE, IMPORT_CHUNK, IMPORT_MARK
 from crdt_sync.errors import InputError
 from crdt_sync.replica import Replica
 
@@ -31,6 +31,7 @@ ACTIONS: dict[str, Action[Any]] = {
         STATUS,
         IMPORT_CHUNK,
         IMPORT_MARK,
+        CSV_HEADER,
         EXPORT_PAGE,
         COMPACT,
         FORGET,

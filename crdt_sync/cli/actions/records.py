@@ -56,13 +56,14 @@ class SetParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListParams:
-    """Args: model: its name; where: conditions as typed; order_by: fields, descending with `-`; limit, offset."""
+    """Args: model: its name; where: conditions; order_by: fields, descending with `-`; limit, offset; invalid: only."""
 
     model: str
     where: Sequence[str] = ()
     order_by: Sequence[str] = ()
     limit: int = 100
     offset: int = 0
+    invalid: bool = False
 
 
 @dataclass(slots=True)
@@ -100,7 +101,7 @@ def show(replica: Replica, params: RecordParams) -> Json:
     conflicts = [conflict_json(replica, conflict) for conflict in replica.conflicts(record=record)]
     aliases = replica.also_known_as(record)
     known_as = {"also_known_as": list(aliases)} if aliases else {}
-    return {**shown, **known_as, "concurrent": concurrent, "conflicts": conflicts}
+    return {**_marked(replica, record, shown), **known_as, "concurrent": concurrent, "conflicts": conflicts}
 
 
 def list_records(replica: Replica, params: ListParams) -> Json:
@@ -115,15 +116,27 @@ def list_records(replica: Replica, params: ListParams) -> Json:
         if keyword in filters:
             raise InputError(f"two conditions {keyword!r}", hint="Use field__in:='[…]' for one of several values.")
         filters[keyword] = value
-    found = replica.find(model, order_by=list(params.order_by), limit=params.limit, offset=params.offset, **filters)
-    total = replica.count(model, **filters)
+    order_by = list(params.order_by)
+    if params.invalid:
+        wanted = {item.record_id for item in replica.invalid(model)}
+        matching = [record for record in replica.find(model, order_by=order_by, **filters) if record.id in wanted]
+        found, total = matching[params.offset : params.offset + params.limit], len(matching)
+    else:
+        found = replica.find(model, order_by=order_by, limit=params.limit, offset=params.offset, **filters)
+        total = replica.count(model, **filters)
     return {
         "model": spec.name,
         "fields": list(spec.fields),
         "total": total,
         "offset": params.offset,
-        "records": [record_json(record) for record in found],
+        "records": [_marked(replica, record, record_json(record)) for record in found],
     }
+
+
+def _marked(replica: Replica, record: Model, shown: Json) -> Json:
+    """A record with what is wrong with its values, where something is."""
+    reasons = {item.field: item.reason for item in replica.invalid(record)}
+    return {**shown, "invalid": reasons} if reasons else shown
 
 
 def set_fields(replica: Replica, params: SetParams) -> Json:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from crdt_sync.cli.actions.base import Action, Json, history_at, model_of, record_json
+from crdt_sync.cli.cells import ID, check_header, row_of, values_of_row
 from crdt_sync.cli.values import parse_json, value_of_json
 from crdt_sync.core.ids import RecordId, record_id
 from crdt_sync.core.kinds import CounterKind, TextKind
 from crdt_sync.core.limits import TEXT_INSERT_CHARS_MAX
-from crdt_sync.core.model import Model, ModelSpec, spec_of, validate_creation
+from crdt_sync.core.model import Model, ModelSpec, document_key_of, host_of, spec_of, validate_creation
 from crdt_sync.errors import CRDTSyncError, InputError, InvalidValueError, RecordNotFoundError
 from crdt_sync.replica import Replica, Sources
 
@@ -57,6 +58,7 @@ class ChunkParams:
     Args:
         lines: in order.
         model: of all lines; None where each line names its own.
+        columns: of rows of CSV, whose lines are JSON lists of cells; none for JSON Lines.
         update: write the fields of records that exist, instead of passing over them.
         mark: names the import; empty where it cannot be resumed.
         digest: of the file up to the end of the last line.
@@ -64,6 +66,7 @@ class ChunkParams:
 
     lines: Sequence[Line]
     model: str | None = None
+    columns: Sequence[str] = ()
     update: bool = False
     mark: str
     digest: str
@@ -79,11 +82,20 @@ class MarkParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageParams:
-    """Args: model: its name; after: the last id of the previous page, or empty; limit: at most so many."""
+    """Args: model: its name; after: the previous page's last id, or empty; limit: at most so many; cells: for CSV."""
 
     model: str
     after: str = ""
     limit: int = PAGE_RECORDS_MAX
+    cells: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderParams:
+    """Args: model: its name; columns: as the first line of a CSV file names them."""
+
+    model: str
+    columns: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +125,7 @@ def import_chunk(replica: Replica, params: ChunkParams) -> Json:
     with replica.transaction():
         for line in params.lines:
             with _naming_line(line.number):
-                done[_apply(replica, _read(replica, line, params.model), update=params.update)] += 1
+                done[_apply(replica, _read(replica, line, params), update=params.update)] += 1
     if params.lines and params.mark:
         replica.local.save(_MARK + params.mark, [params.lines[-1].number, params.digest])
     return dict(done)
@@ -133,10 +145,32 @@ def export_page(replica: Replica, params: PageParams) -> Json:
         raise InputError(f"a page has 1 to {PAGE_RECORDS_MAX} records")
     model = model_of(replica, params.model)
     found = replica.find(model, order_by="id", limit=params.limit, id__gt=params.after)
-    return {"records": [record_json(record) for record in found]}
+    if not params.cells:
+        return {"records": [record_json(record) for record in found]}
+    spec = spec_of(model)
+    rows = [{"id": record.id, "cells": row_of(spec, record.id, _values(record))} for record in found]
+    return {"columns": [ID, *spec.fields], "records": rows}
 
 
-def _read(replica: Replica, line: Line, model_name: str | None) -> _Item:
+def csv_header(replica: Replica, params: HeaderParams) -> Json:
+    """Check the header of a CSV file."""
+    check_header(spec_of(model_of(replica, params.model)), params.columns)
+    return {}
+
+
+def _values(record: Model) -> dict[str, Any]:
+    host = host_of(record)
+    return {} if host is None else host.read_record(document_key_of(record), spec_of(type(record)))
+
+
+def _read(replica: Replica, line: Line, params: ChunkParams) -> _Item:
+    if params.columns:
+        model = model_of(replica, params.model or "")
+        cells = [str(cell) for cell in parse_json(line.text, what="the row")]
+        values = values_of_row(spec_of(model), params.columns, cells)
+        given_id = next((cell for name, cell in zip(params.columns, cells, strict=True) if name == ID and cell), None)
+        return _item(model, values, own_id=given_id, line=line)
+    model_name = params.model
     data = parse_json(
         line.text, what="the line", hint="The file must be JSON Lines: one whole JSON object on each line."
     )
@@ -156,6 +190,11 @@ def _read(replica: Replica, line: Line, model_name: str | None) -> _Item:
     model = model_of(replica, model_name)
     spec = spec_of(model)
     values = {name: value_of_json(spec.field(name), value, model=spec.name) for name, value in given.items()}
+    return _item(model, values, own_id=own_id, line=line)
+
+
+def _item(model: type[Model], values: dict[str, Any], *, own_id: Any, line: Line) -> _Item:
+    spec = spec_of(model)
     rests = {name: value[TEXT_INSERT_CHARS_MAX:] for name, value in values.items() if _is_long(spec, name, value)}
     values.update({name: values[name][:TEXT_INSERT_CHARS_MAX] for name in rests})
     name = record_id(line.record_id if own_id is None else own_id)
@@ -239,4 +278,5 @@ def _naming_line(number: int) -> Iterator[None]:
 
 IMPORT_CHUNK = Action(name="import_chunk", params=ChunkParams, work=import_chunk, writes=True)
 IMPORT_MARK = Action(name="import_mark", params=MarkParams, work=import_mark, writes=False)
+CSV_HEADER = Action(name="csv_header", params=HeaderParams, work=csv_header, writes=False)
 EXPORT_PAGE = Action(name="export_page", params=PageParams, work=export_page, writes=False)

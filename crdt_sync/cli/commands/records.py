@@ -67,12 +67,20 @@ def list_records(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", help="Show at most so many.")] = 100,
     offset: Annotated[int, typer.Option("--offset", metavar="N", help="Pass over so many first.")] = 0,
+    invalid: Annotated[
+        bool, typer.Option("--invalid", help="Only records with values that no longer fit their fields.")
+    ] = False,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
     """List the records of a model."""
     params = ListParams(
-        model=model, where=tuple(where or ()), order_by=tuple(order_by or ()), limit=limit, offset=offset
+        model=model,
+        where=tuple(where or ()),
+        order_by=tuple(order_by or ()),
+        limit=limit,
+        offset=offset,
+        invalid=invalid,
     )
     run(LIST, params, path=path, models=models, as_json=as_json, render=render.show_records)
 

@@ -20,6 +20,7 @@ from crdt_sync.core.kinds.causal import CausalRegister, Settling
 from crdt_sync.core.kinds.counter import Counter, CounterKind
 from crdt_sync.core.kinds.declare import (
     ask,
+    field,
     first,
     holds_live_kind,
     kind_of,
@@ -72,6 +73,7 @@ __all__ = [
     "WriteContext",
     "always_ask",
     "ask",
+    "field",
     "first",
     "holds_live_kind",
     "kind_of",

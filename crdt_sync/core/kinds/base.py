@@ -128,6 +128,8 @@ class FieldKind(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.stored = name
+        """What its cells in documents are named by: the field's first name, whatever it is called now."""
 
     @abstractmethod
     def read(self, content: Content) -> Any:
@@ -152,6 +154,11 @@ class FieldKind(ABC):
     def plain(self, value: Any) -> Any:
         """The plain value that a live object of this kind stands for; anything else as it is."""
         return value
+
+    def complaint(self, value: Any) -> str:
+        """Why a value that was read does not fit the declaration, without the value; empty where it does."""
+        del value
+        return ""
 
     @abstractmethod
     def create(self, value: Any, *, context: WriteContext) -> list[Write]:

@@ -14,10 +14,20 @@ from typing import Any, ClassVar
 
 from crdt_sync.core import codec
 from crdt_sync.core.conflict import UNKNOWN, Unknown
-from crdt_sync.core.content import Content, Dot, RegisterValue, write_register
+from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, RegisterValue, write_register
 from crdt_sync.core.equality import alike
 from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds.base import Clash, Drop, Put, Write, WriteContext
+from crdt_sync.core.kinds.contexts import (
+    PLAIN_PAST,
+    beside_causal,
+    is_plain,
+    join,
+    maximal,
+    may_share_plain,
+    saw,
+    shared_past,
+)
 from crdt_sync.core.kinds.plain import PlainRegister, latest_first
 from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
@@ -62,21 +72,26 @@ class CausalRegister(PlainRegister):
         return Merged(data=choice.data if isinstance(choice, Given) else among[choice].data, paths=WHOLE)
 
     def read(self, content: Content) -> Any:
-        if self.name not in content.causal and len(content.creations) == 1:
+        if self._is_as_created(content):
             return super().read(content)
+        data = self.stored_data(content)
+        return self.default() if data is None else self.decode(data)
+
+    def stored_data(self, content: Content) -> bytes | None:
         found = self.candidates(content)
-        if not found:
-            return self.default()
-        return self.decode(self._shown(self.kept(content), found).data)
+        return self._shown(self.kept(content), found).data if found else None
 
     def kept(self, content: Content) -> list[RegisterValue]:
         """All values in the document, hidden ones too."""
-        return [*content.causal.get(self.name, []), *self.created(content)]
+        plain = map(beside_causal, content.plain.get(self.stored, ()))
+        return [*content.causal.get(self.stored, ()), *plain, *self.created(content)]
 
     def candidates(self, content: Content) -> list[RegisterValue]:
-        return sorted(_maximal(self.kept(content)), key=latest_first)
+        return sorted(maximal(self.kept(content)), key=latest_first)
 
     def clashes(self, content: Content) -> list[Clash]:
+        if self._is_as_created(content):
+            return []
         clash = self._clash(self.kept(content))
         return [] if clash is None else [clash]
 
@@ -89,7 +104,11 @@ class CausalRegister(PlainRegister):
         kept = self.kept(content)
         for item in kept:
             seen = [other for other in kept if item.context.get(other.dot.author, -1) >= other.dot.counter]
-            if len(seen) > 1 and not _lacks(seen, item.context, all_kept=len(kept) < ENTRY_LIMITS.hidden_values_max):
+            if (
+                len(seen) > 1
+                and PLAIN_PAST not in item.context
+                and not _lacks(seen, item.context, all_kept=len(kept) < ENTRY_LIMITS.hidden_values_max)
+            ):
                 clash = self._clash(seen)
                 if clash is not None:
                     yield Settling(chosen=item, clash=clash)
@@ -106,8 +125,12 @@ class CausalRegister(PlainRegister):
         seen = [item for item in self.kept(content) if item.dot in dots]
         return self._write(content, data, seen=seen, context=context)
 
+    def _is_as_created(self, content: Content) -> bool:
+        """Whether nobody wrote since the one creation: the common case."""
+        return self.stored not in content.causal and self.stored not in content.plain and len(content.creations) == 1
+
     def _clash(self, kept: list[RegisterValue]) -> Clash | None:
-        found = sorted(_maximal(kept), key=latest_first)
+        found = sorted(maximal(kept), key=latest_first)
         if _agree(found):
             return None
         base = self._base(kept, found)
@@ -115,7 +138,7 @@ class CausalRegister(PlainRegister):
         if not merged.paths:
             return None
         return Clash(
-            register=self.name,
+            register=self.stored,
             candidates=found,
             paths=merged.paths,
             base=UNKNOWN if isinstance(base, Unknown) else self.decode(base),
@@ -130,7 +153,7 @@ class CausalRegister(PlainRegister):
     def _base(self, kept: list[RegisterValue], among: list[RegisterValue], *, depth: int = 0) -> bytes | Unknown:
         """The greatest kept value in the past of all; of several maximal ones, their own merge, recursively."""
         found = ancestors(kept, among)
-        if isinstance(found, Unknown):
+        if isinstance(found, Unknown) or may_share_plain(kept, among):
             return UNKNOWN
         if not found:
             return self._default_data()
@@ -150,23 +173,20 @@ class CausalRegister(PlainRegister):
 
     def _write(self, content: Content, data: bytes, *, seen: list[RegisterValue], context: WriteContext) -> list[Write]:
         values = self.kept(content)
-        saw = _join(seen)
-        for item in seen:
-            saw[item.dot.author] = max(saw.get(item.dot.author, -1), item.dot.counter)
-        known = max(
-            self._floor(content, context.author),
-            _join(values).get(context.author, 0),
-            *(item.dot.counter for item in values if item.dot.author == context.author),
-        )
-        key = map_key(KeyClass.CAUSAL, context.author, field=self.name, rest=str(known + 1))
-        superseded = [item for item in values if item.key and saw.get(item.dot.author, -1) >= item.dot.counter]
+        past = saw(seen)
+        known = max(self._floor(content, context.author), saw(values).get(context.author, 0))
+        key = map_key(KeyClass.CAUSAL, context.author, field=self.stored, rest=str(known + 1))
+        superseded = [item for item in values if item.key and past.get(item.dot.author, -1) >= item.dot.counter]
         superseded.sort(key=latest_first)
-        drops: list[Write] = [Drop(item.key) for item in superseded[ENTRY_LIMITS.hidden_values_max :]]
-        return [*drops, Put(key, write_register(context.hlc, saw, data))]
+        plain, old = [item for item in seen if is_plain(item)], superseded[ENTRY_LIMITS.hidden_values_max :]
+        if plain or any(PLAIN_PAST in item.context for item in old):
+            past[PLAIN_PAST] = CREATION_COUNTER
+        drops: list[Write] = [Drop(item.key) for item in (*plain, *old)]
+        return [*drops, Put(key, write_register(context.hlc, past, data))]
 
     def _floor(self, content: Content, author: Author) -> int:
         """A number that no write of the author's has passed yet, though its values be gone: entries can be removed."""
-        return content.state_vector.get(author, 0) if ENTRY_SEPARATOR in self.name else 0
+        return content.state_vector.get(author, 0) if ENTRY_SEPARATOR in self.stored else 0
 
 
 def ancestors(kept: list[RegisterValue], among: list[RegisterValue]) -> list[RegisterValue] | Unknown:
@@ -174,12 +194,11 @@ def ancestors(kept: list[RegisterValue], among: list[RegisterValue]) -> list[Reg
 
     `UNKNOWN` where a write that could be one of them is no longer kept.
     """
-    pasts = [item.context for item in among]  # not with the item's own dot: an author's sibling would be in it
-    shared = {author: min(past[author] for past in pasts) for author in set[Author](pasts[0]).intersection(*pasts[1:])}
+    shared = shared_past(among)
     past = [item for item in kept if shared.get(item.dot.author, -1) >= item.dot.counter]
     if _lacks(past, shared, all_kept=len(kept) < ENTRY_LIMITS.hidden_values_max):
         return UNKNOWN
-    return _maximal(past)
+    return maximal(past)
 
 
 def _lacks(past: list[RegisterValue], shared: Mapping[Author, int], *, all_kept: bool) -> bool:
@@ -194,7 +213,7 @@ def _lacks(past: list[RegisterValue], shared: Mapping[Author, int], *, all_kept:
         shared: the past, as author → highest counter. Creations, number 0, are never removed.
         all_kept: whether nothing was ever removed.
     """
-    covered = _join(past)
+    covered = join(past)
     here: dict[Author, list[int]] = {}
     for item in past:
         here.setdefault(item.dot.author, []).append(item.dot.counter)
@@ -206,24 +225,8 @@ def _lacks(past: list[RegisterValue], shared: Mapping[Author, int], *, all_kept:
     return False
 
 
-def _maximal(values: list[RegisterValue]) -> list[RegisterValue]:
-    """The values that none of the others saw."""
-    covered = _join(values)
-    return [item for item in values if covered.get(item.dot.author, -1) < item.dot.counter]
-
-
 def _agree(values: list[RegisterValue]) -> bool:
     if len({item.data for item in values}) < 2:
         return True
     first, *others = (codec.decode(item.data, named_zones=False) for item in values)
     return all(alike(first, other) for other in others)
-
-
-def _join(values: list[RegisterValue]) -> dict[Author, int]:
-    """The pointwise maximum of causal contexts."""
-    joined: dict[Author, int] = {}
-    for item in values:
-        for author, counter in item.context.items():
-            if counter > joined.get(author, -1):
-                joined[author] = counter
-    return joined

@@ -72,7 +72,7 @@ class CounterKind(FieldKind):
     """One author's total stands under that author's key."""
 
     def read(self, content: Content) -> int:
-        return sum(content.counters.get(self.name, {}).values())
+        return sum(content.counters.get(self.stored, {}).values())
 
     def live(self, host: FieldHost) -> Counter:
         return Counter(self, host)
@@ -107,10 +107,10 @@ class CounterKind(FieldKind):
         """The writes of one increment."""
         if step == 0:
             return []
-        return [self._put(content.counters.get(self.name, {}).get(context.author, 0) + step, context=context)]
+        return [self._put(content.counters.get(self.stored, {}).get(context.author, 0) + step, context=context)]
 
     def _put(self, total: int, *, context: WriteContext) -> Put:
-        return Put(map_key(KeyClass.COUNTER, context.author, field=self.name), codec.encode(total))
+        return Put(map_key(KeyClass.COUNTER, context.author, field=self.stored), codec.encode(total))
 
 
 def _check_step(step: object, field: str) -> None:

@@ -18,7 +18,8 @@ from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.kinds.set import Set, SetKind
 from crdt_sync.core.kinds.text import Text, TextKind
 from crdt_sync.core.kinds.three_way import ThreeWayRegister
-from crdt_sync.errors import SchemaError
+from crdt_sync.core.layout import check_field_name
+from crdt_sync.errors import MalformedEntryError, SchemaError
 
 
 class KindMarker:
@@ -43,67 +44,88 @@ class MergeMarker(KindMarker):
         return MergeWithRegister(name, info, self.function)
 
 
-def ask(*args: Any, **kwargs: Any) -> Any:
+class FirstName:
+    """Marks a field that was renamed with the name that it had first."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def field(*args: Any, renamed_from: str | None = None, **kwargs: Any) -> Any:
+    """Declare a field of any kind that had another name before.
+
+    Takes the arguments of pydantic's `Field`, as in ``heading: str = field(default="", renamed_from="title")``.
+    ``renamed_from``, which all field functions take, is the first name that
+    the field had, however often it was renamed: documents keep that name, so older and newer versions of the app read
+    and write the same field, and nothing is moved.
+    """
+    return _marked(None, args, kwargs, renamed_from=renamed_from)
+
+
+def ask(*args: Any, renamed_from: str | None = None, **kwargs: Any) -> Any:
     """Declare a field whose concurrent values, where they differ, are a conflict that a person settles.
 
-    Takes the arguments of pydantic's `Field`; the latest value is shown until then.
+    Takes the arguments of `field`; the latest value is shown until then.
     """
-    return _marked(AskRegister, args, kwargs)
+    return _marked(KindMarker(AskRegister), args, kwargs, renamed_from=renamed_from)
 
 
-def three_way(*args: Any, **kwargs: Any) -> Any:
+def three_way(*args: Any, renamed_from: str | None = None, **kwargs: Any) -> Any:
     """Declare a field whose concurrent values merge against their common ancestor.
 
     Dicts and lists merge by path, texts by line, any other value whole; only where changes overlap it is a conflict.
-    Takes the arguments of pydantic's `Field`.
+    Takes the arguments of `field`.
     """
-    return _marked(ThreeWayRegister, args, kwargs)
+    return _marked(KindMarker(ThreeWayRegister), args, kwargs, renamed_from=renamed_from)
 
 
-def merge_with(function: MergeFunction, /, *args: Any, **kwargs: Any) -> Any:
+def merge_with(function: MergeFunction, /, *args: Any, renamed_from: str | None = None, **kwargs: Any) -> Any:
     """Declare a field whose concurrent values a function of the app merges.
 
     The function takes the common ancestor (`UNKNOWN` where it is not kept) and the list of concurrent values, and gives
     the value that is shown, or `ASK` to have a person choose. It must be pure, indifferent to their order, and the same
-    on every device: change the model's ``version`` with it. What follows it are the arguments of pydantic's `Field`.
+    on every device: change the model's ``version`` with it. What follows it are the arguments of `field`.
 
     Raises:
         SchemaError: it cannot be called.
     """
     if not callable(function):
         raise SchemaError("merge_with takes a function first", hint="Write `state: str = merge_with(choose)`.")
-    info: FieldInfo = Field(*args, **kwargs)
-    info.metadata.append(MergeMarker(function))
-    return info
+    return _marked(MergeMarker(function), args, kwargs, renamed_from=renamed_from)
 
 
-def first(*args: Any, **kwargs: Any) -> Any:
+def first(*args: Any, renamed_from: str | None = None, **kwargs: Any) -> Any:
     """Declare a field that keeps the first value that it is given; of several at once, the earliest.
 
-    Takes the arguments of pydantic's `Field`. None is no value; a default that is not None is one.
+    Takes the arguments of `field`. None is no value; a default that is not None is one.
     """
-    return _marked(First, args, kwargs)
+    return _marked(KindMarker(First), args, kwargs, renamed_from=renamed_from)
 
 
-def max_(*args: Any, **kwargs: Any) -> Any:
-    """Declare a field that keeps the greatest value that it is ever given; takes the arguments of pydantic's `Field`.
+def max_(*args: Any, renamed_from: str | None = None, **kwargs: Any) -> Any:
+    """Declare a field that keeps the greatest value that it is ever given; takes the arguments of `field`.
 
     Assigning a smaller value changes nothing.
     """
-    return _marked(Greatest, args, kwargs)
+    return _marked(KindMarker(Greatest), args, kwargs, renamed_from=renamed_from)
 
 
-def min_(*args: Any, **kwargs: Any) -> Any:
-    """Declare a field that keeps the least value that it is ever given; takes the arguments of pydantic's `Field`.
+def min_(*args: Any, renamed_from: str | None = None, **kwargs: Any) -> Any:
+    """Declare a field that keeps the least value that it is ever given; takes the arguments of `field`.
 
     Assigning a greater value changes nothing.
     """
-    return _marked(Least, args, kwargs)
+    return _marked(KindMarker(Least), args, kwargs, renamed_from=renamed_from)
 
 
-def _marked(kind: type[PlainRegister], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _marked(
+    marker: KindMarker | None, args: tuple[Any, ...], kwargs: dict[str, Any], *, renamed_from: str | None
+) -> Any:
     info: FieldInfo = Field(*args, **kwargs)
-    info.metadata.append(KindMarker(kind))
+    if marker is not None:
+        info.metadata.append(marker)
+    if renamed_from is not None:
+        info.metadata.append(FirstName(renamed_from))
     return info
 
 
@@ -117,7 +139,23 @@ def _is_live_kind(annotation: Any) -> bool:
 
 
 def kind_of(name: str, info: FieldInfo) -> FieldKind:
-    """The kind of a declared field."""
+    """The kind of a declared field.
+
+    Raises:
+        SchemaError: it cannot merge values of this type, or its first name is none.
+    """
+    kind = _kind_of(name, info)
+    for marker in info.metadata:
+        if isinstance(marker, FirstName):
+            try:
+                check_field_name(marker.name)
+            except (MalformedEntryError, AttributeError):
+                raise SchemaError(f"field {name!r}: renamed_from= takes the first name that the field had") from None
+            kind.stored = marker.name
+    return kind
+
+
+def _kind_of(name: str, info: FieldInfo) -> FieldKind:
     annotation: Any = info.annotation
     if annotation is Text:
         return TextKind(name)
@@ -140,6 +178,8 @@ def _element(name: str, annotation: Any, *, at: int) -> PlainRegister:
     arguments = get_args(annotation)
     info = FieldInfo.from_annotation(arguments[at] if arguments else Any)
     register = register_of(name, info)
+    if any(isinstance(marker, FirstName) for marker in info.metadata):
+        raise SchemaError(f"field {name!r}: renamed_from= belongs to the field, not to what is in it")
     if at == 0 and type(register) is not PlainRegister:
         raise SchemaError(f"field {name!r}: the elements of a List are plain values, without a field function")
     if isinstance(register, Lattice):

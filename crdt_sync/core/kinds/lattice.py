@@ -36,18 +36,22 @@ class Lattice(PlainRegister):
     """The name of the function that declares a field of this kind."""
 
     def read(self, content: Content) -> Any:
-        if self.name not in content.lattices and len(content.creations) == 1:
-            value = content.creations[0].values.get(self.name)  # the common case: nobody wrote since the creation
+        if self.stored not in content.lattices and len(content.creations) == 1:
+            value = content.creations[0].values.get(self.stored)  # the common case: nobody wrote since the creation
             return self.default() if value is None else self.convert(value)
+        data = self.stored_data(content)
+        return self.default() if data is None else self.decode(data)
+
+    def stored_data(self, content: Content) -> bytes | None:
         shown = self.shown(content)
-        return self.default() if shown is None else self.decode(shown.data)
+        return None if shown is None else shown.data
 
     def candidates(self, content: Content) -> list[RegisterValue]:
         return []
 
     def parts(self, content: Content) -> list[RegisterValue]:
         """The values of all authors, without None."""
-        parts = [*content.lattices.get(self.name, []), *self.created(content)]
+        parts = [*content.lattices.get(self.stored, []), *self.created(content)]
         return [item for item in parts if item.data != _NONE]
 
     @abstractmethod
@@ -55,7 +59,8 @@ class Lattice(PlainRegister):
         """The part that all of them come to; None where nobody gave a value."""
 
     def _put(self, data: bytes, *, context: WriteContext) -> list[Write]:
-        return [Put(map_key(KeyClass.LATTICE, context.author, field=self.name), write_register(context.hlc, {}, data))]
+        key = map_key(KeyClass.LATTICE, context.author, field=self.stored)
+        return [Put(key, write_register(context.hlc, {}, data))]
 
 
 class First(Lattice):

@@ -140,7 +140,7 @@ class ListKind(FieldKind):
 
     def elements(self, content: Content) -> list[Element]:
         """The elements in their order."""
-        return elements_of(content.lists.get(self.name, {}))
+        return elements_of(content.lists.get(self.stored, {}))
 
     def read(self, content: Content) -> list[Any]:
         return [self.element.decode(element.cell.data) for element in self.elements(content)]
@@ -150,6 +150,9 @@ class ListKind(FieldKind):
 
     def validate(self, value: Any) -> Any:
         return [self.element.validate(item) for item in value]
+
+    def complaint(self, value: Any) -> str:
+        return next(filter(None, map(self.element.complaint, value)), "")
 
     def check_element(self, value: Any) -> Any:
         """Validate one element.
@@ -190,7 +193,7 @@ class ListKind(FieldKind):
         element, data = elements[self.position(index, length=len(elements))], codec.encode(value)
         if element.cell.data == data:
             return []
-        return rewrite(self.name, element, data=data, place=None, context=context)
+        return rewrite(self.stored, element, data=data, place=None, context=context)
 
     def move(self, content: Content, from_index: int, to_index: int, *, context: WriteContext) -> list[Write]:
         """The writes that bring an element to another index; none where it stands there."""
@@ -202,7 +205,7 @@ class ListKind(FieldKind):
         element = elements.pop(start)
         left, right = elements[end - 1].place if end else None, elements[end].place if end < len(elements) else None
         place = between(left, right, author=context.author, time=context.hlc)[0]
-        return rewrite(self.name, element, data=None, place=place, context=context)
+        return rewrite(self.stored, element, data=None, place=place, context=context)
 
     def remove(self, content: Content, index: int | slice) -> list[Write]:
         """The writes that remove elements: all their cells that are seen."""
@@ -230,9 +233,9 @@ class ListKind(FieldKind):
             if at is None:
                 fresh.append((data, place))
             elif moves:
-                writes += rewrite(self.name, elements[at], data=None, place=place, context=context)
+                writes += rewrite(self.stored, elements[at], data=None, place=place, context=context)
             elif old[at] != data:
-                writes += rewrite(self.name, elements[at], data=data, place=None, context=context)
+                writes += rewrite(self.stored, elements[at], data=data, place=None, context=context)
         return [*writes, *self._added(elements, fresh, context=context)]
 
     def column_kind(self) -> ColumnKind:
@@ -264,7 +267,7 @@ class ListKind(FieldKind):
     ) -> list[Write]:
         names = new_ids(elements, context=context, count=len(fresh))
         return [
-            put_cell(self.name, name, new_cell(data, place, context=context), context=context)
+            put_cell(self.stored, name, new_cell(data, place, context=context), context=context)
             for name, (data, place) in zip(names, fresh, strict=True)
         ]
 

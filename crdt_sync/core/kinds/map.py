@@ -92,6 +92,7 @@ class MapKind(FieldKind):
         """The register of one entry."""
         register = copy.copy(self.entry)
         register.name = self.name + ENTRY_SEPARATOR + entry
+        register.stored = self.stored + ENTRY_SEPARATOR + entry
         return register
 
     def register_kind(self, register: str) -> FieldKind:
@@ -99,7 +100,8 @@ class MapKind(FieldKind):
 
     def present(self, content: Content) -> list[str]:
         """The keys, in order: those whose register has a value."""
-        return [name for name in sorted(content.entries.get(self.name, ())) if self.register(name).candidates(content)]
+        names = sorted(content.entries.get(self.stored, ()))
+        return [name for name in names if self.register(name).candidates(content)]
 
     def read(self, content: Content) -> dict[str, Any]:
         return {name: self.register(name).read(content) for name in self.present(content)}
@@ -109,7 +111,7 @@ class MapKind(FieldKind):
 
     def value_of(self, content: Content, key: object) -> Any:
         """The value of a key, or a marker where it is not there."""
-        if key not in content.entries.get(self.name, ()):
+        if key not in content.entries.get(self.stored, ()):
             return _MISSING
         register = self.register(cast("str", key))
         return register.read(content) if register.candidates(content) else _MISSING
@@ -120,6 +122,9 @@ class MapKind(FieldKind):
 
     def validate(self, value: Any) -> Any:
         return {self.check_name(name): self.entry.validate(item) for name, item in value.items()}
+
+    def complaint(self, value: Any) -> str:
+        return next(filter(None, map(self.entry.complaint, value.values())), "")
 
     def check_name(self, name: object) -> str:
         """Check that a text can be a key.
@@ -181,7 +186,7 @@ class MapKind(FieldKind):
 
     def drops(self, content: Content, names: Iterable[str]) -> list[Write]:
         """The writes that remove keys: all values of their registers that are seen, hidden ones too."""
-        registers = [self.register(name).name for name in names]
+        registers = [self.register(name).stored for name in names]
         return [
             Drop(item.key)
             for register in registers
@@ -189,6 +194,8 @@ class MapKind(FieldKind):
         ]
 
     def clashes(self, content: Content) -> list[Clash]:
+        if type(self.entry) is PlainRegister:
+            return []
         return [clash for name in self.present(content) for clash in self.register(name).clashes(content)]
 
     def column_kind(self) -> ColumnKind:

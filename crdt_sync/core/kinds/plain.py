@@ -17,6 +17,7 @@ from crdt_sync.core import codec
 from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, RegisterValue, write_register
 from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldKind, Put, Write, WriteContext
+from crdt_sync.core.kinds.contexts import beside_causal, join, saw, uncovered
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.reference import Ref
 from crdt_sync.errors import InvalidValueError, UnrepresentableValueError
@@ -78,13 +79,19 @@ class PlainRegister(FieldKind):
             InvalidValueError: of the wrong type, or it would not come back as it is.
         """
         if self._checking is None:
-            annotation: Any = self.info.annotation
-            self._checking = TypeAdapter(Annotated[annotation, self.info])
+            self._checking = checking_adapter(self.info)
         try:
             return self.validate(self._checking.validate_python(value))
         except ValidationError as error:
             reason = error.errors(include_url=False, include_input=False)[0]["msg"]
             raise InvalidValueError(f"field {self.name!r}: a value is refused: {reason}", field=self.name) from None
+
+    def complaint(self, value: Any) -> str:
+        if not self.info.is_required() and _same(value, self.default()):
+            return ""  # pydantic takes any default, also one that is not of the type
+        if self._checking is None:
+            self._checking = checking_adapter(self.info)
+        return complaint_of(self._checking, value)
 
     def convert(self, value: Any) -> Any:
         """A decoded value as the declared type; a value that does not fit it is given as it was stored."""
@@ -113,16 +120,21 @@ class PlainRegister(FieldKind):
         return self.convert(codec.decode(data))
 
     def read(self, content: Content) -> Any:
-        if self.name not in content.plain and len(content.creations) == 1:
+        if self.stored not in content.plain and self.stored not in content.causal and len(content.creations) == 1:
             values = content.creations[0].values  # the common case: nobody wrote since the creation
-            return self.convert(values[self.name]) if self.name in values else self.default()
+            return self.convert(values[self.stored]) if self.stored in values else self.default()
+        data = self.stored_data(content)
+        return self.default() if data is None else self.decode(data)
+
+    def stored_data(self, content: Content) -> bytes | None:
+        """Value bytes of what is shown; None where nobody wrote."""
         found = self.candidates(content)
-        return self.decode(found[0].data) if found else self.default()
+        return found[0].data if found else None
 
     def candidates(self, content: Content) -> list[RegisterValue]:
-        written = content.plain.get(self.name, ())
-        seen = {author for value in written for author in value.context}
-        found = [*written, *self.created(content, but=seen)]
+        written, causal = content.plain.get(self.stored, []), content.causal.get(self.stored, [])
+        seen = join((*written, *causal))
+        found = [*written, *uncovered(causal, seen), *self.created(content, but=seen)]
         if len(found) > 1:
             found.sort(key=latest_first)
         return found
@@ -130,9 +142,9 @@ class PlainRegister(FieldKind):
     def created(self, content: Content, *, but: Container[Author] = ()) -> list[RegisterValue]:
         """The field's values in the record's creations, those of some authors left out."""
         return [
-            RegisterValue(Dot(item.author, CREATION_COUNTER), item.hlc, codec.encode(item.values[self.name]), {}, "")
+            RegisterValue(Dot(item.author, CREATION_COUNTER), item.hlc, codec.encode(item.values[self.stored]), {}, "")
             for item in content.creations
-            if item.author not in but and self.name in item.values
+            if item.author not in but and self.stored in item.values
         ]
 
     def create(self, value: Any, *, context: WriteContext) -> list[Write]:
@@ -143,10 +155,12 @@ class PlainRegister(FieldKind):
         found = self.candidates(content)
         if len(found) == 1 and found[0].data == data:
             return []  # the engine would make an update even of an equal value
-        written = content.plain.get(self.name, [])
-        seen = {author: CREATION_COUNTER for item in written for author in item.context}
-        seen.update((item.author, CREATION_COUNTER) for item in content.creations)
-        own = map_key(KeyClass.PLAIN, context.author, field=self.name)
+        plain, causal = content.plain.get(self.stored, []), content.causal.get(self.stored, [])
+        written = [*plain, *causal]
+        seen = saw([*map(beside_causal, plain), *causal])
+        for item in content.creations:
+            seen.setdefault(item.author, CREATION_COUNTER)
+        own = map_key(KeyClass.PLAIN, context.author, field=self.stored)
         drops: list[Write] = [Drop(item.key) for item in written if item.key != own]
         return [*drops, Put(own, write_register(context.hlc, seen, data))]
 
@@ -161,6 +175,27 @@ class PlainRegister(FieldKind):
                 return value if isinstance(value, _NUMBERS) else None
             case ColumnKind.VALUE:
                 return column_value(value)
+
+
+def checking_adapter(info: FieldInfo) -> TypeAdapter[Any]:
+    """What validates a field's values with all that its declaration asks of them."""
+    annotation: Any = info.annotation
+    return TypeAdapter(Annotated[annotation, info])
+
+
+def complaint_of(adapter: TypeAdapter[Any], value: Any) -> str:
+    """Why a value is none of a type, without the value; empty where it is one."""
+    try:
+        adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        try:
+            if _same(adapter.validate_python(value), value):
+                return ""  # strict mode knows fewer types than annotations can name
+        except ValidationError:
+            pass  # said below, as strict mode sees it
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        return str(first["msg"])
+    return ""
 
 
 def latest_first(value: RegisterValue) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 from crdt_sync.core import codec
 from crdt_sync.core.content import Content
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldHost, FieldKind, Put, Write, WriteContext
-from crdt_sync.core.kinds.plain import json_value
+from crdt_sync.core.kinds.plain import complaint_of, json_value
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import InvalidValueError, MalformedEntryError, UnrepresentableValueError
@@ -115,6 +115,9 @@ class SetKind(FieldKind):
             )
         return checked
 
+    def complaint(self, value: Any) -> str:
+        return next(filter(None, (complaint_of(self._adapter, element) for element in value)), "")
+
     def empty(self) -> set[Any]:
         return set()
 
@@ -136,14 +139,14 @@ class SetKind(FieldKind):
         What is there already is written again: where somebody removes it at once, the adding wins.
         """
         cells = sorted(_element(element) for element in elements)
-        return [Put(map_key(KeyClass.SET, context.author, field=self.name, rest=name), data) for name, data in cells]
+        return [Put(map_key(KeyClass.SET, context.author, field=self.stored, rest=name), data) for name, data in cells]
 
     def remove(self, content: Content, elements: Iterable[Any]) -> list[Write]:
         """The writes that remove elements: all keys that are seen of all elements that are equal to them.
 
         Equal elements may have several names: ``Decimal("1.0")`` and ``Decimal("1.00")``, one instant in two zones.
         """
-        held, wanted = content.sets.get(self.name, {}), set(elements)
+        held, wanted = content.sets.get(self.stored, {}), set(elements)
         names = {_element(element)[0] for element in wanted} & held.keys()  # NaN is found by its name alone
         names.update(name for element, name in self._shown(content) if element in wanted)
         return [Drop(key) for name in sorted(names) for key, _ in held[name]]
@@ -156,7 +159,7 @@ class SetKind(FieldKind):
 
     def _shown(self, content: Content) -> Iterator[tuple[Any, str]]:
         """The elements with their names in keys, in one order everywhere: of equal elements the first one shows."""
-        for name, cells in sorted(content.sets.get(self.name, {}).items()):
+        for name, cells in sorted(content.sets.get(self.stored, {}).items()):
             try:
                 element = self._decode(name, cells)
                 hash(element)

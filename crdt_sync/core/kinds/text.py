@@ -112,7 +112,7 @@ class TextKind(FieldKind):
     """One text root of the document."""
 
     def read(self, content: Content) -> str:
-        return content.texts.get(self.name, "")
+        return content.texts.get(self.stored, "")
 
     def live(self, host: FieldHost) -> Text:
         return Text(self, host)
@@ -135,7 +135,7 @@ class TextKind(FieldKind):
         return str(value) if isinstance(value, Text) else value
 
     def create(self, value: Any, *, context: WriteContext) -> list[Write]:
-        return [Insert(self.name, 0, value)] if value else []
+        return [Insert(self.stored, 0, value)] if value else []
 
     def insertion(
         self, content: Content, index: int, text: str, *, attributes: Mapping[str, Attribute] | None = None
@@ -144,7 +144,7 @@ class TextKind(FieldKind):
         self._check_range(content, index, 0)
         if attributes is not None:
             attributes = {name: value for name, value in attributes.items() if value is not None}
-        return [Insert(self.name, index, text, attributes)] if text else []
+        return [Insert(self.stored, index, text, attributes)] if text else []
 
     def formatting(
         self, content: Content, index: int, count: int, *, attributes: Mapping[str, Attribute], runs: list[TextRun]
@@ -158,7 +158,7 @@ class TextKind(FieldKind):
                 differing = ((name, value) for name, value in attributes.items() if not _same(held.get(name), value))
                 wanted.update(differing)
             start += len(text)
-        return [Mark(self.name, index, count, {name: wanted[name]}) for name in sorted(wanted)] if count else []
+        return [Mark(self.stored, index, count, {name: wanted[name]}) for name in sorted(wanted)] if count else []
 
     def check_attributes(self, attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
         """Check names and values of attributes.
@@ -183,7 +183,7 @@ class TextKind(FieldKind):
     def deletion(self, content: Content, index: int, count: int) -> list[Write]:
         """The writes of one deletion."""
         self._check_range(content, index, count)
-        return [Cut(self.name, index, count)] if count else []
+        return [Cut(self.stored, index, count)] if count else []
 
     def assign(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
         old, new = self.read(content), str(value)
@@ -200,8 +200,8 @@ class TextKind(FieldKind):
         return writes
 
     def _swap(self, index: int, count: int, text: str) -> list[Write]:
-        writes: list[Write] = [Cut(self.name, index, count)] if count else []
-        return [*writes, Insert(self.name, index, text)] if text else writes
+        writes: list[Write] = [Cut(self.stored, index, count)] if count else []
+        return [*writes, Insert(self.stored, index, text)] if text else writes
 
     def _check_range(self, content: Content, index: int, count: int) -> None:
         if type(index) is not int or type(count) is not int:

@@ -194,3 +194,23 @@ def test_commands_that_only_read_leave_the_folder_as_it_was(cli: Cli, store: Pat
     before = {path.name: path.stat().st_mtime_ns for path in store.parent.iterdir()}
     assert cli(*arguments.get(command, (command, store))).code == 0
     assert {path.name: path.stat().st_mtime_ns for path in store.parent.iterdir()} == before
+
+
+def test_values_that_no_longer_fit_are_marked_and_listed(cli: Cli, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.py", tmp_path / "new.py"
+    old.write_text("from crdt_sync import Model\n\nclass Note(Model):\n    size: str = ''\n")
+    new.write_text("from crdt_sync import Model\n\nclass Note(Model):\n    size: int = 0\n")
+    place = tmp_path / "notes.db"
+    assert cli("init", place, "--models", old).code == 0
+    record = cli("create", place, "Note", "size=large", "--json").json["id"]
+    assert cli("init", place, "--models", new).code == 0
+    good = cli("create", place, "Note", "size=3", "--json").json["id"]
+    shown = cli("show", place, "Note", record, "--json").json
+    assert (shown["fields"], list(shown["invalid"])) == ({"size": "large"}, ["size"])
+    assert "! does not fit: Input should be a valid integer" in cli("show", place, "Note", record).out
+    assert "! large" in cli("list", place, "Note").out
+    found = cli("list", place, "Note", "--invalid", "--json").json
+    assert ([item["id"] for item in found["records"]], found["total"]) == ([record], 1)
+    assert "invalid" not in cli("show", place, "Note", good, "--json").json
+    assert cli("set", place, "Note", record, "size=4").code == 0
+    assert cli("list", place, "Note", "--invalid", "--json").json["total"] == 0

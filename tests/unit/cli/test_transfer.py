@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crdt_sync import Replica
-from crdt_sync.cli import lines
+from crdt_sync.cli import lines, reading
 from tests.unit.cli.conftest import Cli, created, run_process
 
 
@@ -114,7 +114,7 @@ def test_lines_that_are_no_text_or_too_long(
     file = tmp_path / "in.jsonl"
     file.write_bytes(b'{"title": "\xff"}\n')
     assert "line 1: not UTF-8" in cli("import", store, file, "--model", "Task").err
-    monkeypatch.setattr(lines, "LINE_BYTES_MAX", 20)
+    monkeypatch.setattr(reading, "LINE_BYTES_MAX", 20)
     write_lines(file, {"title": "short"}, {"title": "much too long"})
     assert "line 2: longer than 20 bytes" in cli("import", store, file, "--model", "Task").err
     for chunk in ("0", "5001"):

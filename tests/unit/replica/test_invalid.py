@@ -1,0 +1,124 @@
+"""Values that no longer fit their field are given as stored, found, and mended by an ordinary write."""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import Enum
+from typing import Any
+
+import pytest
+from pydantic import Field, create_model
+
+from crdt_sync import Counter, InvalidField, List, Map, Model, Replica, Set, Text, ask, three_way
+from crdt_sync.testing.exchange import exchange
+from tests.unit.replica.devices import memory
+
+
+class OldMood(Enum):
+    CALM = "calm"
+    WILD = "wild"
+
+
+class NewMood(Enum):
+    CALM = "calm"
+
+
+Old: Any = create_model(
+    "Note",
+    __base__=Model,
+    title=(str, "t"),
+    size=(str, ""),
+    mood=(OldMood, OldMood.CALM),
+    due=(str | None, ask(default=None)),
+    extra=(str, three_way(default="")),
+    count=(int, 0),
+    tags=(Set[str], ...),
+    steps=(List[str], ...),
+    prefs=(Map[str, str], ...),
+    notes=(Text, ...),
+    votes=(Counter, ...),
+)
+New: Any = create_model(
+    "Note",
+    __base__=Model,
+    title=(str, "t"),
+    size=(int, 0),
+    mood=(NewMood, NewMood.CALM),
+    due=(date, ask(default=None)),
+    extra=(dict[str, int], three_way(default={})),
+    count=(int, Field(default=0, ge=0)),
+    tags=(Set[int], ...),
+    steps=(List[int], ...),
+    prefs=(Map[str, int], ...),
+    notes=(Text, ...),
+    votes=(Counter, ...),
+    added=(int, ...),
+)
+WRONG = {
+    "size": "large",
+    "mood": OldMood.WILD,
+    "due": "soon",
+    "extra": "x",
+    "count": -1,
+    "tags": {"a"},
+    "steps": ["b"],
+    "prefs": {"k": "c"},
+}
+
+
+def wrong_fields(replica: Replica, what: Any = None) -> dict[str, InvalidField]:
+    return {item.field: item for item in replica.invalid(what)}
+
+
+def test_values_that_do_not_fit_are_found_and_break_nothing() -> None:
+    with memory(0, Old) as old, memory(1, New) as new:
+        right: Any = old.create(Old)
+        note: Any = old.create(Old, **WRONG)
+        assert not list(old.invalid())
+        exchange(old, new)
+        found = wrong_fields(new, New)
+        assert {name: item.raw for name, item in found.items()} == {**WRONG, "mood": "wild", "added": None}
+        assert {item.record_id for item in new.invalid() if item.field == "due"} == {note.id}
+        assert found["size"].reason == "Input should be a valid integer"
+        assert all("large" not in item.reason for item in found.values())
+        shown: Any = new.get(New, note.id)
+        assert (shown.size, shown.mood, shown.title, shown.due) == ("large", "wild", "t", "soon")
+        assert new.find(New, title="t", votes=0, order_by="size")
+        assert new.count(New) == 2
+        assert shown.model_dump_json()
+        new.update(shown, title="u", added=1)
+        exchange(old, new)
+        assert note.title == "u"
+        assert note.size == "large"
+        assert set(wrong_fields(new, shown)) == set(WRONG)
+        assert set(wrong_fields(new, new.get(New, right.id))) == {"size", "extra", "added"}
+
+
+def test_an_ordinary_write_mends_it() -> None:
+    with memory(0, Old) as old, memory(1, New) as new:
+        note: Any = old.create(Old, **WRONG)
+        exchange(old, new)
+        shown: Any = new.get(New, note.id)
+        new.update(
+            shown,
+            size=1,
+            mood=NewMood.CALM,
+            due=date(2025, 1, 1),
+            extra={},
+            count=1,
+            tags={1},
+            steps=[1],
+            prefs={"k": 1},
+            added=1,
+        )
+        assert not list(new.invalid())
+        assert exchange(old, new).proven_equal
+        assert set(wrong_fields(old)) == {"size", "due", "extra", "tags", "steps", "prefs"}
+
+
+@pytest.mark.parametrize("value", [None, 3])
+def test_a_default_of_another_type_is_no_complaint(value: Any) -> None:
+    model: Any = create_model("Odd", __base__=Model, due=(date, value))
+    with memory(0, model) as replica:
+        replica.create(model)
+        assert not list(replica.invalid())
