@@ -14,12 +14,11 @@ from typing import Any, ClassVar
 
 from crdt_sync.core import codec
 from crdt_sync.core.conflict import UNKNOWN, Unknown
-from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, RegisterValue, write_register
+from crdt_sync.core.content import CREATION_COUNTER, PLAIN_PAST, Content, Dot, RegisterValue, write_register
 from crdt_sync.core.equality import alike
 from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds.base import Clash, Drop, Put, Write, WriteContext
 from crdt_sync.core.kinds.contexts import (
-    PLAIN_PAST,
     beside_causal,
     is_plain,
     join,
