@@ -24,9 +24,10 @@ from crdt_sync.core.model import validate_change
 from crdt_sync.errors import ConflictNotFoundError, InputError, InvalidValueError, NotACandidateError, RecordError
 from crdt_sync.replica.deletions import settle_deletion
 from crdt_sync.replica.derive import conflicts_of, named, whole_path
+from crdt_sync.replica.derived_rows import SettledRow, split_settled_key, unpack_settled_row
 from crdt_sync.replica.duplicates import group_of, shown_content
 from crdt_sync.replica.records import Records
-from crdt_sync.replica.rows import SettledRow, after_prefix, split_settled_key, unpack_settled_row
+from crdt_sync.replica.rows import after_prefix
 from crdt_sync.replica.schema import Declared, partition_of
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Table

@@ -15,14 +15,8 @@ from crdt_sync.core.duplicates import MergedContent, links_of, merge_contents, t
 from crdt_sync.core.ids import Author, DocumentKey, RecordId, document_key, split_document_key
 from crdt_sync.core.kinds import TextKind
 from crdt_sync.errors import RecordExistsError
-from crdt_sync.replica.rows import (
-    UniqueRow,
-    after_prefix,
-    unique_key,
-    unique_link_key,
-    unique_value_key,
-    unpack_unique_row,
-)
+from crdt_sync.replica.derived_rows import UniqueRow, unique_key, unique_link_key, unique_value_key, unpack_unique_row
+from crdt_sync.replica.rows import after_prefix
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Store, Table

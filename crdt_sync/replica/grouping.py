@@ -8,9 +8,9 @@ from typing import Final
 
 from crdt_sync.core.content import Content
 from crdt_sync.core.ids import DocumentKey
+from crdt_sync.replica.derived_rows import unique_key
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.duplicates import Group, group_of, held_row, note_record
-from crdt_sync.replica.rows import unique_key
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.settled import journal_settled
 from crdt_sync.replica.state import State

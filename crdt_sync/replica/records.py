@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
-from crdt_sync.core.content import Content, Dot, write_creation
+from crdt_sync.core.content import Content, Dot
+from crdt_sync.core.creating import creation_writes
 from crdt_sync.core.duplicates import MergedContent
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import DocumentKey, RecordId, document_key, record_id, split_document_key
-from crdt_sync.core.kinds import CausalRegister, Drop, FieldKind, Put, TextRun, Write, WriteContext
-from crdt_sync.core.layout import KeyClass, map_key
+from crdt_sync.core.kinds import CausalRegister, Drop, FieldKind, TextRun, Write, WriteContext
 from crdt_sync.core.model import (
     Model,
     ModelSpec,
@@ -393,14 +393,3 @@ def _not_found(declared: Declared, key: DocumentKey, *, deleted: bool = False) -
 
 def _assignment(kind: FieldKind, value: Any, context: WriteContext, content: Content) -> list[Write]:
     return kind.assign(content, value, context=context)
-
-
-def creation_writes(spec: ModelSpec, checked: Mapping[str, Any], context: WriteContext) -> list[Write]:
-    """The writes of a new record: one value for all registers, then what other kinds begin with."""
-    kinds = spec.fields
-    registers = {kinds[name].stored: value for name, value in checked.items() if kinds[name].in_creation}
-    key = map_key(KeyClass.CREATION, context.author)
-    writes: list[Write] = [Put(key, write_creation(context.hlc, registers))]
-    for name, value in checked.items():
-        writes.extend(kinds[name].create(value, context=context))
-    return writes

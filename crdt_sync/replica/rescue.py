@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from crdt_sync.core.creating import creation_writes
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import DocumentKey, document_key, natural_record_id, split_document_key
 from crdt_sync.replica.journal import Journal
-from crdt_sync.replica.records import creation_writes
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.transaction import LocalTransaction
 from crdt_sync.storage.base import Table

@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from crdt_sync.core.content import Dot, RegisterValue
 from crdt_sync.core.entry import ChainHash, OperationType
 from crdt_sync.core.ids import Author, DocumentKey
-from crdt_sync.core.layout import ENTRY_SEPARATOR
 from crdt_sync.errors import CorruptStoreError
 
 POSITION_BYTES = 8
@@ -77,7 +75,7 @@ class LogRow:
 
     def pack(self) -> bytes:
         """The row's bytes."""
-        return _pack(
+        return pack_values(
             self.partition,
             self.author,
             self.first,
@@ -92,7 +90,7 @@ class LogRow:
 
 def unpack_log_row(data: bytes) -> LogRow:
     """Read a row of the log."""
-    partition, author, first, last, head, clock, own, body, signature = _unpack(data, 9, "log")
+    partition, author, first, last, head, clock, own, body, signature = unpack_values(data, 9, "log")
     return LogRow(
         partition=partition,
         author=author,
@@ -158,12 +156,12 @@ class DocumentRow(NamedTuple):
 
     def pack(self) -> bytes:
         """The row's bytes."""
-        return _pack(*self)
+        return pack_values(*self)
 
 
 def unpack_document_row(data: bytes) -> DocumentRow:
     """Read a row of the document table."""
-    return DocumentRow._make(_unpack(data, 5, "document"))
+    return DocumentRow._make(unpack_values(data, 5, "document"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +192,7 @@ class OperationRow:
 
     def pack(self) -> bytes:
         """The row's bytes."""
-        return _pack(
+        return pack_values(
             _TYPES.index(self.type),
             self.document,
             self.author,
@@ -217,7 +215,9 @@ _TYPES = (OperationType.CREATE, OperationType.UPDATE, OperationType.DELETE)
 
 def unpack_operation_row(data: bytes) -> OperationRow:
     """Read a row of the journal."""
-    kind, document, author, sequence, index, hlc, status, attempts, error, finished = _unpack(data, 10, "operation")
+    kind, document, author, sequence, index, hlc, status, attempts, error, finished = unpack_values(
+        data, 10, "operation"
+    )
     return OperationRow(
         type=_TYPES[kind],
         document=document,
@@ -251,109 +251,23 @@ class SyncLogRow:
 
     def pack(self) -> bytes:
         """The row's bytes."""
-        return _pack(self.first, self.last, self.error, self.finished_ms, self.peer)
+        return pack_values(self.first, self.last, self.error, self.finished_ms, self.peer)
 
 
 def unpack_sync_log_row(data: bytes) -> SyncLogRow:
     """Read a row of the log of results."""
-    first, last, error, finished, peer = _unpack(data, 5, "synclog")
+    first, last, error, finished, peer = unpack_values(data, 5, "synclog")
     return SyncLogRow(first=first, last=last, error=error, finished_ms=finished, peer=peer)
-
-
-def settled_key(document: DocumentKey, conflict: str, chosen: Dot) -> bytes:
-    """Key of the table of settled conflicts: one for each write that settled one."""
-    return document + bytes.fromhex(conflict) + chosen.author.to_bytes(5, "big") + chosen.counter.to_bytes(8, "big")
-
-
-def split_settled_key(key: bytes) -> tuple[DocumentKey, str]:
-    """Document and conflict id of a key of the table of settled conflicts."""
-    return DocumentKey(key[:-29]), key[-29:-13].hex()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettledRow:
-    """A write that settled a conflict.
-
-    Args:
-        register: what was in conflict.
-        paths: where the candidates overlapped, inside of the register's value.
-        chosen: the write; it and the candidates come back without context and key.
-        candidates: what it took the place of, latest first.
-    """
-
-    register: str
-    paths: tuple[str, ...]
-    chosen: RegisterValue
-    candidates: tuple[RegisterValue, ...]
-
-    @property
-    def field(self) -> str:
-        """The field that the register belongs to."""
-        return self.register.partition(ENTRY_SEPARATOR)[0]
-
-    def pack(self) -> bytes:
-        """The row's bytes."""
-        values = [(*item.dot, item.hlc, item.data) for item in (self.chosen, *self.candidates)]
-        return _pack(self.register, self.paths, values)
-
-
-def unpack_settled_row(data: bytes) -> SettledRow:
-    """Read a row of the table of settled conflicts."""
-    register, paths, values = _unpack(data, 3, "settled")
-    chosen, *candidates = (
-        RegisterValue(Dot(author, counter), hlc, value, {}, "") for author, counter, hlc, value in values
-    )
-    return SettledRow(register=register, paths=paths, chosen=chosen, candidates=tuple(candidates))
-
-
-def unique_key(document: DocumentKey) -> bytes:
-    """Key of what is known of a record for finding others like it."""
-    return b"d" + document
-
-
-def unique_value_key(model: bytes, values: bytes) -> bytes:
-    """What the keys of the records of a model (its address prefix) with equal unique values begin with."""
-    return b"v" + model + values
-
-
-def unique_link_key(document: DocumentKey) -> bytes:
-    """What the keys of the records that link to a document begin with."""
-    return b"l" + document
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UniqueRow:
-    """What is known of a record for finding others like it, as of its last derivation.
-
-    Args:
-        shown: 0 where nobody sees it, 1 where it has a row in its table, 2 where it shows as part of another record.
-        values: hash of the values of its unique fields; empty where it is not compared.
-        links: the records that its document says it was merged with.
-    """
-
-    shown: int = 0
-    values: bytes = b""
-    links: tuple[str, ...] = ()
-
-    def pack(self) -> bytes:
-        """The row's bytes."""
-        return _pack(self.shown, self.values, self.links)
-
-
-def unpack_unique_row(data: bytes) -> UniqueRow:
-    """Read a row of the table of unique values."""
-    shown, values, links = _unpack(data, 3, "unique")
-    return UniqueRow(shown=shown, values=values, links=links)
 
 
 def pack_vector(vector: dict[str, dict[Author, int]]) -> bytes:
     """Partition → author → last sequence."""
-    return _pack(vector)
+    return pack_values(vector)
 
 
 def unpack_vector(data: bytes) -> dict[str, dict[Author, int]]:
     """Read a vector of sequences."""
-    (vector,) = _unpack(data, 1, "holding")
+    (vector,) = unpack_values(data, 1, "holding")
     return vector  # type: ignore[no-any-return]  # the shape is what pack_vector wrote; rows carry a checksum
 
 
@@ -370,7 +284,7 @@ class Base(NamedTuple):
 
     def pack(self) -> bytes:
         """The bytes of a row of the base table; equal bases of one state have equal bytes."""
-        return _pack([item for pair in sorted(self.touched.items()) for item in pair], self.state)
+        return pack_values([item for pair in sorted(self.touched.items()) for item in pair], self.state)
 
 
 def unpack_base(data: bytes) -> Base:
@@ -379,7 +293,7 @@ def unpack_base(data: bytes) -> Base:
     Raises:
         CorruptStoreError: it is none.
     """
-    flat, state = _unpack(data, 2, "base")
+    flat, state = unpack_values(data, 2, "base")
     if type(flat) is not tuple or len(flat) % 2 or type(state) is not bytes or any(type(n) is not int for n in flat):
         raise CorruptStoreError("a row of table base has the wrong shape", table="base")
     return Base(dict(zip(flat[::2], flat[1::2], strict=True)), state)
@@ -400,7 +314,7 @@ class Folded(NamedTuple):
 
     def pack(self) -> bytes:
         """The bytes of the row in the meta table."""
-        return _pack(*self)
+        return pack_values(*self)
 
 
 FOLDED = b"folded"
@@ -412,15 +326,21 @@ FLOOR_POSITION = 0
 
 def unpack_folded(data: bytes | None) -> Folded:
     """Read what the meta table says; nothing where no row was ever folded."""
-    return Folded(0, 0, 0) if data is None else Folded(*_unpack(data, 3, "meta"))
+    return Folded(0, 0, 0) if data is None else Folded(*unpack_values(data, 3, "meta"))
 
 
-def _pack(*values: Any) -> bytes:
+def pack_values(*values: Any) -> bytes:
+    """The bytes of a row that is an array of values."""
     packed: bytes = msgpack.packb(values)
     return packed
 
 
-def _unpack(data: bytes, count: int, table: str) -> tuple[Any, ...]:
+def unpack_values(data: bytes, count: int, table: str) -> tuple[Any, ...]:
+    """Read a row that is an array of so many values.
+
+    Raises:
+        CorruptStoreError: it is no such array.
+    """
     try:
         values = msgpack.unpackb(data, use_list=False, strict_map_key=False)
     except (ValueError, msgpack.exceptions.UnpackException):

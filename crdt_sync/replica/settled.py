@@ -14,7 +14,8 @@ from crdt_sync.core.ids import DocumentKey
 from crdt_sync.core.kinds.base import FieldKind
 from crdt_sync.core.kinds.causal import CausalRegister, Settling
 from crdt_sync.core.layout import ENTRY_SEPARATOR
-from crdt_sync.replica.rows import SettledRow, after_prefix, settled_key, unpack_settled_row
+from crdt_sync.replica.derived_rows import SettledRow, settled_key, unpack_settled_row
+from crdt_sync.replica.rows import after_prefix
 from crdt_sync.replica.schema import Declared
 from crdt_sync.storage.base import Store, Table
 
