@@ -126,16 +126,7 @@ def read_declaration(
     if not _names_fields(key, model):
         raise SchemaError(f"model {name!r}: key= takes a tuple of its own fields")
     fields = {field: _kind(name, field, info) for field, info in model.model_fields.items()}
-    lowered = [field.lower() for field in fields]
-    if len(set(lowered)) != len(lowered):
-        raise SchemaError(f"model {name!r}: two fields differ only in upper and lower case")
-    stored: dict[str, str] = {}
-    for field, kind in fields.items():
-        if stored.setdefault(kind.stored, field) != field:
-            raise SchemaError(
-                f"model {name!r}: fields {stored[kind.stored]!r} and {field!r} are both kept as {kind.stored!r}",
-                hint="A name that renamed_from= gives is taken for ever; name the new field otherwise.",
-            )
+    _check_names(name, fields)
     for field in key:
         if type(fields[field]) is not PlainRegister:
             raise SchemaError(f"model {name!r}: the key field {field!r} must be a plain register")
@@ -153,6 +144,19 @@ def read_declaration(
         unique=tuple(unique),
         on_duplicate=on_duplicate,
     )
+
+
+def _check_names(name: str, fields: Mapping[str, FieldKind]) -> None:
+    lowered = [field.lower() for field in fields]
+    if len(set(lowered)) != len(lowered):
+        raise SchemaError(f"model {name!r}: two fields differ only in upper and lower case")
+    stored: dict[str, str] = {}
+    for field, kind in fields.items():
+        if stored.setdefault(kind.stored, field) != field:
+            raise SchemaError(
+                f"model {name!r}: fields {stored[kind.stored]!r} and {field!r} are both kept as {kind.stored!r}",
+                hint="A name that renamed_from= gives is taken for ever; name the new field otherwise.",
+            )
 
 
 def _check_unique(
