@@ -9,14 +9,11 @@ from typing import Any
 from crdt_sync.core.content import Content, Dot
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import DocumentKey
-from crdt_sync.core.screening import screen
 from crdt_sync.replica.derive import fields_of
 from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.ledger import CONTENT_AUTHOR
-from crdt_sync.replica.rows import after_prefix, split_touch_key
+from crdt_sync.replica.past import steps_of
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
-from crdt_sync.storage.base import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +59,11 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
     replay = Loaded(key, author=state.documents.author)
     before: dict[str, Any] = {}
     clashes: dict[str, frozenset[tuple[str, Dot]]] = {}
-    for touch_key, _ in state.store.scan(Table.TOUCH, start=key, end=after_prefix(key)):
-        touch = split_touch_key(touch_key)
-        row, _ = state.ledger.row(touch.position)
-        if row.author == CONTENT_AUTHOR:
-            replay.add_content(row.body)
-            hlc, kind, who = row.clock, OperationType.UPDATE, "content taken from a peer"
-            written = frozenset[str]()
-        else:
-            entry = state.ledger.entry(touch.position, touch.entry)
-            operation = entry.operations[touch.operation]
-            verdict = screen(operation.update, author=row.author, index=replay.index, operation=operation.type)
-            replay.add(operation.update, verdict)
-            hlc, kind, who = entry.hlc, operation.type, state.name_of(row.author)
-            written = fields_of(verdict, declared)[0]
+    for step in steps_of(state, key):
+        verdict, operation = step.apply(replay), step.operation
+        written = frozenset[str]() if verdict is None else fields_of(verdict, declared)[0]
+        kind = OperationType.UPDATE if operation is None else operation.type
+        who = "content taken from a peer" if operation is None else state.name_of(step.row.author)
         content = replay.content(declared.text_fields)
         after = declared.values(content)
         clashing = _clashes(declared, content)
@@ -83,7 +71,7 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
         yield HistoryItem(
             type=kind,
             device_id=who,
-            timestamp=hlc,
+            timestamp=step.hlc,
             live=content.is_live(),
             fields=tuple(name for name in after if name in written),
             changes=tuple(
