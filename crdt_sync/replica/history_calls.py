@@ -9,12 +9,14 @@ from typing import Any, TypeVar, cast, overload
 from crdt_sync.core.explaining import Explanation
 from crdt_sync.core.ids import DocumentKey
 from crdt_sync.core.model import Model
-from crdt_sync.errors import InputError
+from crdt_sync.errors import InputError, StoreReadOnlyError
 from crdt_sync.replica.history import HistoryItem, history_of
 from crdt_sync.replica.past import explain, values_at
+from crdt_sync.replica.port import Port
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
+from crdt_sync.replica.undo import UndoReport, take_back
 
 M = TypeVar("M", bound=Model)
 
@@ -25,9 +27,15 @@ class HistoryCalls:
     _state: State
     _records: Records
 
+    port: Port
+
     @abstractmethod
     def _check(self) -> None:
         """Raise where the replica cannot be used."""
+
+    @abstractmethod
+    def _check_idle(self) -> None:
+        """Raise where the replica cannot be used, or a transaction is open."""
 
     def history(self, record: Model | type[Model], id: str | None = None, /) -> list[HistoryItem]:
         """What was done to a record, in the order in which this replica applied it; also of a deleted one.
@@ -92,6 +100,38 @@ class HistoryCalls:
         explanation = explain(self._state, declared, key, field)
         self._records.let_go()
         return explanation
+
+    def undo(self) -> UndoReport | None:
+        """Take back the latest transaction of this replica that stands, by a new one; call again for the one before.
+
+        Only what still stands as it was written is taken back, so nothing that others wrote is lost: the report's
+        ``skipped`` names the rest, with the reason. The last 100 can be undone, also after the replica was opened
+        again. Takes time in proportion to the history of the records that the transaction wrote to.
+
+        Returns:
+            What was taken back and what was not; None where there is nothing to undo.
+
+        Raises:
+            TransactionError: a transaction is open.
+        """
+        return self._take_back(redo=False)
+
+    def redo(self) -> UndoReport | None:
+        """Take back the latest `undo`. Any other write in between takes away what could be redone.
+
+        Returns:
+            What was done again and what was not; None where there is nothing to redo.
+
+        Raises:
+            TransactionError: a transaction is open.
+        """
+        return self._take_back(redo=True)
+
+    def _take_back(self, *, redo: bool) -> UndoReport | None:
+        self._check_idle()
+        if self._state.identity is None:
+            raise StoreReadOnlyError("this replica was opened read-only")
+        return take_back(self._state, self._records, own=self.port.own_authors(), redo=redo)
 
     def _addressed(
         self, record: object, which: tuple[Any, ...], *, more: int | None

@@ -18,7 +18,7 @@ from crdt_sync.core.update import parse_update
 from crdt_sync.errors import InputError, MissingCauseError, RecordDeletedError, RecordNotFoundError
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
-from crdt_sync.replica.rows import LogRow, Touch, after_prefix, split_touch_key
+from crdt_sync.replica.rows import LogRow, Touch, after_prefix, number_key, split_touch_key
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Table
@@ -68,12 +68,12 @@ class Step:
 
 def steps_of(state: State, key: DocumentKey, *, after: int = 0) -> Iterator[Step]:
     """A record's operations in the order in which this replica applied them, those behind log position ``after``."""
-    for touch_key, _ in state.store.scan(Table.TOUCH, start=key, end=after_prefix(key)):
+    start = key + number_key(after + 1)
+    for touch_key, _ in state.store.scan(Table.TOUCH, start=start, end=after_prefix(key)):
         touch = split_touch_key(touch_key)
-        if touch.position > after:
-            row, _ = state.ledger.row(touch.position)
-            is_content = row.author == CONTENT_AUTHOR
-            yield Step(touch, row, None if is_content else state.ledger.entry(touch.position, touch.entry))
+        row, _ = state.ledger.row(touch.position)
+        is_content = row.author == CONTENT_AUTHOR
+        yield Step(touch, row, None if is_content else state.ledger.entry(touch.position, touch.entry))
 
 
 def values_at(state: State, declared: Declared, key: DocumentKey, *, time: datetime | int) -> dict[str, Any]:

@@ -93,6 +93,14 @@ class Records:
             self._broken = True
             raise
 
+    def writing(self) -> AbstractContextManager[LocalTransaction]:
+        """The open transaction, or one of its own for this change.
+
+        An error in it does not break the open one: it was raised before anything was written, or the transaction knows
+        that it is torn.
+        """
+        return self._outermost() if self._transaction is None else nullcontext(self._transaction)
+
     def create(self, model: type[M], values: Mapping[str, Any]) -> M:
         """Create a record; see `Replica.create`."""
         declared = self._state.schema.of(model)
@@ -100,7 +108,7 @@ class Records:
         spec = declared.spec
         name = spec.natural_id(checked) if spec.key else RecordId(self._state.new_record_id())
         key = document_key(partition_of(declared, checked), spec.name, name)
-        with self._writing() as transaction:
+        with self.writing() as transaction:
             loaded = self._state.documents.get(key) if spec.key else self._state.documents.new(key)
             if loaded.known:
                 given = {name: value for name, value in checked.items() if name in values}
@@ -118,7 +126,7 @@ class Records:
     def delete(self, record: Model) -> None:
         """Delete a record; see `Replica.delete`."""
         declared, key = self.own(record)
-        with self._writing() as transaction:
+        with self.writing() as transaction:
             content = self.live_content(declared, key)
             transaction.tombstone(self._state.documents.get(key), content)
 
@@ -128,7 +136,7 @@ class Records:
         loaded = self._state.documents.get(key)
         drops: list[Write] = [Drop(name) for name in loaded.content(declared.text_fields).tombstones]
         if drops:
-            with self._writing() as transaction:
+            with self.writing() as transaction:
                 transaction.write(key, drops, operation=OperationType.UPDATE, fields=frozenset(declared.spec.fields))
         return bind(model, self, key)
 
@@ -200,7 +208,7 @@ class Records:
         fields: frozenset[str],
     ) -> None:
         """Write to a live record: at once, or as part of the open transaction."""
-        with self._writing() as transaction:
+        with self.writing() as transaction:
             writes = make(transaction.context)
             transaction.write(key, writes, operation=OperationType.UPDATE, fields=fields)
 
@@ -228,7 +236,7 @@ class Records:
         declared = self._state.schema.of(spec.name)
         content = self.live_content(declared, key)
         checked = validate_change(declared.model, declared.values(content), values)
-        with self._writing() as transaction:
+        with self.writing() as transaction:
             writes = [
                 write
                 for name, value in checked.items()
@@ -279,14 +287,6 @@ class Records:
             transaction.end()
             self._observers.wake()  # pumps wait while a transaction is open; after a rollback nothing else wakes them
         self._observers.publish(changes)
-
-    def _writing(self) -> AbstractContextManager[LocalTransaction]:
-        """The open transaction, or one of its own for this change.
-
-        An error in it does not break the open one: it was raised before anything was written, or the transaction knows
-        that it is torn.
-        """
-        return self._outermost() if self._transaction is None else nullcontext(self._transaction)
 
     def _create_again(
         self, transaction: LocalTransaction, declared: Declared, loaded: Loaded, given: Mapping[str, Any]

@@ -271,6 +271,8 @@ CALLS: list[tuple[str, Callable[[Replica, Task], Any]]] = [
     ("history", lambda r, t: r.history(t)),
     ("at", lambda r, t: r.at(t, 2**60)),
     ("explain", lambda r, t: r.explain(t)),
+    ("undo", lambda r, t: r.undo()),
+    ("redo", lambda r, t: r.redo()),
     ("operations", lambda r, t: r.operations()),
     ("operation", lambda r, t: r.operation("1")),
     ("last_operation", lambda r, t: r.last_operation()),
