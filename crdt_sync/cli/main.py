@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from crdt_sync.cli.commands import conflicts, demo, network, records, store, transfer
+from crdt_sync.cli.commands import conflicts, demo, network, past, records, store, transfer
 from crdt_sync.cli.output import INTERRUPTED_EXIT_CODE, emit_error, reporting, standard_output
 from crdt_sync.errors import InputError
 
@@ -46,6 +46,9 @@ _conflicts.command()(conflicts.show)
 _conflicts.command()(conflicts.resolve)
 app.add_typer(_conflicts, name="conflicts")
 app.command()(store.log)
+app.command()(past.explain)
+app.command()(past.undo)
+app.command()(past.redo)
 app.command()(store.status)
 app.command()(store.check)
 app.command("import")(transfer.import_records)

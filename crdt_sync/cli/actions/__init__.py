@@ -7,6 +7,7 @@ from typing import Any
 from crdt_sync.cli.actions.base import Action, Actor, Json
 from crdt_sync.cli.actions.conflicts import CONFLICT, CONFLICTS, RESOLVE
 from crdt_sync.cli.actions.journal import HISTORY, LOG, RESULTS, STATUS
+from crdt_sync.cli.actions.past import EXPLAIN, REDO, SHOW_AT, UNDO
 from crdt_sync.cli.actions.records import CREATE, DELETE, LIST, RESTORE, SET, SHOW
 from crdt_sync.cli.actions.transfer import EXPORT_PAGE, IMPORT_CHUNK, IMPORT_MARK
 from crdt_sync.errors import InputError
@@ -28,6 +29,10 @@ ACTIONS: dict[str, Action[Any]] = {
         HISTORY,
         RESULTS,
         STATUS,
+        SHOW_AT,
+        EXPLAIN,
+        UNDO,
+        REDO,
         IMPORT_CHUNK,
         IMPORT_MARK,
         EXPORT_PAGE,

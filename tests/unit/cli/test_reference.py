@@ -17,7 +17,7 @@ COMMANDS = dict(commands())
 
 def test_the_commands_are_those_that_were_promised() -> None:
     on_stores = {"init", "serve", "sync", "log", "status", "check", "import", "export", "demo"}
-    on_records = {"create", "show", "list", "set", "delete", "restore"}
+    on_records = {"create", "show", "list", "set", "delete", "restore", "explain", "undo", "redo"}
     on_conflicts = {"conflicts list", "conflicts show", "conflicts resolve"}
     promised = on_stores | on_records | on_conflicts
     assert {name.removeprefix("crdt-sync ") for name in COMMANDS} == promised
