@@ -235,3 +235,21 @@ def test_write_that_rests_on_one_from_a_clock_ahead(pair: tuple[Replica, Replica
     with pytest.raises(errors.RecordNotFoundError):
         left.at(here, time)
     assert left.at(here, datetime(2100, 1, 1, tzinfo=UTC)).title == "late"
+
+
+# ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_history_tells_of_entries_moves_texts_and_settled_conflicts(apart: tuple[Card, Card, Replica, Replica]) -> None:
+    here, _, left, _ = apart
+    here.steps.move(0, 1)
+    del here.prefs["key"]
+    here.notes.delete(0, 1)
+    for conflict in left.conflicts(record=here):
+        left.resolve(conflict, take=conflict.candidates[0])
+    changes = [change for item in left.history(here) for change in item.changes]
+    moved = [change for change in changes if change.field == "steps"][-1]
+    assert moved.new == list(moved.old)[::-1]
+    assert [change.new for change in changes if change.field == "prefs"][-1] == {}
+    assert len([change for change in changes if change.field == "notes"][-1].new) == 1
+    assert {change.field for change in changes if change.conflict == "settled"} >= {"due", "days"}
