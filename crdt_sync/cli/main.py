@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from crdt_sync.cli.commands import compaction, conflicts, demo, network, records, store, transfer
+from crdt_sync.cli.commands import compaction, conflicts, demo, network, past, records, store, transfer
 from crdt_sync.cli.output import INTERRUPTED_EXIT_CODE, emit_error, reporting, standard_output
 from crdt_sync.errors import InputError
 
@@ -47,6 +47,9 @@ _conflicts.command()(conflicts.resolve)
 _conflicts.command()(conflicts.settle)
 app.add_typer(_conflicts, name="conflicts")
 app.command()(store.log)
+app.command()(past.explain)
+app.command()(past.undo)
+app.command()(past.redo)
 app.command()(store.status)
 app.command()(store.check)
 app.command()(compaction.compact)

@@ -149,6 +149,20 @@ def _changes(item: Json) -> Iterator[str]:
         yield from (f"{name}: written, and the value shown stays" for name in item["fields"] if name not in changed)
 
 
+def show_explanation(out: Console, result: Json) -> None:
+    """Why something is as it is."""
+    for line in result["text"].split("\n"):
+        out.print(Text(visible(line)))
+
+
+def show_taken_back(out: Console, result: Json) -> None:
+    """What an undo or redo took back, and what it left."""
+    out.print(f"the transaction of {local_time(result['time'])}")
+    for item in result["items"]:
+        what = f"{item['model']} {item['id']} {item['field'] or '(the record)'}"
+        out.print(Text(f"  {what}: {visible('left: ' + item['reason'] if item['reason'] else 'taken back')}"))
+
+
 def show_status(out: Console, result: Json) -> None:
     """How a store stands."""
     served = result.get("served_by")

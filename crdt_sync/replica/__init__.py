@@ -12,6 +12,7 @@ from crdt_sync.replica.opening import Sources
 from crdt_sync.replica.report import SyncReport
 from crdt_sync.replica.state import Change
 from crdt_sync.replica.synclog import SyncLog
+from crdt_sync.replica.undo import UndoItem, UndoReport
 
 __all__ = [
     "Change",
@@ -26,4 +27,6 @@ __all__ = [
     "SyncLog",
     "SyncOperation",
     "SyncReport",
+    "UndoItem",
+    "UndoReport",
 ]

@@ -16,7 +16,7 @@ from crdt_sync.core.model import Model, bind
 from crdt_sync.errors import StoreClosedError, TransactionError, WrongThreadError
 from crdt_sync.replica.arguments import checked_models, checked_path
 from crdt_sync.replica.conflict_calls import ConflictCalls
-from crdt_sync.replica.history import HistoryItem, history_of
+from crdt_sync.replica.history_calls import HistoryCalls
 from crdt_sync.replica.invalid import InvalidCalls
 from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation, checked_status
 from crdt_sync.replica.keeping_small import KeepsSmall
@@ -37,7 +37,7 @@ log = logging.getLogger("crdt_sync.replica")
 M = TypeVar("M", bound=Model)
 
 
-class Replica(ConflictCalls, InvalidCalls, KeepsSmall):
+class Replica(ConflictCalls, HistoryCalls, InvalidCalls, KeepsSmall):
     """One durable copy of the data, in one store. Every call is synchronous, and durable when it returns.
 
     Invariants:
@@ -265,20 +265,6 @@ class Replica(ConflictCalls, InvalidCalls, KeepsSmall):
         Nothing happens amid a transaction.
         """
         self._check()
-
-    def history(self, record: Model | type[Model], id: str | None = None, /) -> list[HistoryItem]:
-        """What was done to a record, in the order in which this replica applied it; also of a deleted one.
-
-        Args:
-            record: a record; or its model, with ``id``.
-            id: the record's id, where a model is given.
-
-        Raises:
-            RecordNotFoundError: there never was one.
-        """
-        self._check()
-        declared, key = self._records.own(record) if id is None else self._records.known(record, id)
-        return list(history_of(self._state, declared, key))
 
     def operations(self, *, status: str | OperationStatus | None = None) -> Iterator[SyncOperation]:
         """The local changes, oldest first; ``status`` is ``pending``, ``completed`` or ``failed``."""

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from crdt_sync.core.content import Content, Dot
-from crdt_sync.core.entry import EntryOperation, OperationType
-from crdt_sync.core.ids import Author, DocumentKey
-from crdt_sync.core.screening import Screened, screen
+from crdt_sync.core.entry import OperationType
+from crdt_sync.core.ids import DocumentKey
+from crdt_sync.core.screening import Screened
 from crdt_sync.errors import CorruptStoreError, EntryError
 from crdt_sync.replica.derive import fields_of
 from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.ledger import CONTENT_AUTHOR
-from crdt_sync.replica.rows import after_prefix, split_touch_key
+from crdt_sync.replica.past import Step, steps_of
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
-from crdt_sync.storage.base import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,20 +72,11 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
         yield _folded(declared, replay)
         content = replay.content(declared.text_fields)
         before, clashes = declared.values(content), _clashes(declared, content)
-    for touch_key, _ in state.store.scan(Table.TOUCH, start=key, end=after_prefix(key)):
-        touch = split_touch_key(touch_key)
-        row, _ = state.ledger.row(touch.position)
-        if row.author == CONTENT_AUTHOR:
-            replay.add_content(row.body)
-            hlc, kind, who = row.clock, OperationType.UPDATE, "content taken from a peer"
-            written = frozenset[str]()
-        else:
-            entry = state.ledger.entry(touch.position, touch.entry)
-            operation = entry.operations[touch.operation]
-            verdict = _screened(operation, author=row.author, replay=replay)
-            replay.add(operation.update, verdict)
-            hlc, kind, who = entry.hlc, operation.type, state.name_of(row.author)
-            written = fields_of(verdict, declared)[0]
+    for step in steps_of(state, key):
+        verdict, operation = _applied(step, replay), step.operation
+        written = frozenset[str]() if verdict is None else fields_of(verdict, declared)[0]
+        kind = OperationType.UPDATE if operation is None else operation.type
+        who = "content taken from a peer" if operation is None else state.name_of(step.row.author)
         content = replay.content(declared.text_fields)
         after = declared.values(content)
         clashing = _clashes(declared, content)
@@ -95,7 +84,7 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
         yield HistoryItem(
             type=kind,
             device_id=who,
-            timestamp=hlc,
+            timestamp=step.hlc,
             live=declared.is_live(content),
             fields=tuple(name for name in after if name in written),
             changes=tuple(
@@ -107,9 +96,9 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
         before, clashes = after, clashing
 
 
-def _screened(operation: EntryOperation, *, author: Author, replay: Loaded) -> Screened:
+def _applied(step: Step, replay: Loaded) -> Screened | None:
     try:
-        return screen(operation.update, author=author, index=replay.index, operation=operation.type)
+        return step.apply(replay)
     except EntryError:
         raise CorruptStoreError("rows that lead to the entries of a record are missing", table="touch") from None
 

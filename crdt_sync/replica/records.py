@@ -97,6 +97,14 @@ class Records:
             self._broken = True
             raise
 
+    def writing(self) -> AbstractContextManager[LocalTransaction]:
+        """The open transaction, or one of its own for this change.
+
+        An error in it does not break the open one: it was raised before anything was written, or the transaction knows
+        that it is torn.
+        """
+        return self._outermost() if self._transaction is None else nullcontext(self._transaction)
+
     def create(self, model: type[M], values: Mapping[str, Any]) -> M:
         """Create a record; see `Replica.create`."""
         declared = self._state.schema.of(model)
@@ -104,7 +112,7 @@ class Records:
         spec = declared.spec
         name = spec.natural_id(checked) if spec.key else RecordId(self._state.new_record_id())
         key = document_key(partition_of(declared, checked), spec.name, name)
-        with self._writing() as transaction:
+        with self.writing() as transaction:
             loaded = self._state.documents.get(key) if spec.key else self._state.documents.new(key)
             if loaded.known:
                 given = {name: value for name, value in checked.items() if name in values}
@@ -123,7 +131,7 @@ class Records:
     def delete(self, record: Model) -> None:
         """Delete a record; see `Replica.delete`."""
         declared, key = self.own(record)
-        with self._writing() as transaction:
+        with self.writing() as transaction:
             content = self.live_content(declared, key)
             loaded = self._state.documents.get(key)
             if isinstance(content, MergedContent):
@@ -133,7 +141,7 @@ class Records:
 
     def delete_over(self, key: DocumentKey, *, over: Iterable[str], seen: Mapping[int, int]) -> None:
         """Delete a record as somebody saw it who has not seen everything; see `LocalTransaction.tombstone`."""
-        with self._writing() as transaction:
+        with self.writing() as transaction:
             transaction.tombstone(self._state.documents.get(key), over=over, seen=seen)
 
     def restore(self, model: type[M], name: str) -> M:
@@ -146,7 +154,7 @@ class Records:
             if drops and self._state.locks(member):
                 raise _not_found(declared, key, deleted=True)
             if drops:
-                with self._writing() as transaction:
+                with self.writing() as transaction:
                     transaction.write(member, drops, operation=OperationType.UPDATE, fields=declared.all_fields)
         return bind(model, self, group[0])
 
@@ -213,7 +221,7 @@ class Records:
 
     def write(self, key: DocumentKey, writes: list[Write], *, fields: frozenset[str]) -> None:
         """Write to one document: at once, or as part of the open transaction."""
-        with self._writing() as transaction:
+        with self.writing() as transaction:
             transaction.write(key, writes, operation=OperationType.UPDATE, fields=fields)
 
     def settle(
@@ -221,7 +229,7 @@ class Records:
     ) -> None:
         """Supersede values of a register of a live record: at once, or as part of the open transaction."""
         fields = frozenset((field,))
-        with self._writing() as transaction:
+        with self.writing() as transaction:
             if isinstance(content, MergedContent):
                 found = settling_writes(register, content, data, dots=dots, context=transaction.context)
                 write_group(self._declared(key), transaction, key, content, found, fields=fields)
@@ -256,7 +264,7 @@ class Records:
         declared = self._state.schema.of(spec.name)
         content = self.live_content(declared, key)
         checked = validate_change(declared.model, declared.values(content), values)
-        with self._writing() as transaction:
+        with self.writing() as transaction:
             if not checked.keys().isdisjoint(spec.unique):
                 group = group_of(self._state, declared, key)
                 after = {**declared.values(content), **checked}
@@ -302,7 +310,7 @@ class Records:
     ) -> None:
         """A field object's change."""
         content, fields = self.content_of(key), frozenset((kind.name,))
-        with self._writing() as transaction:
+        with self.writing() as transaction:
             if isinstance(content, MergedContent):
                 found = member_writes(kind, content, lambda part: make(part, transaction.context))
                 write_group(self._declared(key), transaction, key, content, found, fields=fields)
@@ -334,14 +342,6 @@ class Records:
             transaction.end()
             self._observers.wake()  # pumps wait while a transaction is open; after a rollback nothing else wakes them
         self._observers.publish(changes)
-
-    def _writing(self) -> AbstractContextManager[LocalTransaction]:
-        """The open transaction, or one of its own for this change.
-
-        An error in it does not break the open one: it was raised before anything was written, or the transaction knows
-        that it is torn.
-        """
-        return self._outermost() if self._transaction is None else nullcontext(self._transaction)
 
     def _create_again(
         self, transaction: LocalTransaction, declared: Declared, loaded: Loaded, given: Mapping[str, Any]

@@ -8,6 +8,7 @@ from crdt_sync.cli.actions.base import Action, Actor, Json
 from crdt_sync.cli.actions.compaction import COMPACT, FORGET
 from crdt_sync.cli.actions.conflicts import CONFLICT, CONFLICTS, RESOLVE
 from crdt_sync.cli.actions.journal import HISTORY, LOG, RESULTS, STATUS
+from crdt_sync.cli.actions.past import EXPLAIN, REDO, SHOW_AT, UNDO
 from crdt_sync.cli.actions.records import CREATE, DELETE, LIST, RESTORE, SET, SHOW
 from crdt_sync.cli.actions.transfer import CSV_HEADER, EXPORT_PAGE, IMPORT_CHUNK, IMPORT_MARK
 from crdt_sync.errors import InputError
@@ -29,6 +30,10 @@ ACTIONS: dict[str, Action[Any]] = {
         HISTORY,
         RESULTS,
         STATUS,
+        SHOW_AT,
+        EXPLAIN,
+        UNDO,
+        REDO,
         IMPORT_CHUNK,
         IMPORT_MARK,
         CSV_HEADER,

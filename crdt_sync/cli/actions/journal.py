@@ -148,7 +148,7 @@ def _operation_json(operation: SyncOperation) -> Json:
         "type": operation.type.value,
         "model": operation.model,
         "record_id": operation.record_id,
-        "data": _readable(operation.data),
+        "data": readable(operation.data),
         **device_time(operation.timestamp),
         "status": operation.status.value,
         "attempts": operation.attempts,
@@ -188,7 +188,7 @@ def _item_json(model: type[Model], item: HistoryItem) -> Json:
     }
 
 
-def _readable(value: Any) -> Any:
+def readable(value: Any) -> Any:
     """Values as JSON for people to read; nothing is made of them again."""
     return to_jsonable_python(value, bytes_mode="base64", inf_nan_mode="strings", fallback=str)
 

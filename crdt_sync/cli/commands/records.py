@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from crdt_sync.cli import render
+from crdt_sync.cli.actions.past import SHOW_AT, AtParams
 from crdt_sync.cli.actions.records import (
     CREATE,
     DELETE,
@@ -41,9 +42,22 @@ def create(
 
 
 def show(
-    *, path: StorePath, model: ModelName, record: RecordId, models: Models = None, as_json: AsJson = False
+    *,
+    path: StorePath,
+    model: ModelName,
+    record: RecordId,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="As it was: ISO 8601 with a zone, or a timestamp."),
+    ] = None,
+    models: Models = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show a record, with values that were written at once elsewhere, and its conflicts."""
+    if at is not None:
+        then = AtParams(model=model, record_id=record, time=at)
+        run(SHOW_AT, then, path=path, models=models, as_json=as_json, render=render.show_record)
+        return
     params = RecordParams(model=model, record_id=record)
     run(SHOW, params, path=path, models=models, as_json=as_json, render=render.show_record)
 

@@ -115,13 +115,18 @@ def elements_of(cells: dict[str, list[tuple[str, bytes]]]) -> list[Element]:
 
 
 def _merged(element_id: str, held: Sequence[tuple[str, bytes]]) -> Element | None:
-    cells = [cell for _, data in held if (cell := _read(data)) is not None]
+    cells = readable_cells(held)
     if not cells:
         return None
     value = max(cells, key=lambda cell: cell[:2])
     place = max(cells, key=lambda cell: cell[2:])
     cell = value if value is place else Cell(value.value_stamp, value.data, place.place_stamp, place.place)
     return Element(cell.place, element_id, cell, tuple(key for key, _ in held))
+
+
+def readable_cells(held: Iterable[tuple[str, bytes]]) -> list[Cell]:
+    """The cells of one element that can be read."""
+    return [cell for _, data in held if (cell := _read(data)) is not None]
 
 
 def _read(data: bytes) -> Cell | None:

@@ -86,7 +86,7 @@ class SetKind(FieldKind):
         self._adapter: TypeAdapter[Any] = TypeAdapter(element_type)
 
     def read(self, content: Content) -> set[Any]:
-        return {element for element, _ in self._shown(content)}
+        return {element for element, _ in self.named(content)}
 
     def live(self, host: FieldHost) -> Set[Any]:
         return Set(self, host)
@@ -148,7 +148,7 @@ class SetKind(FieldKind):
         """
         held, wanted = content.sets.get(self.stored, {}), set(elements)
         names = {_element(element)[0] for element in wanted} & held.keys()  # NaN is found by its name alone
-        names.update(name for element, name in self._shown(content) if element in wanted)
+        names.update(name for element, name in self.named(content) if element in wanted)
         return [Drop(key) for name in sorted(names) for key, _ in held[name]]
 
     def column_kind(self) -> ColumnKind:
@@ -157,7 +157,7 @@ class SetKind(FieldKind):
     def to_column(self, value: Any) -> list[Any]:
         return sorted((json_value(element) for element in value), key=_json_order)
 
-    def _shown(self, content: Content) -> Iterator[tuple[Any, str]]:
+    def named(self, content: Content) -> Iterator[tuple[Any, str]]:
         """The elements with their names in keys, in one order everywhere: of equal elements the first one shows."""
         for name, cells in sorted(content.sets.get(self.stored, {}).items()):
             try:

@@ -1,0 +1,86 @@
+"""Which transactions of this replica can be undone and redone: the journal tells, and one row beside it.
+
+The row says how things stood at the last undo or redo. What the journal holds behind that was written since: it can be
+undone, and takes away what could be redone. So ordinary writes cost nothing, and a replica that is opened again can
+undo what it did before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgpack
+
+from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.core.respelling import Alias
+from crdt_sync.replica.rows import OperationRow, key_number, number_key, unpack_operation_row
+from crdt_sync.storage.base import Store, Table
+
+UNDO_MAX: Final = 100
+"""Transactions that can be undone."""
+ALIASES_MAX: Final = 500
+"""Pieces of text that were put back and are known for what they stand for; the oldest are forgotten first."""
+_KEY: Final = b"undo"
+"""Key in the meta table."""
+
+
+@dataclass(slots=True)
+class UndoStack:
+    """The transactions, each named by the journal's number of its last operation; the latest last.
+
+    Args:
+        at: the journal's last number when it was made.
+        undo: what can be undone.
+        redo: what can be redone: the transactions that undid.
+        aliases: what was put back into texts, by document.
+    """
+
+    at: int = 0
+    undo: list[int] = field(default_factory=list)
+    redo: list[int] = field(default_factory=list)
+    aliases: list[tuple[DocumentKey, Alias]] = field(default_factory=list)
+
+    def aliases_of(self, key: DocumentKey) -> list[Alias]:
+        """What was put back into the texts of one document."""
+        return [alias for held, alias in self.aliases if held == key]
+
+    def keep(self, store: Store, *, at: int) -> None:
+        """Note how things stand, in the caller's store transaction; ``at`` is the journal's last number after it."""
+        aliases = [(key, tuple(alias)) for key, alias in self.aliases[-ALIASES_MAX:]]
+        row = msgpack.packb((at, self.undo[-UNDO_MAX:], self.redo[-UNDO_MAX:], aliases))
+        store.put(Table.META, _KEY, row)
+
+
+def load_stack(store: Store, *, own: frozenset[Author]) -> UndoStack:
+    """How things stand now; a copied store's journal also holds what the one it was copied from did, which stays.
+
+    Args:
+        store: with the journal.
+        own: every author of ours.
+    """
+    data = store.get(Table.META, _KEY)
+    stack = UndoStack()
+    if data is not None:
+        at, undo, redo, aliases = msgpack.unpackb(data)
+        stack = UndoStack(at, undo, redo, [(DocumentKey(key), Alias(*alias)) for key, alias in aliases])
+    fresh: list[int] = []
+    last: tuple[int, int] | None = None
+    for key, data in store.scan(Table.OPERATION, reverse=True):
+        number, row = key_number(key), unpack_operation_row(data)
+        if number <= stack.at or len(fresh) > UNDO_MAX:
+            break
+        if row.author in own and (row.author, row.sequence) != last:
+            fresh.append(number)
+            last = row.author, row.sequence
+    if fresh:
+        stack.undo = [*stack.undo, *reversed(fresh)][-UNDO_MAX:]
+        stack.redo = []
+        stack.at = fresh[0]
+    return stack
+
+
+def operation_at(store: Store, number: int) -> OperationRow | None:
+    """One operation of the journal."""
+    data = store.get(Table.OPERATION, number_key(number))
+    return None if data is None else unpack_operation_row(data)
