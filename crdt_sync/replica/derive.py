@@ -162,8 +162,9 @@ class Derivation:
             store.delete_many(Table.CONFLICT, (key + name for name in settled))
             self._tell(key, "settled", frozenset(), conflicts=settled)
         if opened:
-            declared = self._state.schema.of(split_document_key(key)[1])
-            items = ((key + name, declared.spec.fields[now[name].field].stored.encode()) for name in opened)
+            fields = self._state.schema.of(split_document_key(key)[1]).spec.fields
+            places = {name: fields[field].stored if (field := now[name].field) else "" for name in opened}
+            items = ((key + name, place.encode()) for name, place in places.items())
             store.put_many(Table.CONFLICT, items)
             self._state.counts.conflicts_opened += len(opened)
             self._tell(key, "conflict", frozenset(now[name].field for name in opened) - {""}, conflicts=opened)

@@ -40,7 +40,7 @@ def test_a_quick_run_of_everything_measures_both_contestants_and_writes_json(tmp
     assert done.returncode == 0, done.stderr
     results = json.loads(target.read_text())
     assert {"machine", "versions", "commit", "seed", "records", "rounds", "workloads"} <= results.keys()
-    assert [workload["name"] for workload in results["workloads"]] == ["write", "first-sync"]
+    assert [workload["name"] for workload in results["workloads"]] == ["write", "document", "first-sync", "churn"]
     for workload in results["workloads"]:
         floors = {FLOOR, "same rows"} if workload["name"] == "write" else {FLOOR}
         assert {row["contestant"] for row in workload["rows"]} == {*floors, "crdt_sync"}

@@ -21,7 +21,7 @@ from crdt_sync.core.version import version, version_of_update
 from crdt_sync.errors import MalformedEntryError, MissingCauseError, ScreeningError
 from tests.unit.core.devices import TEXTS, Device, history, merge
 
-A, B, C = Author(7), Author(9), Author(2**35 - 1)
+A, B, C = Author(7), Author(9), Author(2**35 - 2)
 
 
 def key(key_class: KeyClass, author: Author, *, field: str = "", rest: str = "") -> str:
