@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from crdt_sync.core.clock import COUNTER_BITS, physical_ms
 from crdt_sync.core.conflict import Unknown
-from crdt_sync.core.content import CREATION_COUNTER, Content, RegisterValue
+from crdt_sync.core.content import CREATION_COUNTER, Content, EditAfterDelete, RegisterValue
 from crdt_sync.core.ids import Author, RecordId
 from crdt_sync.core.kinds import CausalRegister, CounterKind, FieldKind, ListKind, MapKind, SetKind, TextKind
 from crdt_sync.core.kinds.lattice import Lattice
@@ -39,7 +39,11 @@ RULES: Final[Mapping[str, str]] = {
 }
 """Kind of field → what decides."""
 
-LIFE_RULE: Final = "a record is live until it is deleted; an edit that no delete saw brings it back"
+LIFE_RULES: Final[Mapping[EditAfterDelete, str]] = {
+    "edit_wins": "a record is live until it is deleted; an edit that no delete saw brings it back",
+    "delete_wins": "a record is live until it is deleted; only restoring it brings it back",
+    "ask": "a record is live until it is deleted; an edit that no delete saw keeps it until somebody chooses",
+}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_CHARS_MAX: Final = 200
 
@@ -140,7 +144,7 @@ def explain_field(
         case PlainRegister():
             _register(kind, content, found)
         case CounterKind():
-            for author, total in sorted(content.counters.get(kind.name, {}).items()):
+            for author, total in sorted(content.counters.get(kind.stored, {}).items()):
                 found.add("part", total, author)
         case SetKind():
             _set(kind, content, found)
@@ -157,25 +161,25 @@ def explain_field(
     return tuple(found.causes), tuple(found.notes)
 
 
-def explain_life(content: Content, *, name_of: NameOf) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
+def explain_life(
+    content: Content, policy: EditAfterDelete, *, name_of: NameOf
+) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
     """Why a record is live or deleted: its creations, its tombstones, and the edits that no tombstone saw."""
     found = _Findings(name_of)
     for made in sorted(content.creations, key=lambda item: (item.hlc, item.author)):
         found.add("created", None, made.author, timestamp=made.hlc)
-    joined: dict[Author, int] = {}
-    for key, vector in sorted(content.tombstones.items()):
-        found.add("deleted", None, parsed_key(key).author, note="saw all that was here for it then")
-        for author, clock in vector.items():
-            joined[author] = max(clock, joined.get(author, 0))
-    if content.tombstones:
-        for number, clock in sorted(content.state_vector.items()):
-            author = Author(number)
-            if clock > joined.get(author, 0):
-                found.add("edited", None, author, note="an edit that no delete saw")
+    for key, tombstone in sorted(content.tombstones.items()):
+        note = "saw all that was here for it then"
+        found.add("deleted", None, parsed_key(key).author, timestamp=tombstone.hlc, note=note)
+    edited = sorted(content.edited_since()) if content.tombstones else []
+    for author in edited:
+        found.add("edited", None, author, note="an edit that no delete saw")
     if not content.tombstones:
         found.notes.append("nobody deleted it, or it was restored since")
-    elif content.is_live():
+    elif content.is_live(policy):
         found.notes.append("so the edit keeps it")
+    elif edited:
+        found.notes.append("its model lets deleting win")
     else:
         found.notes.append("every edit was seen by a delete")
     return tuple(found.causes), tuple(found.notes)
@@ -241,7 +245,7 @@ def _lattice(kind: Lattice, content: Content, found: _Findings) -> None:
 
 def _set(kind: SetKind, content: Content, found: _Findings) -> None:
     for element, name in kind.named(content):
-        for key, _ in sorted(content.sets[kind.name][name]):
+        for key, _ in sorted(content.sets[kind.stored][name]):
             found.add("part", element, parsed_key(key).author, note="added it")
 
 
@@ -249,7 +253,7 @@ def _list(kind: ListKind, content: Content, found: _Findings) -> None:
     for element in kind.elements(content):
         value, place = element.cell.value_stamp, element.cell.place_stamp
         note = "inserted it, or set and moved it at once" if value == place else f"placed {_by(place, found)}"
-        others = sum(cell != element.cell for cell in readable_cells(content.lists[kind.name][element.id]))
+        others = sum(cell != element.cell for cell in readable_cells(content.lists[kind.stored][element.id]))
         if others:
             note += f"; {others} written at once with it"
         found.add("part", kind.element.decode(element.cell.data), value.author, timestamp=value.number, note=note)

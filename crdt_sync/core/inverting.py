@@ -92,7 +92,7 @@ class Inversion:
         known = len(self.writes)
         match kind:
             case Lattice():
-                if self.before.lattices.get(kind.name) != self.after.lattices.get(kind.name):
+                if self.before.lattices.get(kind.stored) != self.after.lattices.get(kind.stored):
                     self.skip(kind.name, ONLY_GROWS)
             case PlainRegister():
                 self._register(kind.name, kind)
@@ -121,7 +121,7 @@ class Inversion:
         """Whether a register holds what the transaction left there, and nothing else."""
         found, left = register.candidates(self.now), register.candidates(self.after)
         return (
-            not self.since.touched((register.name, ""))
+            not self.since.touched((register.stored, ""))
             and len(found) == len(left) == 1
             and found[0].dot.author in self.own
             and found[0].data == left[0].data
@@ -145,7 +145,7 @@ class Inversion:
         if before and after:
             self._register(kind.name, register)
         elif before:
-            if self.since.touched((register.name, "")):
+            if self.since.touched((register.stored, "")):
                 self.skip(kind.name, OTHERS_WROTE)
             elif not register.candidates(self.now):
                 self.writes += register.assign(self.now, register.read(self.before), context=self.context)
@@ -155,14 +155,14 @@ class Inversion:
             self.skip(kind.name, OTHERS_WROTE)
 
     def _set(self, kind: SetKind) -> None:
-        before, after, now = (content.sets.get(kind.name, {}) for content in (self.before, self.after, self.now))
+        before, after, now = (content.sets.get(kind.stored, {}) for content in (self.before, self.after, self.now))
         for name in sorted(before.keys() ^ after.keys()):
-            if self.since.touched((kind.name, name)):
+            if self.since.touched((kind.stored, name)):
                 self.skip(kind.name, OTHERS_WROTE)
             elif name in after:
                 self.writes += [Drop(key) for key, _ in now.get(name, ()) if parsed_key(key).author in self.own]
             elif name not in now:
-                key = map_key(KeyClass.SET, self.context.author, field=kind.name, rest=name)
+                key = map_key(KeyClass.SET, self.context.author, field=kind.stored, rest=name)
                 self.writes.append(Put(key, before[name][0][1]))
 
     def _list(self, kind: ListKind) -> None:
@@ -174,12 +174,12 @@ class Inversion:
             was, left, here = before.get(name), after.get(name), now.get(name)
             if (None if was is None else was.cell) == (None if left is None else left.cell):
                 continue
-            if self.since.touched((kind.name, name)):
+            if self.since.touched((kind.stored, name)):
                 self.skip(kind.name, OTHERS_WROTE)
             elif was is None:
                 self.writes += [] if here is None else [Drop(key) for key in here.keys]
             elif left is None:
-                self.writes += [] if here is not None else [put_cell(kind.name, name, was.cell, context=self.context)]
+                self.writes += [] if here is not None else [put_cell(kind.stored, name, was.cell, context=self.context)]
             elif here is not None:
                 self._element(kind, was, left, here)
 
@@ -187,4 +187,4 @@ class Inversion:
         data = was.cell.data if was.cell.data != left.cell.data == here.cell.data else None
         place = was.place if was.place != left.place == here.place else None
         if data is not None or place is not None:
-            self.writes += rewrite(kind.name, here, data=data, place=place, context=self.context)
+            self.writes += rewrite(kind.stored, here, data=data, place=place, context=self.context)

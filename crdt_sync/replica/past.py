@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS
 from crdt_sync.core.clock import COUNTER_BITS, HLC_MAX, pack
 from crdt_sync.core.entry import Entry, EntryOperation
-from crdt_sync.core.explaining import LIFE_RULE, RULES, Explanation, explain_field, explain_life
+from crdt_sync.core.explaining import LIFE_RULES, RULES, Explanation, explain_field, explain_life
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.kinds import TextKind
 from crdt_sync.core.screening import Screened, screen
@@ -97,7 +97,7 @@ def values_at(state: State, declared: Declared, key: DocumentKey, *, time: datet
             record_id=record,
         )
     content = replay.content(declared.text_fields)
-    if not content.is_live():
+    if not declared.is_live(content):
         raise RecordDeletedError(f"{name} {record} was deleted at that time", model=name, record_id=record)
     return declared.values(content)
 
@@ -124,9 +124,9 @@ def explain(state: State, declared: Declared, key: DocumentKey, field: str | Non
     content = loaded.content(declared.text_fields)
     record = split_document_key(key)[2]
     if field is None:
-        causes, notes = explain_life(content, name_of=state.name_of)
-        shown: Any = content.is_live()
-        kind_name, rule = "life", LIFE_RULE
+        causes, notes = explain_life(content, declared.spec.on_edit_after_delete, name_of=state.name_of)
+        shown: Any = declared.is_live(content)
+        kind_name, rule = "life", LIFE_RULES[declared.spec.on_edit_after_delete]
     else:
         kind = declared.spec.field(field)
         pieces: list[tuple[Author, str]] = []
@@ -136,7 +136,7 @@ def explain(state: State, declared: Declared, key: DocumentKey, field: str | Non
         shown, kind_name = kind.read(content), type(kind).__name__
         rule = RULES[kind_name]
         kind_name = kind_name.removesuffix("Kind").removesuffix("Register").lower()
-        if not content.is_live():
+        if not declared.is_live(content):
             notes = (*notes, "the record is deleted")
     return Explanation(
         model=declared.spec.name,

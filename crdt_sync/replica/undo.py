@@ -143,7 +143,7 @@ class _Change:
     def make(self) -> None:
         """Decide by the record's life, then write."""
         past, now = self._past, self._content()
-        is_live = now.is_live()
+        is_live = past.declared.is_live(now)
         if past.left_live and not is_live:
             if past.was_live:
                 self.skipped.append((WHOLE_RECORD, DELETED_BY_OTHERS))
@@ -162,7 +162,8 @@ class _Change:
             return
         if past.before.creations:
             self._write([])
-        self._transaction.tombstone(self._loaded, self._content())
+        content, seen = self._content(), self._loaded.index.state_vector
+        self._transaction.tombstone(self._loaded, over=content.tombstones, seen=seen)
         self.done.append(WHOLE_RECORD)
 
     def _bring_back(self, now: Content, *, is_live: bool) -> None:
@@ -183,9 +184,9 @@ class _Change:
             context=self._transaction.context,
             writes=writes,
         )
-        for name, kind in past.declared.spec.fields.items():
+        for kind in past.declared.spec.fields.values():
             if isinstance(kind, TextKind):
-                self._text(name, inversion)
+                self._text(kind.stored, inversion)
             else:
                 inversion.invert(kind)
         fields = frozenset(inversion.done) or frozenset(past.declared.spec.fields)
@@ -240,7 +241,7 @@ def _past(state: State, declared: Declared, key: DocumentKey, position: int, *, 
 def _around(declared: Declared, key: DocumentKey, step: Step, replay: Loaded) -> _Past:
     """The document before and after one step."""
     before = replay.content(declared.text_fields) if replay.known else Content()
-    was_live = replay.known and before.is_live()
+    was_live = replay.known and declared.is_live(before)
     texts = {name: _text_of(replay, name).chars for name in declared.text_fields} if replay.known else {}
     verdict = step.apply(replay)
     after = replay.content(declared.text_fields)
@@ -248,7 +249,7 @@ def _around(declared: Declared, key: DocumentKey, step: Step, replay: Loaded) ->
     both = {
         name: (texts.get(name, {}), _text_of(replay, name).chars) for name in declared.text_fields if name in touched
     }
-    return _Past(key, declared, was_live, after.is_live(), before, after, both, _Others().since())
+    return _Past(key, declared, was_live, declared.is_live(after), before, after, both, _Others().since())
 
 
 class _Others:

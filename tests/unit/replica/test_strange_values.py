@@ -27,7 +27,7 @@ def write_raw(replica: Replica, task: Task | Person, make: list[tuple[KeyClass, 
         Put(map_key(key_class, identity.author, field=field, rest=rest), data) for key_class, field, rest, data in make
     ]
     records = replica._records
-    with records._writing() as transaction:
+    with records.writing() as transaction:
         transaction.write(document_key_of(task), writes, operation=OperationType.UPDATE, fields=frozenset(("title",)))
 
 
