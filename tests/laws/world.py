@@ -475,8 +475,11 @@ class World:
         device.stand_in = None
         held = {(author, number) for author, last in device.vector().items() for number in range(1, last + 1)}
         unknown = sorted(held - self.entries.keys())
-        assert len(unknown) == len(written), f"{written} became {unknown}"
-        self.rename(dict(zip(written, unknown, strict=True)))
+        # Whoever does the same again, at the same reading of the clock, has written the same entry.
+        twins = [(-author, number) for author, number in written[: len(written) - len(unknown)]]
+        assert held.issuperset(twins), f"{written} became {unknown}"
+        self.rename(dict(zip(written, [*twins, *unknown], strict=True)))
+        self.rewritten.update(author for author, _ in unknown)
         for met in (device, other):
             self.learn(met)
 
@@ -492,7 +495,6 @@ class World:
         for old, new in names.items():
             noted = self.entries.pop(old)
             self.entries[new] = [self.reference.operations[item.record][renamed(item.id)] for item in noted]
-            self.rewritten.add(new[0])
 
     def damage(self, device: Device, record: str, *, lost: int) -> bool:
         """Have a replica's document lack its last operations, or be misnamed where ``lost`` is 0; whether it shows.
