@@ -110,19 +110,17 @@ class StoreLock:
 
 
 def check_state_dir(state_dir: Path) -> None:
-    """Refuse a state directory that is none and cannot be made, before a store is opened that would need it.
+    """Refuse a state directory that is none and cannot be made, before a store is made that would need it.
+
+    Nothing is made here: an open that fails leaves nothing behind.
 
     Raises:
         KeyFileError: it cannot hold keys and fences.
     """
     hint = "Set CRDT_SYNC_STATE_DIR, or state_dir=, to a folder that can be written."
-    try:
-        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        message = f"the state directory {state_dir} cannot be used: {error.strerror}"
-        raise KeyFileError(message, path=str(state_dir), hint=hint) from None
-    if not os.access(state_dir, os.W_OK | os.X_OK):
-        message = f"the state directory {state_dir} cannot be written"
+    there = next((folder for folder in (state_dir, *state_dir.absolute().parents) if folder.exists()), state_dir)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        message = f"the state directory {state_dir} cannot be used: {there} is no folder that can be written"
         raise KeyFileError(message, path=str(state_dir), hint=hint)
 
 

@@ -47,7 +47,8 @@ def test_a_quick_run_of_everything_measures_both_contestants_and_writes_json(tmp
         assert f"## {workload['name']}:" in done.stdout
         for row in workload["rows"]:
             assert all(spread["min"] <= spread["median"] <= spread["max"] for spread in row["figures"].values())
-            assert row["contestant"] in floors or row["ratios"].keys() == floors
+            weighed_alone = workload["name"] == "churn"  # what a compaction leaves has no floor
+            assert row["contestant"] in floors or weighed_alone or row["ratios"].keys() == floors
 
 
 @pytest.mark.slow
