@@ -297,7 +297,10 @@ def _take_cell(content: Content, key: str, data: bytes) -> None:
 def _take_register(content: Content, parsed: MapKey, key: str, data: bytes) -> None:
     hlc, context, value = _read_decodable(data)
     counter = int(parsed.rest) if parsed.key_class is KeyClass.CAUSAL else 1
-    held = {KeyClass.PLAIN: content.plain, KeyClass.CAUSAL: content.causal}.get(parsed.key_class, content.lattices)
+    if parsed.key_class is KeyClass.PLAIN:
+        held = content.plain
+    else:
+        held = content.causal if parsed.key_class is KeyClass.CAUSAL else content.lattices
     held.setdefault(parsed.register, []).append(RegisterValue(Dot(parsed.author, counter), hlc, value, context, key))
     if parsed.entry is not None:
         content.entries.setdefault(parsed.field, set()).add(parsed.entry)

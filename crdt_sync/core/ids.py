@@ -92,19 +92,6 @@ def record_id(value: str | uuid.UUID) -> RecordId:
         ) from None
 
 
-def record_id_at(now_ns: int, noise: bytes) -> RecordId:
-    """A new id that sorts by time: a UUIDv7 with the fraction of its millisecond in it (RFC 9562, 6.2, method 3).
-
-    Args:
-        now_ns: nanoseconds since 1970.
-        noise: 8 random bytes.
-    """
-    ms, rest_ns = divmod(now_ns, 1_000_000)
-    high = (ms & (1 << 48) - 1) << 16 | 0x7000 | (rest_ns << 12) // 1_000_000
-    low = int.from_bytes(noise, "big") & (1 << 62) - 1 | 1 << 63
-    return _uuid_text(f"{high:016x}{low:016x}")
-
-
 def natural_record_id(model: str, key_bytes: bytes) -> RecordId:
     """Derive the id of a record with a natural key, so that two devices creating it create one document.
 

@@ -265,7 +265,7 @@ def conflicts_of(state: State, declared: Declared, loaded: Loaded, content: Cont
     found = [_deletion_conflict(state, declared, loaded.key, content, sides)] if sides else []
     if not content.causal and not content.plain and len(content.creations) < 2:
         return found
-    for name, kind in declared.spec.fields.items():
+    for name, kind in declared.clashing.items():
         found.extend(
             _conflict(state, key, name, kind.register_kind(clash.register), clash) for clash in kind.clashes(content)
         )

@@ -86,6 +86,8 @@ def content_of(state: State, declared: Declared, group: Group) -> Content:
 
 def shown_content(state: State, declared: Declared, key: DocumentKey) -> tuple[Group, Content]:
     """What a record is shown as: its group, and that one's content."""
+    if not declared.spec.merges:
+        return (key,), state.documents.get(key).content(declared.text_fields)
     group = group_of(state, declared, key)
     return group, content_of(state, declared, group)
 

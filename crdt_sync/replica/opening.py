@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import platformdirs
+from uuid_utils import uuid7
 
 from crdt_sync.core.clock import Hlc, HybridClock
-from crdt_sync.core.ids import Author, record_id_at
+from crdt_sync.core.ids import Author
 from crdt_sync.core.model import Model
 from crdt_sync.core.records import OPEN_SPACE, RecordKind, SpaceRecord
 from crdt_sync.errors import InputError, NotAStoreError, StoreReadOnlyError, StoreVersionError
@@ -46,7 +47,7 @@ class Sources:
 
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     entropy: Callable[[int], bytes] = os.urandom
-    new_record_id: Callable[[], str] = lambda: record_id_at(time.time_ns(), os.urandom(8))
+    new_record_id: Callable[[], str] = lambda: str(uuid7())
 
 
 @dataclass(slots=True, kw_only=True)

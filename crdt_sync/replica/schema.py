@@ -67,6 +67,7 @@ class Declared:
         all_fields: the names of all fields.
         names: how documents name a field → how the model does.
         view: its table.
+        clashing: the fields that may clash, by name.
         upgrade: how values of older versions are read, where the model says so.
     """
 
@@ -77,11 +78,14 @@ class Declared:
     all_fields: frozenset[str]
     names: Mapping[str, str]
     view: View
+    clashing: Mapping[str, FieldKind]
     upgrade: Upgrade | None
 
     def values(self, content: Content) -> dict[str, Any]:
         """All fields of a record as plain values."""
-        read = {} if self.upgrade is None else self.upgrade.read(content)
+        if self.upgrade is None:
+            return {name: kind.read(content) for name, kind in self.spec.fields.items()}
+        read = self.upgrade.read(content)
         return {name: read[name] if name in read else kind.read(content) for name, kind in self.spec.fields.items()}
 
     def read(self, kind: FieldKind, content: Content) -> Any:
@@ -159,6 +163,7 @@ def _declared(model: type[Model], spec: ModelSpec) -> Declared:
         all_fields=frozenset(spec.fields),
         names={kind.stored: name for name, kind in spec.fields.items()},
         view=_view(spec),
+        clashing={name: kind for name, kind in spec.fields.items() if type(kind).clashes is not FieldKind.clashes},
         upgrade=Upgrade(model) if upgrades(model) else None,
     )
 

@@ -9,7 +9,7 @@ took the place of plain values says so by `PLAIN_PAST`, so that nobody takes an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from crdt_sync.core.content import PLAIN_PAST, Dot, RegisterValue
@@ -29,7 +29,7 @@ def join(values: Iterable[RegisterValue]) -> dict[Author, int]:
     return joined
 
 
-def uncovered(values: Iterable[RegisterValue], covered: dict[Author, int]) -> list[RegisterValue]:
+def uncovered(values: Iterable[RegisterValue], covered: Mapping[Author, int]) -> list[RegisterValue]:
     """The values that a context does not cover."""
     return [item for item in values if covered.get(item.dot.author, -1) < item.dot.counter]
 
@@ -41,10 +41,16 @@ def maximal(values: list[RegisterValue]) -> list[RegisterValue]:
 
 def saw(values: list[RegisterValue]) -> dict[Author, int]:
     """The context of a write that sees these values."""
-    seen = join(values)
+    seen = saw_plain(values)
     for item in values:
         if not is_plain(item):
             seen[item.dot.author] = max(seen.get(item.dot.author, -1), item.dot.counter)
+    return seen
+
+
+def saw_plain(values: list[RegisterValue]) -> dict[Author, int]:
+    """The context of a write that sees these values of a plain register, and no others."""
+    seen = join(values)
     seen.pop(PLAIN_PAST, None)
     return seen
 

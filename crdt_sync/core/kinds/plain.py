@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -17,7 +17,7 @@ from crdt_sync.core import codec
 from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, RegisterValue, write_register
 from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldKind, Put, Write, WriteContext
-from crdt_sync.core.kinds.contexts import beside_causal, join, saw, uncovered
+from crdt_sync.core.kinds.contexts import beside_causal, join, saw, saw_plain, uncovered
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.reference import Ref
 from crdt_sync.errors import InvalidValueError, UnrepresentableValueError
@@ -133,7 +133,10 @@ class PlainRegister(FieldKind):
 
     def candidates(self, content: Content) -> list[RegisterValue]:
         written, causal = content.plain.get(self.stored, []), content.causal.get(self.stored, [])
-        seen = join((*written, *causal))
+        if causal or len(written) > 1:
+            seen: Mapping[Author, int] = join((*written, *causal))
+        else:
+            seen = written[0].context if written else {}
         found = [*written, *uncovered(causal, seen), *self.created(content, but=seen)]
         if len(found) > 1:
             found.sort(key=latest_first)
@@ -157,7 +160,7 @@ class PlainRegister(FieldKind):
             return []  # the engine would make an update even of an equal value
         plain, causal = content.plain.get(self.stored, []), content.causal.get(self.stored, [])
         written = [*plain, *causal]
-        seen = saw([*map(beside_causal, plain), *causal])
+        seen = saw([*map(beside_causal, plain), *causal]) if causal else saw_plain(plain)
         for item in content.creations:
             seen.setdefault(item.author, CREATION_COUNTER)
         own = map_key(KeyClass.PLAIN, context.author, field=self.stored)

@@ -20,7 +20,6 @@ from crdt_sync.core.ids import (
     natural_record_id,
     parse_author_text,
     record_id,
-    record_id_at,
     split_document_key,
 )
 from crdt_sync.errors import InputError, MalformedEntryError
@@ -82,20 +81,6 @@ def test_record_ids() -> None:
     for wrong in ("", "x", None, 5, b"x"):
         with pytest.raises(InputError):
             record_id(wrong)  # type: ignore[arg-type]
-
-
-@given(st.integers(0, 2**67), st.binary(min_size=8, max_size=8))
-def test_new_ids_are_uuids_of_version_7(now_ns: int, noise: bytes) -> None:
-    name = record_id_at(now_ns, noise)
-    made = uuid.UUID(name)
-    assert (str(made), made.version, made.variant) == (name, 7, uuid.RFC_4122)
-    assert made.int >> 80 == now_ns // 1_000_000 % 2**48
-
-
-def test_new_ids_sort_by_time() -> None:
-    times = [0, 1_000, 999_999, 1_000_000, 1_700_000_000_000_000_000, 1_700_000_000_000_001_000]
-    names = [record_id_at(now_ns, bytes((255 - at,)) * 8) for at, now_ns in enumerate(times)]
-    assert names == sorted(names)
 
 
 def test_natural_ids_depend_on_model_and_key_alone() -> None:
