@@ -214,7 +214,7 @@ class Model(BaseModel):
         return super().__getstate__()
 
     @model_serializer(mode="wrap")
-    def _serialize(self, serialize: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]
+    def _serialize(self, serialize: SerializerFunctionWrapHandler):  # type: ignore[no-untyped-def]  # see its docstring
         """Live records are serialised as they are now, also inside of other models and by a `TypeAdapter`.
 
         It names no return type: pydantic would take that, not the fields, for the JSON schema.

@@ -280,7 +280,7 @@ class Port(CompactingPort):
         try:
             return self._guarded(lambda: leave_lost_authors(self._state, self._journal, sent=sent))
         except EntryError as error:
-            log.error("what we wrote under an author of another device stays there: %s", error.message)  # noqa: TRY400
+            log.error("what we wrote under an author of another device stays there: %s", error.message)  # noqa: TRY400  (no traceback: it is foreseen)
             return []
 
     def publish(self, changes: Sequence[Change]) -> None:
@@ -355,7 +355,7 @@ class Port(CompactingPort):
         try:
             settled = self._guarded(lambda: settle_fork(self._state, self._journal, run, sent=sent))
         except EntryError as error:
-            log.error("two branches of our author %d stay apart: %s", run.author, error.message)  # noqa: TRY400
+            log.error("two branches of our author %d stay apart: %s", run.author, error.message)  # noqa: TRY400  (no traceback: it is foreseen)
             self._state.keep_evidence(run)
             return
         batch.changes.extend(settled)

@@ -182,7 +182,7 @@ async def test_the_own_store_failing_fails_the_round(
 
 async def test_an_exception_in_the_block_comes_out_as_itself(hub: Replica, one: Replica) -> None:
     async with serve(hub) as server:
-        with pytest.raises(KeyError, match="mine"):  # noqa: PT012
+        with pytest.raises(KeyError, match="mine"):  # noqa: PT012  # what raises is the block's end
             async with SyncManager(one, [server.url, UNUSED]) as sync:
                 await until(lambda: sync.peers[0].connected)
                 raise KeyError("mine")

@@ -191,7 +191,7 @@ async def test_a_block_that_is_left_before_the_session_began_closes_the_channel(
 
 async def test_an_exception_in_the_block_comes_out_as_itself(hub: Replica, one: Replica) -> None:
     async with serve(hub) as server:
-        with pytest.raises(KeyError, match="mine"):  # noqa: PT012
+        with pytest.raises(KeyError, match="mine"):  # noqa: PT012  # what raises is the block's end
             async with connect(one, server.url) as peer:
                 await peer.caught_up(timeout_s=PATIENCE_S)
                 raise KeyError("mine")

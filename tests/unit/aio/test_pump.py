@@ -118,13 +118,13 @@ async def test_a_transaction_that_opens_while_a_message_goes_out_is_waited_for(o
 
     async with pumping((one, left), (two, right)) as (pump, other):
         assert await pump.proven()
-        right.send = send_amid_a_transaction  # type: ignore[method-assign]
+        right.send = send_amid_a_transaction  # type: ignore[method-assign]  # the test takes a method's place
         one.create(Task, title="yours")
         await sending.wait()
         with two.transaction():
             two.create(Task, title="mine")
             await sent.wait()
-            right.send = send  # type: ignore[method-assign]
+            right.send = send  # type: ignore[method-assign]  # the test takes a method's place
             for _ in range(5):
                 await asyncio.sleep(0)  # the writer goes on, if it does not wait
             assert not other.failed
@@ -159,7 +159,7 @@ async def test_a_session_that_ends_amid_a_transaction_tells_observers_after_it(o
             await until(lambda: two._records.in_transaction)
             await send(data)
 
-        other._channel.send = send_amid_a_transaction  # type: ignore[method-assign]
+        other._channel.send = send_amid_a_transaction  # type: ignore[method-assign]  # the test takes a method's place
         one.create(Task, title="news")
         await answering.wait()
         with two.transaction():
@@ -343,7 +343,7 @@ async def test_a_writer_that_fails_leaves_the_reader_time_to_find_out_why(one: R
 
     async with pumping((one, left), (two, right)) as (pump, other):
         assert await pump.proven()
-        left.receive, left.send = receive_when_told, send_and_note  # type: ignore[method-assign]
+        left.receive, left.send = receive_when_told, send_and_note  # type: ignore[method-assign]  # the test takes a method's place
         reading.clear()
         two.create(Task)  # the read that is under way takes this, the next one waits
         await until(lambda: one.count(Task) == 1)

@@ -80,7 +80,7 @@ def test_record_ids() -> None:
     assert record_id(made) == record_id(str(made).upper()) == str(made)
     for wrong in ("", "x", None, 5, b"x"):
         with pytest.raises(InputError):
-            record_id(wrong)  # type: ignore[arg-type]
+            record_id(wrong)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_natural_ids_depend_on_model_and_key_alone() -> None:

@@ -135,7 +135,7 @@ def test_dumps_as_an_id(replica: Any) -> None:
 
 def test_references_are_values() -> None:
     one = Ref["Person"](ID)
-    assert one == copy.copy(one) == copy.deepcopy(one) == pickle.loads(pickle.dumps(one)) == Ref[Person](ID)  # noqa: S301
+    assert one == copy.copy(one) == copy.deepcopy(one) == pickle.loads(pickle.dumps(one)) == Ref[Person](ID)  # noqa: S301  # the test's own pickle
     assert one != Ref["Note"](ID)
     assert one != ID
     assert len({one, Ref[Person](ID), Ref["Note"](ID)}) == 2

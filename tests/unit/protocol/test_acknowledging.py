@@ -55,7 +55,7 @@ def test_of_a_forked_author_nothing_more_is_sent_however_often_its_position_is_t
         run = decode_run(data)
         return (right._status(run, run.first_sequence, StatusKind.PARKED, "forked"),)
 
-    right.apply = park  # type: ignore[method-assign]
+    right.apply = park  # type: ignore[method-assign]  # the test takes a method's place
     for index in range(6):
         left.write(f"left{index}=" + "v" * 80)
     pair.left.session.wake()
@@ -78,7 +78,7 @@ def test_of_a_forked_author_nothing_more_is_sent_however_often_its_position_is_t
 def test_what_was_not_applied_and_not_said_why_is_not_acknowledged() -> None:
     left, right = FakeReplica(1), FakeReplica(2)
     pair = live(left, right)
-    right.apply = lambda data: ()  # type: ignore[method-assign]
+    right.apply = lambda data: ()  # type: ignore[method-assign]  # the test takes a method's place
     left.write("a=1")
     pair.left.session.wake()
     pair.settle()

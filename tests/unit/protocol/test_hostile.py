@@ -57,7 +57,7 @@ def a_run(*, author: int = 5, first: int = 1, entries: tuple[bytes, ...] = (b"x=
 
 
 T = MessageType
-POSITIONS = pack_positions({Author(5): Position(1, b"h" * 32)})  # type: ignore[arg-type]
+POSITIONS = pack_positions({Author(5): Position(1, b"h" * 32)})  # type: ignore[arg-type]  # plain bytes stand for a hash
 HOSTILE = {
     "unknown required type": ((99, b""), ErrorCode.UNKNOWN_MESSAGE),
     "second hello": ((T.HELLO, bytes(34)), ErrorCode.UNEXPECTED_MESSAGE),

@@ -56,14 +56,14 @@ def test_a_host_that_derives_anew_needs_nothing_from_the_peer() -> None:
     left, right = damaged(lost=0, changed=3)
     pair = Pair(left, right)
     whole = dict(left.documents)
-    pair.right.session.repaired = _deriving(pair, whole)  # type: ignore[method-assign]
+    pair.right.session.repaired = _deriving(pair, whole)  # type: ignore[method-assign]  # the test takes a method's place
     pair.settle()
     assert pair.equal()
     content = [event.documents for event in pair.right.seen if isinstance(event, DocumentsReceived)]
     assert [item for documents in content for item in documents] == []
 
 
-def _deriving(pair: Pair, whole: dict[DocumentKey, bytes]):  # type: ignore[no-untyped-def]
+def _deriving(pair: Pair, whole: dict[DocumentKey, bytes]):  # type: ignore[no-untyped-def]  # a closure of the fixture's own types
     original = pair.right.session.repaired
 
     def repaired(partition: str) -> None:
@@ -105,7 +105,7 @@ def test_edits_during_a_repair_do_not_disturb_it() -> None:
 def test_two_sides_that_never_agree_stop_after_the_allowed_rounds() -> None:
     left, right = damaged(lost=0, changed=0)
     lies = iter(range(1000))
-    right.fingerprint = lambda partition: next(lies).to_bytes(16, "big")  # type: ignore[method-assign]
+    right.fingerprint = lambda partition: next(lies).to_bytes(16, "big")  # type: ignore[method-assign]  # the test takes a method's place
     pair = Pair(left, right)
     pair.settle()
     ended = [end.ended for end in pair.ends()]

@@ -73,7 +73,7 @@ def test_nothing_is_told_while_a_part_of_the_acknowledgement_is_owed(one: Replic
     left.wake()
     carry(left, right)
     assert right.session is not None
-    session, right.session = right.session, Owing()  # type: ignore[assignment]
+    session, right.session = right.session, Owing()  # type: ignore[assignment]  # the test's own session
     right.data_to_send()
     right.publish()
     assert seen == []

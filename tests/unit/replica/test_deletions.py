@@ -439,7 +439,7 @@ class TestSettling:
         devices.record(2).due = 2
         devices.converge()
         assert [item.kind.value for item in devices.replicas[0].conflicts()] == ["edit_of_deleted", "concurrent_edit"]
-        keep = lambda conflict: next(item for item in conflict.candidates if item.value is not DELETED)  # noqa: E731
+        keep = lambda conflict: next(item for item in conflict.candidates if item.value is not DELETED)  # noqa: E731  # one line says it
         assert devices.replicas[0].resolve_all(model=Asked, take=keep) == 2
         assert devices.replicas[0].conflicts() == []
 

@@ -122,7 +122,7 @@ def test_the_sync_log_names_each_result_once(pair: tuple[Replica, Replica]) -> N
     assert right.sync_log() == []
     for limit in (0, -1, "2", None, True):
         with pytest.raises(InputError):
-            left.sync_log(limit=limit)  # type: ignore[arg-type]
+            left.sync_log(limit=limit)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_the_sync_log_keeps_the_newest_rows(pair: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_a_position_on_another_branch_completes_nothing(replica: Replica) -> Non
     device = memory(5).device_id
     assert identity is not None
     assert device is not None
-    for position in (Position(1, bytes(32)), Position(7, bytes(16))):  # type: ignore[arg-type]
+    for position in (Position(1, bytes(32)), Position(7, bytes(16))):  # type: ignore[arg-type]  # wrong on purpose
         replica.port.acknowledged(device, {"": {identity.author: position}}, [])
     assert replica.pending_count() == 1
 

@@ -273,7 +273,7 @@ def test_a_reader_cannot_write(store: Path, state: Path) -> None:
 def test_opening_what_is_not_there_changes_nothing(tmp_path: Path) -> None:
     for options in ({"create": False}, {"read_only": True}):
         with pytest.raises(StoreNotFoundError):
-            Replica.open(tmp_path / "none.db", [Task], state_dir=tmp_path / "state", **options)  # type: ignore[arg-type]
+            Replica.open(tmp_path / "none.db", [Task], state_dir=tmp_path / "state", **options)  # type: ignore[arg-type]  # options by table
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(StoreReadOnlyError):
         Replica.open(":memory:", [Task], read_only=True)

@@ -357,13 +357,13 @@ def test_models_that_cannot_work_together_are_refused() -> None:
     with pytest.raises(SchemaError):
         Replica.open(":memory:", [Task, Task])
     with pytest.raises(ModelError):
-        Replica.open(":memory:", [Task, Counter])  # type: ignore[list-item]
+        Replica.open(":memory:", [Task, Counter])  # type: ignore[list-item]  # wrong on purpose
 
 
 def test_ids_are_taken_in_any_spelling(replica: Replica) -> None:
     task = replica.create(Task)
     assert replica.get(Task, task.id.upper()) == task
-    assert replica.get(Task, UUID(task.id)) == task  # type: ignore[arg-type]
+    assert replica.get(Task, UUID(task.id)) == task  # type: ignore[arg-type]  # a UUID where text is declared
 
 
 def test_a_missing_folder_is_not_made(tmp_path: Path) -> None:

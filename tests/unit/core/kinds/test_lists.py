@@ -325,7 +325,7 @@ class TestThroughAReplica:
                 with pytest.raises(InvalidValueError):
                     act(value)
             with pytest.raises(InvalidValueError):
-                recipe.steps["0"]  # type: ignore[call-overload]
+                recipe.steps["0"]  # type: ignore[call-overload]  # wrong on purpose
             assert recipe.steps == ["a"]
 
     def test_several_changes_in_one_transaction(self) -> None:

@@ -201,7 +201,7 @@ class TestThroughAReplica:
                 with pytest.raises(kind) as caught:
                     act()
                 assert str(caught.value) == "field 'prefs' has no such key"
-            assert 5 not in person.prefs  # type: ignore[comparison-overlap]
+            assert 5 not in person.prefs  # type: ignore[comparison-overlap]  # wrong on purpose
             assert len(list(replica.operations())) == 1
 
     @pytest.mark.parametrize("wrong", [{"a": "x"}, {5: 1}, {"\ud800": 1}, {"x" * 173: 1}, 5, {"ok": 1, "no": None}])
