@@ -11,7 +11,7 @@ import pytest
 
 from crdt_sync import Replica
 from crdt_sync.core.model import document_key_of
-from crdt_sync.errors import RecordNotFoundError
+from crdt_sync.errors import CorruptStoreError, RecordNotFoundError
 from crdt_sync.replica import documents
 from crdt_sync.replica.derive import derive_marked
 from crdt_sync.storage.base import Table
@@ -253,3 +253,17 @@ def test_a_lost_deleted_document_stays_deleted(replica: Replica) -> None:
     with pytest.raises(RecordNotFoundError, match="deleted"):
         replica.get(Task, task.id)
     assert replica.restore(Task, task.id).title == "a"
+
+
+def test_a_history_with_a_missing_touch_row_says_that_the_store_is_damaged(replica: Replica) -> None:
+    task = replica.create(Task, title="a")
+    task.title = "b"
+    task.title = "c"
+    key = document_key_of(task)
+    rows = [name for name, _ in store_of(replica).scan(Table.TOUCH) if name.startswith(key)]
+    with store_of(replica).transaction():
+        store_of(replica).delete_many(Table.TOUCH, rows[1:2])
+    with pytest.raises(CorruptStoreError) as error:
+        list(replica.history(task))
+    assert error.value.hint
+    assert replica.get(Task, task.id).title == "c"
