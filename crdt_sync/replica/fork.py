@@ -25,6 +25,7 @@ from crdt_sync.core.rewrite import Rewriting
 from crdt_sync.core.screening import screen
 from crdt_sync.errors import ForkError
 from crdt_sync.replica.derive import Derivation, fields_of
+from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.lease import Identity
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
@@ -54,6 +55,7 @@ def lease_new_author(state: State, identity: Identity) -> None:
     with state.store.transaction():
         fresh = state.lease.rotate(identity)
         bind_author(state, fresh)
+        HoldingsBook(state).say_anew()
     state.identity = fresh
     state.documents.author = fresh.author
     state.documents.clear()

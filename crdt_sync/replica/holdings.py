@@ -14,7 +14,7 @@ from crdt_sync.protocol.durable import DURABLE_BYTES_MAX, STAMP_MAX, DurableVect
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES, Position, Vector
 from crdt_sync.replica.state import State
-from crdt_sync.security.identity import verify
+from crdt_sync.security.identity import DeviceKey, verify
 from crdt_sync.storage.base import Table
 
 log = logging.getLogger("crdt_sync.replica")
@@ -122,6 +122,17 @@ class HoldingsBook:
                     ends[author] = min(sequence, self._sure(partition, author, theirs.get(author), own))
         return least
 
+    def reach(self, vector: DurableVector, partition: str, author: Author, *, own: Vector) -> int:
+        """How far a device surely has an author's entries that are here: 0 where it is on another branch.
+
+        Args:
+            vector: what the device signed.
+            partition: of the entries.
+            author: whose entries.
+            own: what this replica holds durably; it has this author.
+        """
+        return self._sure(partition, author, vector.vector.get(partition, {}).get(author), own)
+
     def forget(self, public_key: bytes) -> None:
         """Let go of the vectors of a device that was forgotten, in the caller's store transaction."""
         store = self._state.store
@@ -140,17 +151,35 @@ class HoldingsBook:
             return theirs.sequence if held is None and below else 0
         return theirs.sequence
 
+    def say_anew(self) -> None:
+        """Sign again what this replica holds: its past is in doubt, and what it said last may be more than it has now.
+
+        In the caller's store transaction.
+        """
+        identity = self._state.identity
+        if identity is not None and self._read(_LATEST + identity.key.public_key) is not None:
+            signed = self._signed(identity.key, self._state.ledger.vector())
+            if signed is not None:
+                self._keep(signed)
+
     def _sign(self, own: Vector) -> DurableVector | None:
-        state = self._state
-        identity = state.identity
+        identity = self._state.identity
         if identity is None:
             return None
-        key = identity.key
-        before = self._read(_LATEST + key.public_key)
+        before = self._read(_LATEST + identity.key.public_key)
+        if before is not None and before.horizons == self._state.horizons() and _same(before.vector, own):
+            return before
+        signed = self._signed(identity.key, own)
+        if signed is not None:
+            with self._state.store.transaction():
+                self._keep(signed)
+        return signed
+
+    def _signed(self, key: DeviceKey, own: Vector) -> DurableVector | None:
+        """A vector that supersedes what was said before; None where it is too large to be told."""
+        state, before = self._state, self._read(_LATEST + key.public_key)
         vector = {partition: dict(ends) for partition, ends in own.items() if ends}
         horizons = state.horizons()
-        if before is not None and before.horizons == horizons and _same(before.vector, vector):
-            return before
         stamp = min(STAMP_MAX, max(state.now_ms(), 0 if before is None else before.stamp + 1))
         made = DurableVector(public_key=key.public_key, stamp=stamp, vector=vector, horizons=horizons)
         signed = DurableVector(
@@ -163,8 +192,6 @@ class HoldingsBook:
         if len(signed.encode()) > DURABLE_BYTES_MAX:
             log.warning("this replica holds too many authors to tell what it holds")
             return None
-        with state.store.transaction():
-            self._keep(signed)
         return signed
 
     def _keep(self, vector: DurableVector) -> None:
@@ -189,7 +216,8 @@ class HoldingsBook:
 
 
 def _same(one: Vector, other: Vector) -> bool:
-    return {name: _short(ends) for name, ends in one.items()} == {name: _short(ends) for name, ends in other.items()}
+    left, right = ({name: _short(ends) for name, ends in vector.items() if ends} for vector in (one, other))
+    return left == right
 
 
 def _short(ends: Mapping[Author, Position]) -> dict[Author, tuple[int, bytes]]:

@@ -151,6 +151,10 @@ class Journal:
         """How many operations wait for a home peer."""
         return self._store.count(Table.PENDING)
 
+    def failed_count(self) -> int:
+        """How many operations were refused, or ran out of tries."""
+        return sum(1 for _ in self.rows(status=OperationStatus.FAILED))
+
     def first_pending(self) -> int | None:
         """The log position of the first entry with an operation that waits for a home peer."""
         last = next(self._store.scan(Table.PENDING, reverse=True, limit=1), None)

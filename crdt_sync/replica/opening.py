@@ -19,6 +19,7 @@ from crdt_sync.core.records import OPEN_SPACE, RecordKind, SpaceRecord
 from crdt_sync.errors import InputError, NotAStoreError, StoreReadOnlyError, StoreVersionError
 from crdt_sync.replica.derive import derive_marked, described_models, rebuild_views
 from crdt_sync.replica.documents import DocumentCache
+from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.lease import Identity, Lease, StoreLock, check_state_dir
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.schema import Schema, models_of
@@ -165,6 +166,7 @@ def _assemble(
             state.clock.last = Hlc(0)
         with store.transaction():
             bind_author(state, identity)
+            HoldingsBook(state).say_anew()
     state.name_everything()
     rebuild_views(state)
     derive_marked(state, texts_too=True)
