@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from crdt_sync.cli.commands import compaction, conflicts, demo, network, past, records, store, transfer
+from crdt_sync.cli.commands import compaction, conflicts, copies, demo, network, past, records, store, transfer
 from crdt_sync.cli.output import INTERRUPTED_EXIT_CODE, emit_error, reporting, standard_output
 from crdt_sync.errors import InputError
 
@@ -54,6 +54,8 @@ app.command()(store.status)
 app.command()(store.check)
 app.command()(compaction.compact)
 app.command()(compaction.forget)
+app.command()(copies.backup)
+app.command()(copies.safe_to_wipe)
 app.command("import")(transfer.import_records)
 app.command()(transfer.export)
 app.command()(demo.demo)

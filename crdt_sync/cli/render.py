@@ -241,6 +241,28 @@ def show_forgotten(out: Console, result: Json) -> None:
     out.print(f"Device {result['forgotten']} is not waited for any more.")
 
 
+def show_backup(out: Console, result: Json) -> None:
+    """Where a backup is, and how large."""
+    out.print(Text(f"{visible(result['path'])}: {result['file_bytes']:,} bytes, complete and checked"))
+
+
+def show_safety(out: Console, result: Json) -> None:
+    """Whether a store may be wiped, and what each device is known to lack."""
+    verdict = "yes" if result["safe"] else "no"
+    out.print(Text(f"safe to wipe: {verdict}", style="bold"))
+    for device in result["devices"]:
+        told = f"as it said at {local_time(device['told'])}"
+        missing = device["missing"]
+        held = "holds everything" if not missing else f"lacks {missing:,} of {result['entries']:,} entries"
+        out.print(Text(f"  device {device['device_id']} {held}, {told}"))
+    if not result["devices"]:
+        out.print("  no other device has told what it holds; sync with one")
+    if result["failed"]:
+        out.print(f"  {result['failed']:,} changes were refused by peers: only this device has them")
+    if result["local_keys"]:
+        out.print(f"  {result['local_keys']:,} keys of local storage are private to this device and go with it")
+
+
 def local_time(time: str) -> str:
     """A time in ISO format as the clock on the wall shows it."""
     if not time:

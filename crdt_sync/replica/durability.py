@@ -1,18 +1,21 @@
-"""What other devices are known to hold: of one operation, and of everything that is here."""
+"""What there is besides this copy: what other devices are known to hold, and backups."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 
 from crdt_sync.core.ids import Author, DeviceId, device_id, split_document_key
 from crdt_sync.errors import InputError
 from crdt_sync.protocol.durable import DurableVector
 from crdt_sync.protocol.vectors import Vector
+from crdt_sync.replica.arguments import checked_path
+from crdt_sync.replica.backup import BackupReport, back_up
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.journal import Journal, SyncOperation
 from crdt_sync.replica.state import State
-from crdt_sync.storage.base import Table
+from crdt_sync.storage.base import Progress, Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +58,7 @@ class WipeSafety:
 
 
 class DurabilityCalls(ABC):
-    """What a replica tells about other devices' copies.
+    """What a replica offers about copies of its data.
 
     A device counts as holding what it said, with its signature, to hold durably. Each says so when a session has proven
     that both sides are equal, and once a minute while one is open; replicas pass the latest word of each on. A device
@@ -68,6 +71,10 @@ class DurabilityCalls(ABC):
     @abstractmethod
     def _check(self) -> None:
         """Raise where the replica is closed or in another thread."""
+
+    @abstractmethod
+    def _check_idle(self) -> None:
+        """Raise where the replica is closed, in another thread, or amid a transaction."""
 
     def durability(self, operation: SyncOperation, /) -> tuple[DeviceId, ...]:
         """The other devices that are known to hold an operation of this one durably, in order of their ids.
@@ -113,6 +120,24 @@ class DurabilityCalls(ABC):
             parked=store.count(Table.EVIDENCE),
             local_keys=store.count(Table.LOCAL),
         )
+
+    def backup(self, path: str | Path, /, *, progress: Progress | None = None) -> BackupReport:
+        """Copy the store into a new file while it is in use, and check the copy.
+
+        Opened at the old place, in place of a lost store, or elsewhere, the copy goes on as what it is: under a new
+        epoch and a new author. The device's key is not in it.
+
+        Args:
+            path: where nothing is yet.
+            progress: called with (rows checked, rows in total).
+
+        Raises:
+            StoreError: something exists at ``path``, it cannot be written, or the store is damaged; nothing is left
+                there.
+            TransactionError: a transaction is open.
+        """
+        self._check_idle()
+        return back_up(self._state.store, checked_path(path, what="the path of a backup"), progress=progress)
 
     def _others(self, book: HoldingsBook) -> dict[bytes, DurableVector]:
         """The latest word of each device but this one, by public key.

@@ -33,6 +33,8 @@ _FENCE, _CLEAN, _PID = b"fence", b"clean", b"pid"
 REPLICA_ID_BYTES = 16
 EPOCH_BYTES = 8
 _TOKEN_BYTES = 16
+FENCES = ((Table.META, _FENCE),)
+"""What a copy of a store is made without, so that it is taken for one wherever it is opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -339,8 +339,12 @@ class Store(Protocol):
         """
         ...
 
-    def backup(self, path: Path) -> None:
+    def backup(self, path: Path, *, without: Iterable[tuple[Table, bytes]] = ()) -> None:
         """Copy everything committed into a new file that `open_sqlite` opens; this store stays in use.
+
+        Args:
+            path: of the new file.
+            without: rows that the copy does not get, by table and key.
 
         Raises:
             StoreError: something exists at `path`, or it cannot be written; nothing is left there.

@@ -310,13 +310,15 @@ class MemoryStore(Store):
     def give_back(self) -> None:
         self._refuse_within_transaction("give_back")
 
-    def backup(self, path: Path) -> None:
+    def backup(self, path: Path, *, without: Iterable[tuple[Table, bytes]] = ()) -> None:
         self._refuse_within_transaction("backup")
         if path.exists():
             raise StoreError(f"{path} exists already", hint="Choose another path; nothing was overwritten.")
         with open_sqlite(path, create=True) as copy, copy.transaction():
             for table, content in self._tables.items():
                 copy.put_many(table, content.rows.items())
+            for table, key in without:
+                copy.delete(table, key)
             for name, definition in self._definitions.items():
                 copy.define_view(definition.view)
                 copy.put_rows(

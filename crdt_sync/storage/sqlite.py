@@ -345,9 +345,10 @@ class SqliteStore(Store):
         self._refuse_within_transaction("give_back")
         give_back(self._connection, path=self._path)
 
-    def backup(self, path: Path) -> None:
+    def backup(self, path: Path, *, without: Iterable[tuple[Table, bytes]] = ()) -> None:
         self._refuse_within_transaction("backup")
-        back_up(self._connection, source=self._path, target=path)
+        rows = [(table_name(str(table)), key) for table, key in without]
+        back_up(self._connection, source=self._path, target=path, without=rows)
 
     def check(self, *, progress: Progress | None = None) -> Iterator[Damage]:
         self._refuse_within_transaction("check")

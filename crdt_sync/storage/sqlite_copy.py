@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,8 +18,16 @@ from crdt_sync.storage.sqlite_statements import holds
 _PARTIAL_SUFFIX = ".partial"
 
 
-def back_up(source_connection: apsw.Connection, *, source: Path, target: Path) -> None:
+def back_up(
+    source_connection: apsw.Connection, *, source: Path, target: Path, without: Sequence[tuple[str, bytes]] = ()
+) -> None:
     """Copy a store in use, page by page in one read transaction, to a name that appears only when all is there.
+
+    Args:
+        source_connection: of the store.
+        source: of the store.
+        target: of the copy.
+        without: rows that the copy does not get: quoted name of the table in SQL, and key.
 
     Raises:
         StoreError: `target` exists, or cannot be written; nothing is left there.
@@ -33,6 +41,8 @@ def back_up(source_connection: apsw.Connection, *, source: Path, target: Path) -
         try:
             with copy.backup("main", source_connection, "main") as backup:
                 backup.step()
+            for table, key in without:
+                copy.execute(f"DELETE FROM {table} WHERE key = ?", (key,))
             # One file without a log beside it, so that it can be moved, and read where nothing can be written.
             copy.pragma("journal_mode", "delete")
         finally:

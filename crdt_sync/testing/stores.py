@@ -276,6 +276,14 @@ class StoreAcceptance(ViewAcceptance):
             assert _contents(copy) == before
             assert copy.query(Query(view="Note")) == ["a", "b", "c"]
 
+    def test_a_backup_is_made_without_the_rows_that_are_named(self, store: Store, tmp_path: Path) -> None:
+        with store.transaction():
+            store.put_many(Table.META, [(b"a", b"1"), (b"b", b"2")])
+        store.backup(tmp_path / "backup", without=[(Table.META, b"a"), (Table.META, b"none"), (Table.LOG, b"b")])
+        with open_sqlite(tmp_path / "backup", read_only=True) as copy:
+            assert list(copy.scan(Table.META)) == [(b"b", b"2")]
+        assert list(store.scan(Table.META)) == [(b"a", b"1"), (b"b", b"2")]
+
     def test_a_backup_overwrites_nothing(self, store: Store, tmp_path: Path) -> None:
         target = tmp_path / "precious"
         target.write_bytes(b"content")

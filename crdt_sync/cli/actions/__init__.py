@@ -7,6 +7,7 @@ from typing import Any
 from crdt_sync.cli.actions.base import Action, Actor, Json
 from crdt_sync.cli.actions.compaction import COMPACT, FORGET
 from crdt_sync.cli.actions.conflicts import CONFLICT, CONFLICTS, RESOLVE
+from crdt_sync.cli.actions.copies import SAFE_TO_WIPE
 from crdt_sync.cli.actions.journal import HISTORY, LOG, RESULTS, STATUS
 from crdt_sync.cli.actions.past import EXPLAIN, REDO, SHOW_AT, UNDO
 from crdt_sync.cli.actions.records import CREATE, DELETE, LIST, RESTORE, SET, SHOW
@@ -40,6 +41,7 @@ ACTIONS: dict[str, Action[Any]] = {
         EXPORT_PAGE,
         COMPACT,
         FORGET,
+        SAFE_TO_WIPE,
     )
 }
 

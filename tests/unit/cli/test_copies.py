@@ -1,0 +1,43 @@
+"""`crdt-sync backup` and `crdt-sync safe-to-wipe`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crdt_sync import Replica
+from crdt_sync.testing.exchange import exchange
+from tests.unit.cli.conftest import Cli, created
+
+
+def test_a_backup_of_a_store_in_use_is_a_store(cli: Cli, store: Path, tmp_path: Path) -> None:
+    record = created(cli, store, "title=Milk")
+    target = tmp_path / "backup.db"
+    with Replica.open(store):
+        found = cli("backup", store, target, "--json")
+    assert found.code == 0, found.err
+    assert found.json == {"path": str(target), "file_bytes": target.stat().st_size, "log_rows": 1}
+    assert cli("check", target).code == 0
+    assert cli("show", target, "Task", record, "--json").json["fields"]["title"] == "Milk"
+    again = cli("backup", store, target)
+    assert again.code == 6
+    assert "exists already" in again.err
+    assert "complete and checked" in cli("backup", store, tmp_path / "other.db").out
+
+
+def test_a_store_is_safe_to_wipe_when_another_device_signed_for_everything(cli: Cli, store: Path, other: Path) -> None:
+    created(cli, store, "title=Milk")
+    before = cli("safe-to-wipe", store)
+    assert before.code == 1
+    assert "no other device" in before.out
+    with Replica.open(store) as here, Replica.open(other) as there:
+        assert exchange(here, there).proven_equal
+        held_by = there.device_id
+    found = cli("safe-to-wipe", store)
+    assert found.code == 0
+    assert f"device {held_by} holds everything" in found.out
+    created(cli, store, "title=Bread")
+    later = cli("safe-to-wipe", store, "--json")
+    assert later.code == 1
+    assert (later.json["safe"], later.json["pending"]) == (False, 1)
+    assert [(item["device_id"], item["missing"]) for item in later.json["devices"]] == [(held_by, 1)]
+    assert "lacks 1 of 2 entries" in cli("safe-to-wipe", store).out
