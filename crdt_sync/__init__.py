@@ -23,7 +23,16 @@ from crdt_sync.core.kinds import (
 )
 from crdt_sync.core.model import Model
 from crdt_sync.core.reference import Ref
-from crdt_sync.replica import Change, InvalidField, LocalStorage, Replica, SyncLog, SyncOperation, SyncReport
+from crdt_sync.replica import (
+    Change,
+    InvalidField,
+    LocalStorage,
+    OperationQueue,
+    Replica,
+    SyncLog,
+    SyncOperation,
+    SyncReport,
+)
 
 __all__ = [
     "ASK",
@@ -39,6 +48,7 @@ __all__ = [
     "LocalStorage",
     "Map",
     "Model",
+    "OperationQueue",
     "Ref",
     "Replica",
     "Set",

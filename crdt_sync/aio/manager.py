@@ -13,9 +13,10 @@ from crdt_sync.aio.peers import Peer, add_traffic, check_usable, finish
 from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import keep_current
 from crdt_sync.core.model import Model
-from crdt_sync.errors import InputError, LocalProtocolError, SyncError, TransactionError
+from crdt_sync.errors import InputError, LocalProtocolError, SyncError
 from crdt_sync.replica.facade import Replica
 from crdt_sync.replica.journal import OperationStatus, SyncOperation
+from crdt_sync.replica.operation_queue import OperationQueue
 from crdt_sync.replica.report import SyncReport, Traffic
 from crdt_sync.transport.base import CHANNEL_LIMITS, ChannelLimits
 
@@ -53,6 +54,7 @@ class SyncManager:
         if isinstance(peers, str):
             raise InputError("peers is one url", hint="Give a list of urls, also for one peer.")
         self._replica = replica
+        self.queue = OperationQueue(replica)
         policy = policy or BackoffPolicy()
         self.peers = tuple(
             Peer(replica, url, policy=policy, limits=limits, shell=shell) for url in dict.fromkeys(peers)
@@ -103,22 +105,7 @@ class SyncManager:
                 was changed.
             TransactionError: a transaction is open, so there would be no operation yet.
         """
-        if self._replica.port.busy():
-            raise TransactionError("an operation is a transaction of its own, and one is open")
-        values = _checked(kind, data)
-        before = self._last_id()
-        if kind == "create":
-            self._replica.create(model, **values)
-        else:
-            record = self._replica.get(model, values.pop("id"))
-            if kind == "delete":
-                self._replica.delete(record)
-            else:
-                self._replica.update(record, **values)
-        operation = self._replica.last_operation()
-        if operation.id == before:
-            raise InputError(f"this {kind} changes nothing", hint="The record has these values already.")
-        return operation
+        return self.queue.enqueue(kind, model, data)
 
     async def sync(self, *, timeout_s: float = ROUND_TIMEOUT_S) -> SyncReport:
         """One round with every peer: wait until each is proven equal, or cannot be reached in time.
@@ -173,12 +160,6 @@ class SyncManager:
             await self.sync(timeout_s=timeout_s)
         return self._replica.operation(operation.id)
 
-    def _last_id(self) -> str | None:
-        try:
-            return self._replica.last_operation().id
-        except InputError:
-            return None  # there is none yet
-
     def _traffic(self) -> Traffic:
         total = Traffic()
         for peer in self.peers:
@@ -192,24 +173,6 @@ class SyncManager:
         except SyncError as error:
             return error.message
         return ""
-
-
-def _checked(kind: str, data: Any) -> dict[str, Any]:
-    """The data of an operation, as far as it can be judged without the model."""
-    if kind not in ("create", "update", "delete"):
-        raise InputError(f"there is no operation {kind!r}", hint="Use create, update or delete.")
-    if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
-        raise InputError("data maps names of fields to values")
-    values = dict(data)
-    if kind == "create":
-        return values
-    if not isinstance(values.get("id"), str):
-        raise InputError(f'{kind} needs data["id"], the record\'s id')
-    if kind == "delete" and len(values) > 1:
-        raise InputError("delete takes the id alone", hint="Nothing was changed.")
-    if kind == "update" and len(values) == 1:
-        raise InputError("this update changes nothing", hint="Name at least one field beside the id.")
-    return values
 
 
 def _minus(one: Traffic, other: Traffic) -> Traffic:

@@ -9,6 +9,7 @@ from crdt_sync.replica.journal import OperationStatus, SyncOperation
 from crdt_sync.replica.local import LocalStorage
 from crdt_sync.replica.observers import Subscription
 from crdt_sync.replica.opening import Sources
+from crdt_sync.replica.operation_queue import OperationQueue
 from crdt_sync.replica.report import SyncReport
 from crdt_sync.replica.state import Change
 from crdt_sync.replica.synclog import SyncLog
@@ -20,6 +21,7 @@ __all__ = [
     "HistoryItem",
     "InvalidField",
     "LocalStorage",
+    "OperationQueue",
     "OperationStatus",
     "Replica",
     "Sources",

@@ -16,7 +16,7 @@ from crdt_sync import Replica
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### `(\w+)`$(.*?)(?=^##+ [`N]|\Z)", PAGE, re.MULTILINE | re.DOTALL))
 CLASSES = [name for name in crdt_sync.__all__ if inspect.isclass(getattr(crdt_sync, name))]
-INSTANCE_ATTRIBUTES = {"Replica": {"local", "port"}, "SyncManager": {"peers"}}
+INSTANCE_ATTRIBUTES = {"Replica": {"local", "port"}, "SyncManager": {"peers", "queue"}}
 
 
 def rows(name: str) -> dict[str, str]:

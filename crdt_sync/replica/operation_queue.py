@@ -1,0 +1,121 @@
+"""OperationQueue: local changes as a queue, for apps that think in operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from crdt_sync.core.model import Model
+from crdt_sync.errors import InputError, TransactionError
+from crdt_sync.replica.facade import Replica
+from crdt_sync.replica.journal import OperationStatus, SyncOperation
+
+
+class OperationQueue:
+    """The changes made here that wait for a home peer, oldest first.
+
+    Sync takes care of them by itself; the queue is for apps that show them, or carry them elsewhere.
+
+    Invariants:
+        1. What is in the queue is what the journal has as pending: it survives the process, and nothing leaves it but
+           by a recorded result.
+        2. A leased operation is given to nobody else who asks this queue until it is given back.
+
+    Args:
+        replica: whose changes.
+    """
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._leased: set[str] = set()
+
+    def __len__(self) -> int:
+        """How many changes are pending, those that are leased among them."""
+        return self._replica.pending_count()
+
+    def __repr__(self) -> str:
+        return f"<OperationQueue {len(self)} pending, {len(self._leased)} leased>"
+
+    def enqueue(self, kind: str, model: type[Model], data: Mapping[str, Any], /) -> SyncOperation:
+        """Make a change through the replica; it is durable and waits for a home peer.
+
+        Args:
+            kind: ``create``, ``update`` or ``delete``.
+            model: the record's model.
+            data: field → value; for update and delete ``data["id"]`` names the record.
+
+        Raises:
+            InputError: an unknown kind, no id, or nothing that would change. Also what the replica raises; nothing
+                was changed.
+            TransactionError: a transaction is open, so there would be no operation yet.
+        """
+        replica = self._replica
+        if replica.port.busy():
+            raise TransactionError("an operation is a transaction of its own, and one is open")
+        values = _checked(kind, data)
+        before = self._last_id()
+        if kind == "create":
+            replica.create(model, **values)
+        else:
+            record = replica.get(model, values.pop("id"))
+            if kind == "delete":
+                replica.delete(record)
+            else:
+                replica.update(record, **values)
+        operation = replica.last_operation()
+        if operation.id == before:
+            raise InputError(f"this {kind} changes nothing", hint="The record has these values already.")
+        return operation
+
+    def peek(self) -> SyncOperation | None:
+        """The oldest pending change; None where nothing waits."""
+        return next(self._replica.operations(status=OperationStatus.PENDING), None)
+
+    def dequeue(self) -> SyncOperation | None:
+        """Lease the oldest pending change that is not leased; None where there is none.
+
+        It stays pending until its result is recorded: by sync, or when `give_back` returns it to the queue. A lease
+        ends with the process.
+        """
+        waiting: set[str] = set()
+        for operation in self._replica.operations(status=OperationStatus.PENDING):
+            if operation.id not in self._leased:
+                self._leased.add(operation.id)
+                return operation
+            waiting.add(operation.id)
+        self._leased &= waiting  # what has its result needs no lease
+        return None
+
+    def give_back(self, operation: SyncOperation, /) -> None:
+        """End a lease: the next `dequeue` may give the change again.
+
+        Raises:
+            InputError: it is not leased.
+        """
+        if getattr(operation, "id", None) not in self._leased:
+            raise InputError("this operation is not leased", hint="Give back what dequeue() gave.")
+        self._leased.discard(operation.id)
+
+    def _last_id(self) -> str | None:
+        try:
+            return self._replica.last_operation().id
+        except InputError:
+            return None  # there is none yet
+
+
+def _checked(kind: str, data: Any) -> dict[str, Any]:
+    """The data of an operation, as far as it can be judged without the model."""
+    if kind not in ("create", "update", "delete"):
+        raise InputError(f"there is no operation {kind!r}", hint="Use create, update or delete.")
+    if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
+        raise InputError("data maps names of fields to values")
+    values = dict(data)
+    if kind == "create":
+        return values
+    if not isinstance(values.get("id"), str):
+        raise InputError(f'{kind} needs data["id"], the record\'s id')
+    if kind == "delete" and len(values) > 1:
+        raise InputError("delete takes the id alone", hint="Nothing was changed.")
+    if kind == "update" and len(values) == 1:
+        raise InputError("this update changes nothing", hint="Name at least one field beside the id.")
+    return values
