@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -176,4 +177,4 @@ class SyncManager:
 
 
 def _minus(one: Traffic, other: Traffic) -> Traffic:
-    return Traffic(**{name: getattr(one, name) - getattr(other, name) for name in Traffic.__slots__})
+    return Traffic(**{name: getattr(one, name) - getattr(other, name) for name in asdict(one)})

@@ -7,6 +7,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 
 from crdt_sync.aio.backoff import Backoff, BackoffPolicy
 from crdt_sync.aio.pump import Pump
@@ -271,4 +272,4 @@ async def finish(tasks: Iterable[asyncio.Task[None]], *, timeout_s: float) -> No
 
 def add_traffic(one: Traffic, other: Traffic) -> Traffic:
     """The sum of two conversations' traffic."""
-    return Traffic(**{name: getattr(one, name) + getattr(other, name) for name in Traffic.__slots__})
+    return Traffic(**{name: getattr(one, name) + getattr(other, name) for name in asdict(one)})

@@ -127,7 +127,7 @@ def accept_runs(state: State, runs: Sequence[bytes]) -> Batch:
         with state.store.transaction():
             _apply_runs(state, runs, batch=batch)
         state.documents.shrink()  # before the collector looks at them
-    state.counts.foreign_entries += batch.entries
+    state.totals.foreign_entries += batch.entries
     return batch
 
 
@@ -139,7 +139,7 @@ def _apply_runs(state: State, runs: Sequence[bytes], *, batch: Batch) -> None:
             run = decode_run(data)
         except EntryError as error:
             log.warning("a run was refused: %s", error.message)
-            state.counts.refused += 1
+            state.totals.refused += 1
             continue
         status = _accept_run(state, run, batch=batch, taken=taken)
         if status is not None:
@@ -180,17 +180,17 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
             applied.append(data)
             sequence += 1
     except _Parked as reason:
-        state.counts.parked += 1
+        state.totals.parked += 1
         status = _status(run, sequence, StatusKind.PARKED, reason.code, reason.reason, retry=True)
     except MissingCauseError as error:
-        state.counts.parked += 1
+        state.totals.parked += 1
         status = _status(run, sequence, StatusKind.PARKED, error.code, error.message, retry=True)
     except ForkError as error:
-        state.counts.parked += 1
+        state.totals.parked += 1
         batch.forked_runs.append(run)
         status = _status(run, sequence, StatusKind.PARKED, error.code, error.message, retry=False)
     except EntryError as error:
-        state.counts.refused += 1
+        state.totals.refused += 1
         log.warning("entry %d of author %d was refused: %s", sequence, run.author, error.message)
         status = _status(run, sequence, StatusKind.REFUSED, error.code, error.message, retry=False)
     if checked is not None and applied:
@@ -307,7 +307,7 @@ def _take(
 
 def _observe(state: State, run: Run, entry: Entry, sequence: int, chain_hash: ChainHash) -> None:
     if not state.clock.observe(entry.hlc, state.now_ms()):
-        state.counts.drifted += 1
+        state.totals.drifted += 1
         log.warning("entry %d of author %d is dated far in the future", sequence, run.author)
     head = Head(author=run.author, sequence=sequence, short_hash=chain_hash[:SHORT_HASH_BYTES])
     state.saw(run.partition, head, entry.heads)

@@ -163,7 +163,7 @@ class Compactor:
         except EntryError as error:
             log.warning("a snapshot was refused: %s", error.message)
             discard(self._state, partition)
-            self._state.counts.refused += 1
+            self._state.totals.refused += 1
             status = EntryStatus(
                 partition=partition,
                 author=CONTENT_AUTHOR,

@@ -47,7 +47,7 @@ def accept_content(state: State, partition: str, documents: Sequence[tuple[Docum
             try:
                 touched = _merge(state, partition, key, update)
             except EntryError as error:
-                state.counts.refused += 1
+                state.totals.refused += 1
                 status = EntryStatus(
                     partition=partition,
                     author=CONTENT_AUTHOR,

@@ -148,8 +148,8 @@ class Conversation:
         """Take one message of the channel."""
         if self.end is not None:
             return
-        self.traffic.bytes_in += len(data)
-        self.traffic.messages_in += 1
+        for counted in (self.traffic, self._port.totals):
+            counted.came(data)
         with self._ending_on_failure():
             if self.session is None:
                 self._shake(data)
@@ -169,8 +169,8 @@ class Conversation:
             if not self.session.owes_acknowledgement:
                 self._release()
         self.traffic.entries_out = 0 if self.session is None else self.session.entries_out
-        self.traffic.messages_out += len(frames)
-        self.traffic.bytes_out += sum(map(len, frames))
+        for counted in (self.traffic, self._port.totals):
+            counted.went(frames)
         return frames
 
     def publish(self) -> None:
@@ -383,6 +383,7 @@ class Conversation:
 
     def _finish(self, end: End) -> None:
         self.end = end
+        self._port.session_ended(had_begun=self.session is not None)
         if self._doubts:
             self._doubts = False
             self._port.end_doubt()

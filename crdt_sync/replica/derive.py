@@ -166,7 +166,7 @@ class Derivation:
             places = {name: fields[field].stored if (field := now[name].field) else "" for name in opened}
             items = ((key + name, place.encode()) for name, place in places.items())
             store.put_many(Table.CONFLICT, items)
-            self._state.counts.conflicts_opened += len(opened)
+            self._state.totals.conflicts_opened += len(opened)
             self._tell(key, "conflict", frozenset(now[name].field for name in opened) - {""}, conflicts=opened)
 
     def _tell(

@@ -22,6 +22,7 @@ from crdt_sync.replica.invalid import InvalidCalls
 from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation, checked_status
 from crdt_sync.replica.keeping_small import KeepsSmall
 from crdt_sync.replica.local import LocalStorage
+from crdt_sync.replica.metrics import Metrics, metrics_of
 from crdt_sync.replica.observers import Observers, Subscription
 from crdt_sync.replica.opening import Opened, Sources, close_store, open_store
 from crdt_sync.replica.port import Port
@@ -303,6 +304,11 @@ class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsS
         """
         self._check()
         return latest_results(self._state.store, limit=limit)
+
+    def metrics(self) -> Metrics:
+        """How sync is going, in numbers."""
+        self._check()
+        return metrics_of(self._state, self._journal)
 
     def observe(self, callback: Callable[[Change], object], *, model: type[Model] | None = None) -> Subscription:
         """Call ``callback`` with each `Change`, local or remote, after it is durable.

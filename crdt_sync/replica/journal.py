@@ -121,6 +121,10 @@ class Journal:
             if status is None or _STATUSES[row.status] is status:
                 yield key, row
 
+    def latest_rows(self) -> Iterator[OperationRow]:
+        """Operations, latest first."""
+        return (unpack_operation_row(data) for _, data in self._store.scan(Table.OPERATION, reverse=True))
+
     def row(self, operation_id: str) -> tuple[bytes, OperationRow]:
         """One operation by id.
 

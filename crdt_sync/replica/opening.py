@@ -24,6 +24,7 @@ from crdt_sync.replica.lease import Identity, Lease, StoreLock, check_state_dir
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.schema import Schema, models_of
 from crdt_sync.replica.state import State, load_records
+from crdt_sync.replica.totals import Totals
 from crdt_sync.storage.base import Durability, Store
 from crdt_sync.storage.memory import MemoryStore
 from crdt_sync.storage.sqlite import open_sqlite
@@ -120,6 +121,7 @@ def close_store(opened: Opened) -> None:
     try:
         if state.identity is not None:
             derive_marked(state, texts_too=True, fold=True)
+            state.totals.keep(state.store)
             state.lease.release(state.identity)
     finally:
         state.store.close()
@@ -207,6 +209,7 @@ def _state(
         now_ms=sources.now_ms,
         entropy=sources.entropy,
         new_record_id=sources.new_record_id,
+        totals=Totals.of(store),
     )
 
 

@@ -12,7 +12,7 @@ from crdt_sync.core.entry import ChainHash, Run, encode_run
 from crdt_sync.core.fingerprint import fingerprint
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey
 from crdt_sync.core.version import Version, encode_state_vector
-from crdt_sync.errors import EntryError, StoreReadOnlyError, TransactionError
+from crdt_sync.errors import CRDTSyncError, EntryError, StoreReadOnlyError, TransactionError
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Position, RunPage, StatusKind, Vector
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
 from crdt_sync.replica.accept import Batch, accept_records, accept_runs
@@ -26,6 +26,7 @@ from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers, Subscription
 from crdt_sync.replica.rows import after_prefix, key_number, number_key, pack_vector, unpack_vector
 from crdt_sync.replica.state import Change, State
+from crdt_sync.replica.totals import Totals
 from crdt_sync.security.identity import DeviceKey
 from crdt_sync.storage.base import Table
 
@@ -267,6 +268,20 @@ class Port(CompactingPort):
         log.warning("somebody else wrote under our author %d: the store was copied or restored", author)
         self._believe(author)
         self._state.doubted[partition, author] = self._acknowledged_by_anybody(author)
+
+    @property
+    def totals(self) -> Totals:
+        """What is counted over all sessions."""
+        return self._state.totals
+
+    def session_ended(self, *, had_begun: bool) -> None:
+        """Count a conversation that is over, and keep what was counted."""
+        self._state.totals.sessions += had_begun
+        try:
+            if not self._state.store.read_only and not self.busy():
+                self._state.totals.keep(self._state.store)
+        except CRDTSyncError as error:
+            log.warning("what was counted could not be kept: %s", error.message)
 
     def end_doubt(self) -> None:
         """The session that raised doubts about chains of ours is over: what waited for their settlement may go on."""

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True, kw_only=True)
-class Traffic:
-    """What one conversation moved, handshake included; frames as the channel carries them."""
+class Moved:
+    """What went over channels, handshakes included; frames as the channel carries them."""
 
     bytes_in: int = 0
     bytes_out: int = 0
     messages_in: int = 0
     messages_out: int = 0
+
+    def came(self, frame: bytes) -> None:
+        """Count a frame that the peer sent."""
+        self.bytes_in += len(frame)
+        self.messages_in += 1
+
+    def went(self, frames: Sequence[bytes]) -> None:
+        """Count frames for the peer."""
+        self.bytes_out += sum(map(len, frames))
+        self.messages_out += len(frames)
+
+
+@dataclass(slots=True, kw_only=True)
+class Traffic(Moved):
+    """What one conversation moved."""
+
     handshake_bytes: int = 0
     """of both ways"""
     entries_in: int = 0

@@ -18,6 +18,7 @@ from crdt_sync.replica.lease import Identity, Lease
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.rows import key_number, number_key
 from crdt_sync.replica.schema import Schema
+from crdt_sync.replica.totals import Totals
 from crdt_sync.storage.base import Store, Table
 
 EVIDENCE_MAX = 256
@@ -49,18 +50,6 @@ class Change:
 
 
 @dataclass(slots=True, kw_only=True)
-class Counts:
-    """Running totals since the replica was opened."""
-
-    conflicts_opened: int = 0
-    foreign_entries: int = 0
-    drifted: int = 0
-    """entries whose timestamp was too far ahead to follow"""
-    refused: int = 0
-    parked: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
 class State:
     """The shared parts of an open replica; everything in it is used by its owner thread alone.
 
@@ -84,7 +73,7 @@ class State:
     new_record_id: Callable[[], str]
     moved: dict[str, dict[Author, Head]] = field(default_factory=dict)
     named_records: tuple[bytes, ...] = ()
-    counts: Counts = field(default_factory=Counts)
+    totals: Totals = field(default_factory=Totals)
     locks: Callable[[DocumentKey], bool] = lambda _: False
     """whether a deleted record may not be written to any more (`horizons.Horizons.locks`)"""
     has_settled: Callable[[str], bool] = lambda _: False

@@ -81,7 +81,7 @@ async def test_two_devices_directly_and_both_ways_at_once() -> None:
         await asyncio.gather(there.caught_up(timeout_s=PATIENCE_S), back.caught_up(timeout_s=PATIENCE_S))
         assert set(task.tags) == {str(number) for number in range(20)}
         assert str(task.notes) == str(same.notes)
-        assert left._state.counts.refused == right._state.counts.refused == 0
+        assert left._state.totals.refused == right._state.totals.refused == 0
 
 
 async def test_a_mesh_without_a_hub_and_with_a_line_cut() -> None:

@@ -139,7 +139,7 @@ async def test_a_transfer_that_is_cut_goes_on_and_sends_little_twice(hub: Replic
             assert line.dialled == peer.reconnects + 1
             assert line.carried_bytes < 300 * 8_000 * 1.3
     assert titles(hub) == titles(one)
-    assert hub._state.counts.foreign_entries == 300
+    assert hub._state.totals.foreign_entries == 300
     assert one.pending_count() == 0
 
 

@@ -312,7 +312,7 @@ def test_a_cut_amid_it_keeps_what_was_acknowledged(elsewhere: Elsewhere, hub: Hu
             reconcile(one, line.url)
         assert reconcile(one, line.url).proven_equal
     assert hub.do(titles) == titles(one)
-    assert hub.do(lambda replica: replica._state.counts.foreign_entries) == 200
+    assert hub.do(lambda replica: replica._state.totals.foreign_entries) == 200
     assert one.pending_count() == 0
 
 

@@ -96,8 +96,8 @@ def test_an_author_that_no_record_binds_waits_for_one(writer: Replica, reader: R
     assert told(reader.port.accept_runs(runs_of(writer))) == [(StatusKind.PARKED, 1, "unknown_author", True)]
     reader.port.accept_records(records_of(writer))
     assert told(reader.port.accept_runs(runs_of(writer))) == []
-    assert length(reader, writer) == state_of(reader).counts.foreign_entries == 1
-    assert state_of(reader).counts.parked == 1
+    assert length(reader, writer) == state_of(reader).totals.foreign_entries == 1
+    assert state_of(reader).totals.parked == 1
 
 
 def test_an_entry_whose_cause_is_not_here_waits_for_it(writer: Replica, reader: Replica) -> None:
@@ -124,7 +124,7 @@ def test_an_update_that_rests_on_what_is_not_here_waits_though_no_head_names_it(
         reader.port.accept_records(records_of(later))
         batch = reader.port.accept_runs([signed(later, [encode_entry(replace(entry, heads=()))])])
         assert [(item.kind, item.retry) for item in batch.outcome.statuses] == [(StatusKind.PARKED, True)]
-        assert state_of(reader).counts.parked == 1
+        assert state_of(reader).totals.parked == 1
         assert length(reader, later) == 0
 
 
@@ -176,7 +176,7 @@ def test_what_is_applied_ends_at_the_first_entry_that_is_refused(writer: Replica
     ]
     assert batch.entries == length(reader, writer) == 1
     assert [task.title for task in reader.find(Task)] == ["first"]
-    assert state_of(reader).counts.refused == 1
+    assert state_of(reader).totals.refused == 1
 
 
 def test_an_operation_of_another_partition_is_refused(writer: Replica, reader: Replica) -> None:
@@ -230,7 +230,7 @@ def test_an_entry_from_the_future_is_merged_counted_and_not_followed(reader: Rep
         ahead.create(Task, title="from next year")
         exchange(ahead, reader)
     assert [task.title for task in reader.find(Task)] == ["from next year"]
-    assert state_of(reader).counts.drifted == 1
+    assert state_of(reader).totals.drifted == 1
     reader.create(Task, title="from today")
     assert state_of(reader).clock.last >> 16 < START_MS + YEAR_MS
 

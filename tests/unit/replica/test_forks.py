@@ -285,7 +285,7 @@ def test_any_two_branches_come_together(
             settled(replica, peer)
             settled(third, replica)
             done = [*shared, *lost, *(act for acts in own for act in acts)]
-            assert replica._state.counts.refused == peer._state.counts.refused == 0
+            assert replica._state.totals.refused == peer._state.totals.refused == 0
             assert unfinished(replica) == []
             if "delete" not in done:
                 assert int(peer.get(Task, name).votes) == 1 + 2 * done.count("count")
@@ -375,7 +375,7 @@ def test_a_record_that_several_authors_of_ours_wrote_after_the_fork(
         assert unfinished(replica) == []
         _do(replica, name, "restore", "count")
         settled(replica, peer)
-        assert state_of(peer).counts.refused == state_of(replica).counts.refused == 0
+        assert state_of(peer).totals.refused == state_of(replica).totals.refused == 0
 
 
 def test_a_record_that_several_authors_of_ours_and_the_lost_branch_wrote(machine: Machine, peer: Replica) -> None:

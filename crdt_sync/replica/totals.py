@@ -1,0 +1,42 @@
+"""Running totals of a store: what came, what was refused, what went over channels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Final
+
+import msgpack
+
+from crdt_sync.replica.report import Moved
+from crdt_sync.storage.base import Store, Table
+
+_KEY: Final = b"totals"
+
+
+@dataclass(slots=True, kw_only=True)
+class Totals(Moved):
+    """Since the store was made; those of a process that was killed since they were kept last are not in it."""
+
+    sessions: int = 0
+    """conversations that got past the handshake"""
+    conflicts_opened: int = 0
+    foreign_entries: int = 0
+    drifted: int = 0
+    """entries whose timestamp was too far ahead to follow"""
+    refused: int = 0
+    parked: int = 0
+
+    @classmethod
+    def of(cls, store: Store) -> Totals:
+        """Those that a store keeps."""
+        data = store.get(Table.META, _KEY)
+        held = {} if data is None else msgpack.unpackb(data)
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: count for name, count in held.items() if name in known})
+
+    def keep(self, store: Store) -> None:
+        """Keep them, in a store transaction of its own; nothing is written where they have not changed."""
+        data: bytes = msgpack.packb(asdict(self))
+        if data != store.get(Table.META, _KEY):
+            with store.transaction():
+                store.put(Table.META, _KEY, data)
