@@ -55,6 +55,10 @@ STEP_ROWS = 256
 """Rows of the log in one step ..."""
 STEP_TOUCHES = 2_048
 """... and operations that are folded in it, unless a single row has more."""
+CROWDED_VALUES_MIN = 4
+"""Hidden values that make a document worth looking at without being asked to ..."""
+CROWDED_MAX = 1_000
+"""... of which so many are remembered."""
 OPERATIONS_KEPT = 1_000
 """Completed operations that stay in the journal when their entries are folded."""
 
@@ -89,6 +93,8 @@ class Folding:
         self._budget = 0
         self._touches_max = STEP_TOUCHES
         self._folded = 0
+        self.crowded: dict[DocumentKey, None] = {}
+        """Documents in which many hidden values were seen when they were folded, the latest last."""
 
     @property
     def target(self) -> int:
@@ -227,9 +233,18 @@ class Folding:
             author, sequence = replay(self._state, loaded, touch)
             touched[author] = sequence
         self._write_base(loaded, touched, through=touches[-1].position)
+        self._note_crowded(loaded)
         self._budget -= len(touches)
         self._folded += 1
         return touches[-1].position == last and len(touches) < self._touches_max
+
+    def _note_crowded(self, loaded: Loaded) -> None:
+        self.crowded.pop(loaded.key, None)
+        causal = loaded.content(()).causal
+        if sum(map(len, causal.values())) - len(causal) >= CROWDED_VALUES_MIN:
+            self.crowded[loaded.key] = None
+            if len(self.crowded) > CROWDED_MAX:
+                del self.crowded[next(iter(self.crowded))]
 
     def _write_base(self, loaded: Loaded, touched: dict[Author, int], *, through: int) -> None:
         """Keep a base, and take out the touches that are in it. The derived row follows where it lies behind."""

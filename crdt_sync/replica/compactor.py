@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from crdt_sync.core.entry import SEQUENCE_MAX
@@ -46,10 +46,12 @@ class CompactionReport:
         documents_before: documents, deleted records among them.
         documents_after: of them left.
         operations_dropped: completed operations that left the journal.
+        values_removed: superseded values that nobody needs any more, taken out of live records.
         bytes_before: of the store's file; 0 for one in memory.
         bytes_after: the same afterwards.
         waiting_for: devices without which more could be folded.
-        horizon_made: whether deleted records are on their way out: they go when every device has synced again.
+        horizon_made: whether deleted records, or superseded values, are on their way out: they go when every device has
+            synced again.
     """
 
     rows_before: int
@@ -58,6 +60,7 @@ class CompactionReport:
     documents_before: int
     documents_after: int
     operations_dropped: int
+    values_removed: int
     bytes_before: int
     bytes_after: int
     waiting_for: tuple[DeviceId, ...]
@@ -195,6 +198,7 @@ class Compactor:
         changes = self.apply_due()
         made = self._propose(own, removals_min=1)
         changes += self.apply_due()
+        values = self._trim(own)  # before folding: the log tells what was written since the horizon
         folded = self._fold(own, retention_ms=retention_ms, progress=progress)
         dropped = self._folding.trim_journal()
         store.give_back()
@@ -206,6 +210,7 @@ class Compactor:
             documents_before=documents,
             documents_after=store.count(Table.VERSION),
             operations_dropped=dropped,
+            values_removed=values,
             bytes_before=size,
             bytes_after=self._bytes(),
             waiting_for=self._waiting_for(own),
@@ -236,8 +241,10 @@ class Compactor:
         reach = self._folding.reach(acknowledged)
         if state.store.count(Table.LOG, end=(reach + 1).to_bytes(8, "big")) < AUTOMATIC_ROWS_MIN:
             return False
-        self._propose(own, removals_min=AUTOMATIC_REMOVALS_MIN)
+        crowded = tuple(self._folding.crowded)
+        self._propose(own, removals_min=AUTOMATIC_REMOVALS_MIN, among=crowded)
         self._publish(self.apply_due())
+        self._trim(own, among=crowded)
         return self._folding.begin(acknowledged) > 0
 
     def forget(self, device: DeviceId) -> None:
@@ -265,11 +272,18 @@ class Compactor:
                     progress(rows, max(rows, total))
         return documents
 
-    def _propose(self, own: Vector, *, removals_min: int) -> bool:
+    def _trim(self, own: Vector, *, among: Collection[DocumentKey] | None = None) -> int:
+        gone = sum(self._horizons.trim(partition, among=among) for partition in own)
+        if gone:
+            self._wake()
+        return gone
+
+    def _propose(self, own: Vector, *, removals_min: int, among: Collection[DocumentKey] | None = None) -> bool:
         acknowledged = self._acknowledged(own, retention_ms=None)
         self._book.unknown_to({}, own)  # our own is signed anew, and names the horizons that we know
         proposed = [
-            self._horizons.propose(partition, own, acknowledged, removals_min=removals_min) for partition in own
+            self._horizons.propose(partition, own, acknowledged, removals_min=removals_min, among=among)
+            for partition in own
         ]
         if any(proposed):
             self._wake()

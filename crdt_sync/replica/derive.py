@@ -347,12 +347,21 @@ def named(state: State, kind: FieldKind, values: Iterable[RegisterValue]) -> tup
     )
 
 
+def removes_hidden(screened: Screened) -> bool:
+    """Whether an update does nothing but remove values that nobody needs any more (`trimming`)."""
+    keys, removed = screened.written, screened.removed_keys
+    only_links = all(key.key_class is KeyClass.ALIAS for key, _ in keys) and not screened.text_fields
+    return only_links and bool(removed) and all(key.key_class is KeyClass.CAUSAL for key in removed)
+
+
 def fields_of(screened: Screened, declared: Declared | None) -> tuple[frozenset[str], bool]:
     """Which fields an update writes, and whether it changes nothing but texts."""
     if len(screened.written) == 1 and not screened.removed_keys and not screened.text_fields:
         key = screened.written[0][0]
         if key.key_class is KeyClass.CREATION:  # the bulk of a first sync
             return frozenset() if declared is None else declared.all_fields, False
+    if removes_hidden(screened):
+        return frozenset(), False
     fields: set[str] = set(screened.text_fields)
     others = False
     for key in (*(key for key, _ in screened.written), *screened.removed_keys):

@@ -12,7 +12,7 @@ on every replica alike; it finds out when it applies K, and makes a new record o
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 import msgpack
@@ -32,6 +32,7 @@ from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.rescue import Rescue
 from crdt_sync.replica.rows import after_prefix, split_touch_key, unpack_document_row
 from crdt_sync.replica.state import Change, State
+from crdt_sync.replica.trimming import Trimming
 from crdt_sync.storage.base import Table
 
 log = logging.getLogger("crdt_sync.replica")
@@ -54,6 +55,7 @@ class Horizons:
     def __init__(self, state: State, book: HoldingsBook) -> None:
         self._state = state
         self._book = book
+        self._trimming = Trimming(state)
 
     # ── what sessions and writes ask ─────────────────────────────────────────────────────────────────────────────────
 
@@ -84,14 +86,23 @@ class Horizons:
 
     # ── making ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def propose(self, partition: str, own: Vector, acknowledged: Acknowledged, *, removals_min: int = 1) -> bool:
+    def propose(
+        self,
+        partition: str,
+        own: Vector,
+        acknowledged: Acknowledged,
+        *,
+        removals_min: int = 1,
+        among: Collection[DocumentKey] | None = None,
+    ) -> bool:
         """Make the next horizon where it is possible and worth its bytes; whether one was made.
 
         Args:
             partition: where.
             own: what this replica holds durably.
             acknowledged: what every enrolled device holds.
-            removals_min: so many deleted records must be waiting for it.
+            removals_min: so many deleted records and hidden values must be waiting for it.
+            among: where to look for hidden values; None is everywhere.
         """
         state = self._state
         identity = state.identity
@@ -119,7 +130,7 @@ class Horizons:
             vector=vector,
             public_key=identity.key.public_key,
         )
-        if self._worth(record, tip) < removals_min:
+        if self._worth(record, tip, removals_min=removals_min, among=among) < removals_min:
             return False
         record = replace(record, signature=identity.key.sign(record.statement()))
         if len(encode_record(record)) > RECORD_BYTES_MAX:
@@ -145,13 +156,51 @@ class Horizons:
                     return False
         return True
 
-    def _worth(self, record: HorizonRecord, tip: HorizonRecord | None) -> int:
-        """How many deleted records the horizon removes or, if it is not known to remove any, locks anew."""
+    def _worth(
+        self,
+        record: HorizonRecord,
+        tip: HorizonRecord | None,
+        *,
+        removals_min: int,
+        among: Collection[DocumentKey] | None,
+    ) -> int:
+        """How many deleted records and hidden values the horizon lets go or, with a later one, will let go."""
         count = 0
         for key in self._dead(record.partition):
             touched = self._touched(key)
             count += _inside(touched, record if tip is None else tip) or _inside(touched, record)
+        if count < removals_min:
+            horizons = [record] if tip is None else [tip, record]
+            count += self._trimming.count(horizons, self._documents(record.partition, among))
         return count
+
+    def trim(self, partition: str, *, among: Collection[DocumentKey] | None = None) -> int:
+        """Remove the hidden values that nobody needs any more, where this device made the latest horizon that says so.
+
+        Args:
+            partition: where.
+            among: where to look for them; None is everywhere.
+
+        Returns:
+            How many values went.
+        """
+        state = self._state
+        known, identity = state.records.horizons(), state.identity
+        name, tip = next(iter(state.records.horizon_tips(partition).items()), (b"", None))
+        if tip is None or tip.previous not in known or name not in self._applied() or state.doubted:
+            return 0
+        if identity is None or tip.public_key != identity.key.public_key:
+            return 0  # one device sees to it, or all would write the same
+        return self._trimming.trim(known[tip.previous], self._documents(partition, among))
+
+    def _documents(self, partition: str, among: Collection[DocumentKey] | None) -> list[DocumentKey]:
+        if among is not None:
+            return [key for key in among if split_document_key(key)[0] == partition]
+        name = partition.encode()
+        prefix = bytes((len(name),)) + name
+        return [
+            DocumentKey(key) for key, _ in self._state.store.scan(Table.VERSION, start=prefix, end=after_prefix(prefix))
+        ]
 
     def forget(self, device: bytes) -> None:
         """Wait for a device no more, until it binds another author."""
@@ -178,7 +227,7 @@ class Horizons:
         names = [
             name
             for name, record in known.items()
-            if name not in applied and record.previous in known and self._is_held(record)
+            if name not in applied and record.previous in known and self._state.ledger.covers(record)
         ]
         return sorted(names, key=lambda name: (sum(held.sequence for held in known[name].vector.values()), name))
 
@@ -303,17 +352,6 @@ class Horizons:
     def _is_live(self, key: DocumentKey) -> bool:
         data = self._state.store.get(Table.DOCUMENT, key)
         return data is not None and unpack_document_row(data).live
-
-    def _is_held(self, record: HorizonRecord) -> bool:
-        """Whether this replica holds a horizon's vector, on the same branches."""
-        ledger = self._state.ledger
-        for author, position in record.vector.items():
-            if ledger.end_of(record.partition, author).sequence < position.sequence:
-                return False
-            held = ledger.hash_at(record.partition, author, position.sequence)
-            if held is not None and held[:POSITION_HASH_BYTES] != position.hash:
-                return False
-        return True
 
     def _applied(self) -> set[bytes]:
         data = self._state.store.get(Table.META, APPLIED)

@@ -28,6 +28,7 @@ from crdt_sync.core.entry import (
     next_hash,
     split_entries,
 )
+from crdt_sync.core.horizons import POSITION_HASH_BYTES, HorizonRecord
 from crdt_sync.core.ids import Author
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import CorruptStoreError
@@ -158,6 +159,16 @@ class Ledger:
     def end_of(self, partition: str, author: Author) -> ChainEnd:
         """The last entry held of an author; sequence 0 with the genesis hash where there is none."""
         return self.heads.get(partition, {}).get(author) or ChainEnd(0, genesis_hash(partition, author))
+
+    def covers(self, record: HorizonRecord) -> bool:
+        """Whether a horizon's vector is held, on the same branches."""
+        for author, position in record.vector.items():
+            if self.end_of(record.partition, author).sequence < position.sequence:
+                return False
+            held = self.hash_at(record.partition, author, position.sequence)
+            if held is not None and held[:POSITION_HASH_BYTES] != position.hash:
+                return False
+        return True
 
     def append(self, row: LogRow) -> Appended:
         """Append a row, in the caller's store transaction."""

@@ -139,10 +139,13 @@ class State:
         return True
 
     def horizons(self) -> tuple[bytes, ...]:
-        """The latest horizons that this replica knows, so that it writes to nothing that they lock."""
+        """The latest horizons whose vector this replica holds: it writes to nothing that they lock.
+
+        One that names what is not here is not confirmed: what it locks may be shown as live here, and be written to.
+        """
         partitions = {record.partition for record in self.records.horizons().values()}
-        names = sorted(name for partition in partitions for name in self.records.horizon_tips(partition))
-        return tuple(names[:HORIZONS_MAX])
+        tips = {name: record for item in partitions for name, record in self.records.horizon_tips(item).items()}
+        return tuple(sorted(name for name, record in tips.items() if self.ledger.covers(record))[:HORIZONS_MAX])
 
     def keep_evidence(self, run: Run) -> None:
         """Keep a run that continues another branch than ours, within bounds, in a store transaction of its own."""

@@ -49,9 +49,13 @@ class LocalTransaction:
     Invariants:
         1. Everything is validated before the first write of a change.
         2. One transaction is one entry of one partition.
+
+    Args:
+        state: the replica.
+        journal: of its operations; None where nobody's operation is made, as when needless values are removed.
     """
 
-    def __init__(self, state: State, journal: Journal) -> None:
+    def __init__(self, state: State, journal: Journal | None) -> None:
         if state.identity is None:
             raise StoreReadOnlyError("this replica was opened read-only")
         self._state = state
@@ -178,19 +182,20 @@ class LocalTransaction:
         state.store.put_many(
             Table.TOUCH, [(touch_key(key, Touch(position, 0, at)), b"") for at, key in enumerate(self._pending)]
         )
-        self._journal.append(
-            [
-                OperationRow(
-                    type=operation.type,
-                    document=operation.document,
-                    author=author,
-                    sequence=row.last,
-                    index=at,
-                    hlc=self.hlc,
-                )
-                for at, operation in enumerate(operations)
-            ]
-        )
+        if self._journal is not None:
+            self._journal.append(
+                [
+                    OperationRow(
+                        type=operation.type,
+                        document=operation.document,
+                        author=author,
+                        sequence=row.last,
+                        index=at,
+                        hlc=self.hlc,
+                    )
+                    for at, operation in enumerate(operations)
+                ]
+            )
         for key in self._shown & self._unshown:
             self._hide(key)  # whoever is still live gets its row again
         derivation = Derivation(state, origin="local")
