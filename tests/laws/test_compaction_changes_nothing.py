@@ -47,8 +47,10 @@ class Twin:
             replica.close()
 
 
-def shown(replica: Replica) -> dict[str, dict[str, object]]:
-    return {model.__name__: {item.id: item.model_dump() for item in replica.find(model)} for model in MODELS}
+def shown(replica: Replica) -> dict[str, object]:
+    models = {model.__name__: {item.id: item.model_dump() for item in replica.find(model)} for model in MODELS}
+    clashes = [(item.record_id, item.register, item.value, item.base) for item in replica.conflicts()]
+    return {**models, "conflicts": sorted(clashes, key=repr)}
 
 
 def sync(one: Replica, other: Replica) -> None:
@@ -68,6 +70,10 @@ def write(step: int, choice: int) -> Callable[[Replica, str], None]:
             replica.delete(task)
         elif choice == 2:
             task.title = f"title {step}"
+        elif choice in (3, 4):
+            task.due = step
+        elif choice == 5:
+            task.days["a"] = step
         else:
             task.notes.insert(0, f"note {step} ")
 
@@ -98,7 +104,7 @@ class Worlds:
             for world in self.both:
                 world.replicas[at].create(Page, slug=f"{step}")
         elif kind == "write" and self.tasks:
-            self.edit(at, self.tasks[second % len(self.tasks)], write(step, (first + second) % 5))
+            self.edit(at, self.tasks[second % len(self.tasks)], write(step, (first + second) % 7))
         elif kind == "sync":
             for world in self.both:
                 sync(world.replicas[at], world.replicas[other])
