@@ -17,8 +17,10 @@ from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
+from crdt_sync.replica.staging import discard, floor_of, snapshot_page, stage
 from crdt_sync.replica.state import Change, State
-from crdt_sync.replica.takeover import discard, floor_of, snapshot_page, stage, take_over
+from crdt_sync.replica.takeover import take_over
+from crdt_sync.replica.taking import begun, go_on
 from crdt_sync.storage.base import Table
 
 log = logging.getLogger("crdt_sync.replica")
@@ -101,6 +103,7 @@ class Compactor:
         self._looked_ms = 0
         state.locks = self._horizons.locks
         state.has_settled = self._horizons.has_settled
+        self._finish_begun()
 
     # ── what sessions read ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -110,6 +113,7 @@ class Compactor:
 
     def floors(self) -> Vector:
         """What was folded. A folding that is under way is finished first, since bases are ahead of the floor then."""
+        self._publish(self._finish_begun())
         while self._folding.target:
             self._folding.step()
         return {partition: floor_of(self._state, partition) for partition in self._state.ledger.floors}
@@ -148,11 +152,11 @@ class Compactor:
         public_key: bytes,
     ) -> Batch:
         """Stage a page of a peer's bases; with the voucher, take them over. `Batch.restated` says that they were."""
-        batch = Batch()
+        batch = Batch(changes=self._finish_begun())
         try:
             stage(self._state, partition, documents, is_first=is_first)
             if voucher is not None:
-                batch.changes = take_over(
+                batch.changes += take_over(
                     self._state,
                     self._horizons,
                     self._journal,
@@ -186,6 +190,16 @@ class Compactor:
         while due := self._horizons.due():
             changes += self._horizons.apply(due[0], self._journal)
         return changes
+
+    def _finish_begun(self) -> list[Change]:
+        """Bring what was being taken over from a peer, when something went wrong, to its end."""
+        if self._state.identity is None:
+            return []
+        return [
+            change
+            for partition in begun(self._state)
+            for change in go_on(self._state, self._horizons, self._journal, partition)
+        ]
 
     # ── compacting ───────────────────────────────────────────────────────────────────────────────────────────────────
 
