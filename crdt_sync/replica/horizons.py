@@ -70,7 +70,7 @@ class Horizons:
 
     def locks(self, key: DocumentKey) -> bool:
         """Whether a deleted record may not be written to any more."""
-        tips = self._state.records.horizon_tips(split_document_key(key)[0]).values()
+        tips = self._state.horizon_tips(split_document_key(key)[0]).values()
         if not tips or not is_removable(key):
             return False
         touched = self._touched(key)
@@ -78,7 +78,7 @@ class Horizons:
 
     def may_be_gone(self, key: DocumentKey, touched: Mapping[Author, int]) -> bool:
         """Whether a settled horizon may have removed a document elsewhere of which this much is known here."""
-        return is_removable(key) and any(_inside(touched, earlier) for earlier, _, _ in self._settled(key))
+        return is_removable(key) and any(_inside(touched, earlier) for earlier in self._settled(key))
 
     def has_settled(self, partition: str) -> bool:
         """Whether anything may have been removed in a partition."""
@@ -118,7 +118,7 @@ class Horizons:
                 return False  # below our own floor: some device was restored
             if sequence and held is not None:
                 vector[author] = HorizonPosition(sequence, held[:POSITION_HASH_BYTES])
-        tips = state.records.horizon_tips(partition)
+        tips = state.horizon_tips(partition)
         name, tip = next(iter(tips.items()), (b"", None))
         if tip is not None and not self._is_settled_by(name, tip, vector):
             return False
@@ -185,13 +185,14 @@ class Horizons:
             How many values went.
         """
         state = self._state
-        known, identity = state.records.horizons(), state.identity
-        name, tip = next(iter(state.records.horizon_tips(partition).items()), (b"", None))
-        if tip is None or tip.previous not in known or name not in self._applied() or state.doubted:
+        identity = state.identity
+        name, tip = next(iter(state.horizon_tips(partition).items()), (b"", None))
+        earlier = None if tip is None else state.records.settled_by(tip)
+        if tip is None or earlier is None or name not in self._applied() or state.doubted:
             return 0
         if identity is None or tip.public_key != identity.key.public_key:
             return 0  # one device sees to it, or all would write the same
-        return self._trimming.trim(known[tip.previous], self._documents(partition, among))
+        return self._trimming.trim(earlier, self._documents(partition, among))
 
     def _documents(self, partition: str, among: Collection[DocumentKey] | None) -> list[DocumentKey]:
         if among is not None:
@@ -223,11 +224,12 @@ class Horizons:
 
     def due(self) -> list[bytes]:
         """Horizons whose removals are to be made here now, earlier ones first."""
-        known, applied = self._state.records.horizons(), self._applied()
+        state, applied = self._state, self._applied()
+        known = state.records.horizons()
         names = [
             name
             for name, record in known.items()
-            if name not in applied and record.previous in known and self._state.ledger.covers(record)
+            if name not in applied and state.records.settled_by(record) is not None and state.ledger.covers(record)
         ]
         return sorted(names, key=lambda name: (sum(held.sequence for held in known[name].vector.values()), name))
 
@@ -238,9 +240,9 @@ class Horizons:
         """
         state = self._state
         derive_marked(state, texts_too=True)
-        known = state.records.horizons()
-        later = known[name]
-        gone = list(self._removed_by(known[later.previous], later))
+        later = state.records.horizons()[name]
+        earlier = state.records.settled_by(later)
+        gone = [] if earlier is None else list(self._removed_by(earlier, later))
         changes: list[Change] = []
         for start in range(0, len(gone), _REMOVE_BATCH):
             rescue = Rescue(state, journal)
@@ -321,12 +323,13 @@ class Horizons:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _settled(self, key: DocumentKey) -> Iterator[tuple[HorizonRecord, HorizonRecord, bytes]]:
-        known = self._state.records.horizons()
-        for name, later in known.items():
-            earlier = known.get(later.previous)
-            if earlier is not None and later.partition == split_document_key(key)[0]:
-                yield earlier, later, name
+    def _settled(self, key: DocumentKey) -> Iterator[HorizonRecord]:
+        """The horizons of a document's partition that a later one settles."""
+        records, partition = self._state.records, split_document_key(key)[0]
+        for later in records.horizons().values():
+            earlier = records.settled_by(later)
+            if earlier is not None and later.partition == partition:
+                yield earlier
 
     def _dead(self, partition: str) -> Iterator[DocumentKey]:
         name = partition.encode()

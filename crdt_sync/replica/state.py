@@ -9,6 +9,7 @@ from blake3 import blake3
 
 from crdt_sync.core.clock import HybridClock
 from crdt_sync.core.entry import Head, Run, encode_run
+from crdt_sync.core.horizons import HorizonRecord
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey, device_id
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.records import AnyRecord, RecordSet, decode_record, encode_record
@@ -144,8 +145,11 @@ class State:
         One that names what is not here is not confirmed: what it locks may be shown as live here, and be written to.
         """
         partitions = {record.partition for record in self.records.horizons().values()}
-        tips = {name: record for item in partitions for name, record in self.records.horizon_tips(item).items()}
-        return tuple(sorted(name for name, record in tips.items() if self.ledger.covers(record))[:HORIZONS_MAX])
+        return tuple(sorted(name for partition in partitions for name in self.horizon_tips(partition))[:HORIZONS_MAX])
+
+    def horizon_tips(self, partition: str) -> dict[bytes, HorizonRecord]:
+        """The latest horizons of a partition whose vector this replica holds, by id; the furthest first."""
+        return self.records.horizon_tips(partition, is_held=self.ledger.covers)
 
     def keep_evidence(self, run: Run) -> None:
         """Keep a run that continues another branch than ours, within bounds, in a store transaction of its own."""

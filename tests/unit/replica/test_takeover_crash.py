@@ -50,7 +50,7 @@ for point in points:
         os._exit(0)
     os.waitpid(child, 0)
 """
-POINTS = [*range(1, 30, 2), *range(30, 98, 6), 5000]
+POINTS = [*range(1, 30, 2), *range(30, 80, 5), 5000]
 TITLES = ["edited", "gone, edited away", "kept 0", "kept 1", "kept 2", "later", "unsent"]
 
 
