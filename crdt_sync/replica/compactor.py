@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from crdt_sync.core.entry import SEQUENCE_MAX
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey, device_id
 from crdt_sync.errors import EntryError, InputError, StoreReadOnlyError
 from crdt_sync.protocol.durable import DurableVector
@@ -17,6 +16,8 @@ from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
+from crdt_sync.replica.outlook import CompactionOutlook, awaited
+from crdt_sync.replica.rows import number_key
 from crdt_sync.replica.staging import discard, floor_of, snapshot_page, stage
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.takeover import take_over
@@ -27,6 +28,8 @@ log = logging.getLogger("crdt_sync.replica")
 
 AUTOMATIC_INTERVAL_MS = 60_000
 """How often it is looked whether there is enough to fold."""
+AUTOMATIC_RETENTION_MS = 90 * 86_400_000
+"""What is folded without being asked to does not wait for devices that told nothing for so long; deletions do."""
 AUTOMATIC_ROWS_MIN = 1_000
 """So many rows have to be waiting before they are folded without being asked to."""
 AUTOMATIC_TOUCHES = 256
@@ -227,8 +230,25 @@ class Compactor:
             values_removed=values,
             bytes_before=size,
             bytes_after=self._bytes(),
-            waiting_for=self._waiting_for(own),
+            waiting_for=tuple(device.device_id for device in awaited(self._state, self._book, own)),
             horizon_made=made,
+        )
+
+    def outlook(self, *, retention_ms: int | None = None) -> CompactionOutlook:
+        """What `compact` would do now; see `Replica.compaction_outlook`."""
+        store, own = self._state.store, self._own_vector()
+        reach = max(self._folding.target, self._folding.reach(self._acknowledged(own, retention_ms=retention_ms)))
+        records = values = 0
+        for partition in own:
+            dead, hidden = self._horizons.waiting(partition, own)
+            records, values = records + dead, values + hidden
+        return CompactionOutlook(
+            rows=store.count(Table.LOG),
+            rows_to_fold=store.count(Table.LOG, end=number_key(reach + 1)),
+            documents=store.count(Table.VERSION),
+            records_to_remove=records,
+            values_to_remove=values,
+            waiting_for=awaited(self._state, self._book, own),
         )
 
     def compact_some(self) -> bool:
@@ -251,9 +271,9 @@ class Compactor:
         if state.store.count(Table.LOG) < AUTOMATIC_ROWS_MIN:
             return False
         own = self._own_vector()
-        acknowledged = self._acknowledged(own, retention_ms=None)
+        acknowledged = self._acknowledged(own, retention_ms=AUTOMATIC_RETENTION_MS)
         reach = self._folding.reach(acknowledged)
-        if state.store.count(Table.LOG, end=(reach + 1).to_bytes(8, "big")) < AUTOMATIC_ROWS_MIN:
+        if state.store.count(Table.LOG, end=number_key(reach + 1)) < AUTOMATIC_ROWS_MIN:
             return False
         crowded = tuple(self._folding.crowded)
         self._propose(own, removals_min=AUTOMATIC_REMOVALS_MIN, among=crowded)
@@ -310,19 +330,6 @@ class Compactor:
             held = self._book.latest()
             devices = {key for key in devices if key not in held or held[key].stamp >= oldest}
         return self._book.acknowledged(own, devices)
-
-    def _waiting_for(self, own: Vector) -> tuple[DeviceId, ...]:
-        waiting = []
-        for key in sorted(self._state.records.enrolled()):
-            held = self._book.acknowledged(own, (key,))
-            behind = any(
-                held[partition].get(author, SEQUENCE_MAX) < position.sequence
-                for partition, ends in own.items()
-                for author, position in ends.items()
-            )
-            if behind:
-                waiting.append(device_id(key))
-        return tuple(waiting)
 
     def _bytes(self) -> int:
         path = self._state.store.path

@@ -174,6 +174,17 @@ class Horizons:
             count += self._trimming.count(horizons, self._documents(record.partition, among))
         return count
 
+    def waiting(self, partition: str, own: Vector) -> tuple[int, int]:
+        """How many deleted records and hidden values would be gone once every device holds what is here."""
+        held = {
+            author: HorizonPosition(position.sequence, position.hash[:POSITION_HASH_BYTES])
+            for author, position in own.get(partition, {}).items()
+        }
+        here = HorizonRecord(
+            space=self._state.space, parents=(), partition=partition, previous=b"", vector=held, public_key=b""
+        )
+        return sum(1 for _ in self._dead(partition)), self._trimming.count([here], self._documents(partition, None))
+
     def trim(self, partition: str, *, among: Collection[DocumentKey] | None = None) -> int:
         """Remove the hidden values that nobody needs any more, where this device made the latest horizon that says so.
 
