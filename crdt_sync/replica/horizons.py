@@ -277,11 +277,11 @@ class Horizons:
         if not self._is_live(key):
             self.remove(key)
             return []
-        if self._touched(key).keys() & self._state.lease.own_authors():
-            rescue.take(key)
+        is_own = self._touched(key).keys() & self._state.lease.own_authors()
+        again = rescue.take(key) if is_own else None
         self.remove(key)
         _, model, record = split_document_key(key)
-        return [Change(model=model, record_id=record, type="delete", origin="remote")]
+        return [Change(model=model, record_id=record, type="delete", origin="remote", into=again or "")]
 
     def remove(self, key: DocumentKey) -> None:
         """Take a document out of every table, in the caller's store transaction; the log keeps what it has."""

@@ -37,7 +37,7 @@ class Change:
         fields: the fields that were written.
         origin: ``local`` or ``remote``.
         conflicts: ids of the conflicts that opened, or were settled.
-        into: the record that a merged one shows as part of.
+        into: the record that a merged one shows as part of, or that a removed one was written again as.
     """
 
     model: str

@@ -222,6 +222,8 @@ def test_device_that_was_away_loses_nothing_of_its_own(three: tuple[Replica, Rep
         phone.get(Task, away.removed).votes.increment(3)
         phone.create(Task, title="new")
     away.leave()
+    told: list[Change] = []
+    phone.observe(told.append)
     sync(phone, away.hub)
     sync_all(*three)
     assert [away.titles(replica) for replica in three] == [["edited", "new", "removed, edited away", "touched"]] * 3
@@ -229,6 +231,8 @@ def test_device_that_was_away_loses_nothing_of_its_own(three: tuple[Replica, Rep
     assert (edited.size, str(edited.notes)) == (7, "by phone")
     rescued = next(task for task in away.desk.find(Task) if task.title.startswith("removed"))
     assert (int(rescued.votes), rescued.id != away.removed) == (3, True)
+    assert [replica.get(Task, away.removed).id for replica in three] == [rescued.id] * 3
+    assert [(change.record_id, change.into) for change in told if change.into] == [(away.removed, rescued.id)]
     assert phone.pending_count() == 0
     fingerprints = {replica.port.fingerprint("") for replica in three}
     assert len(fingerprints) == 1
