@@ -278,15 +278,14 @@ class _Others:
 
 
 def _starting_before(state: State, key: DocumentKey, position: int) -> Loaded:
-    """A copy of a document as it was some time before a log position: its snapshot, or nothing."""
-    author = state.documents.author
+    """A copy of a document as it was some time before a log position: its snapshot, or as it was folded."""
     data = state.store.get(Table.DOCUMENT, key)
     if data is not None:
         row = unpack_document_row(data)
-        if row.position < position:
+        if row.state and row.position < position:
             index = DocumentIndex.from_bytes(row.units)
-            return Loaded(key, author=author, snapshot=row.state, index=index, position=row.position)
-    return Loaded(key, author=author)
+            return Loaded(key, author=state.documents.author, snapshot=row.state, index=index, position=row.position)
+    return state.documents.base(key)
 
 
 class _Text(NamedTuple):
