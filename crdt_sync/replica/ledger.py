@@ -26,6 +26,7 @@ from crdt_sync.core.entry import (
     encode_run,
     genesis_hash,
     next_hash,
+    pack_entries,
     split_entries,
 )
 from crdt_sync.core.horizons import POSITION_HASH_BYTES, HorizonRecord
@@ -333,3 +334,19 @@ def _join(rows: list[LogRow]) -> tuple[SentRun, ...]:
         signature=last.signature,
     )
     return ((encode_run(run), last.partition, last.author, last.last),)
+
+
+def shortened(row: LogRow, *, after: int) -> LogRow:
+    """A row without its entries up to a sequence; its signature covers them by the chain all the same."""
+    entries = split_entries(row.body)[after - row.first + 1 :]
+    return LogRow(
+        partition=row.partition,
+        author=row.author,
+        first=after + 1,
+        last=row.last,
+        head=row.head,
+        clock=row.clock,
+        own=row.own,
+        body=pack_entries(entries),
+        signature=row.signature,
+    )

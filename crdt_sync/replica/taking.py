@@ -22,7 +22,6 @@ from typing import Final
 
 import msgpack
 
-from crdt_sync.core.entry import pack_entries, split_entries
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.screening import screen_content
@@ -35,7 +34,7 @@ from crdt_sync.replica.derive import Derivation
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
-from crdt_sync.replica.ledger import CONTENT_AUTHOR, ChainEnd
+from crdt_sync.replica.ledger import CONTENT_AUTHOR, ChainEnd, shortened
 from crdt_sync.replica.rescue import Rescue
 from crdt_sync.replica.rows import (
     Base,
@@ -361,22 +360,6 @@ class _Steps:
             start = batch[-1][0] + b"\0"
             yield batch
             self._state.documents.shrink()
-
-
-def shortened(row: LogRow, *, after: int) -> LogRow:
-    """A row without its entries up to a sequence; its signature covers them by the chain all the same."""
-    entries = split_entries(row.body)[after - row.first + 1 :]
-    return LogRow(
-        partition=row.partition,
-        author=row.author,
-        first=after + 1,
-        last=row.last,
-        head=row.head,
-        clock=row.clock,
-        own=row.own,
-        body=pack_entries(entries),
-        signature=row.signature,
-    )
 
 
 def _share_state(state: State, key: DocumentKey) -> None:
