@@ -56,6 +56,7 @@ CONTENT_AUTHOR = Author(0)
 """Stands in log rows that hold a document's content taken from a peer, which is in nobody's chain."""
 
 _ROW_CACHE_MAX = 16
+_DECODED_MAX = 8
 SCAN_ROWS_MAX = 512
 
 
@@ -84,7 +85,7 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rows: OrderedDict[int, tuple[LogRow, list[bytes]]] = OrderedDict()
-        self._decoded: tuple[tuple[int, int], Entry] | None = None
+        self._decoded: OrderedDict[tuple[int, int], Entry] = OrderedDict()
         self.heads: dict[str, dict[Author, ChainEnd]] = {}
         self.floors: dict[str, dict[Author, ChainEnd]] = {}
         """Each author's last entry that was folded; authors without one are left out."""
@@ -97,7 +98,7 @@ class Ledger:
     def reload(self) -> None:
         """Take `heads` and `end` from the store again, after a rollback."""
         self._rows.clear()
-        self._decoded = None
+        self._decoded.clear()
         self.heads, self.floors = {}, {}
         self.folded = unpack_folded(self._store.get(Table.META, FOLDED))
         end: bytes | None = None
@@ -155,7 +156,7 @@ class Ledger:
         self.folded = Folded(self.end, clock, self.folded.generation + 1)
         self._store.put(Table.META, FOLDED, self.folded.pack())
         self._rows.clear()
-        self._decoded = None
+        self._decoded.clear()
 
     def end_of(self, partition: str, author: Author) -> ChainEnd:
         """The last entry held of an author; sequence 0 with the genesis hash where there is none."""
@@ -203,11 +204,13 @@ class Ledger:
         return held
 
     def entry(self, position: int, index: int) -> Entry:
-        """One entry of a row, decoded; the last one is kept, as its operations are mostly asked for one by one."""
-        if self._decoded is None or self._decoded[0] != (position, index):
-            _, entries = self.row(position)
-            self._decoded = (position, index), decode_entry(entries[index])
-        return self._decoded[1]
+        """One entry of a row, decoded; the last few are kept, as operations are asked for by document, one by one."""
+        found = self._decoded.get((position, index))
+        if found is None:
+            found = self._decoded[position, index] = decode_entry(self.row(position)[1][index])
+            if len(self._decoded) > _DECODED_MAX:
+                self._decoded.popitem(last=False)
+        return found
 
     def hash_at(self, partition: str, author: Author, sequence: int) -> ChainHash | None:
         """The chain hash after entry ``sequence``, or None where this replica does not hold it."""
