@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_sync.core.conflict import UNKNOWN
-from crdt_sync.core.content import Content, Dot, RegisterValue
+from crdt_sync.core.content import PLAIN_PAST, Content, Dot, RegisterValue
 from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds import Drop, Write
 from crdt_sync.core.kinds.causal import CausalRegister
@@ -225,11 +225,39 @@ def test_what_was_seen_and_is_not_there_is_missing() -> None:
     assert missing([value(1, 2, a1=1), value(1, 1)]) == []
 
 
-def test_a_value_beside_a_gap_that_nobody_named_keeps_what_it_saw_where_much_was_removed() -> None:
-    """The second of two values that did not see each other may have gone by the bound of hidden values."""
-    many = [value(2, number, a2=number - 1) if number > 1 else value(2, 1) for number in range(1, 20)]
-    sibling = value(1, 2)._replace(context={Author(2): 1})
-    last = value(3, 1, a1=2, a2=19)
-    content = Content(causal={"f": [*many, sibling, last]})
+def chain(length: int) -> list[RegisterValue]:
+    """Values of author 2, each of which saw the one before."""
+    return [value(2, number, **({"a2": number - 1} if number > 1 else {})) for number in range(1, length + 1)]
+
+
+def beside(values: list[RegisterValue]) -> list[RegisterValue]:
+    """Author 1 saw them and wrote its second value without having seen its first; then author 3 saw all."""
+    top = values[-1].dot.counter
+    return [*values, value(1, 2, a2=top), value(3, 1, a1=2, a2=top)]
+
+
+def test_value_that_went_by_the_bound_and_that_nobody_names_may_be_an_ancestor_too() -> None:
+    many = Content(causal={"f": beside(chain(ENTRY_LIMITS.hidden_values_max))})
+    assert needed_no_more(many, is_old=lambda item: item.dot.author == 2) == []
+    assert len(needed_no_more(many, is_old=lambda item: item.dot.author == 3)) == ENTRY_LIMITS.hidden_values_max + 1
+    few = Content(causal={"f": beside(chain(3))})  # a number that was never given: nothing had to go yet
+    assert needed_no_more(few, is_old=lambda item: item.dot.author == 2) == ["2.1", "2.2"]
+
+
+def test_what_is_missing_beside_a_value_keeps_what_it_saw() -> None:
+    content = Content(causal={"f": [*chain(2), value(3, 1, a2=2, a5=4)]})
     assert needed_no_more(content, is_old=lambda item: item.dot.author == 2) == []
-    assert len(needed_no_more(content, is_old=lambda item: item is last)) == 20
+    assert needed_no_more(content, is_old=lambda item: item.dot.author == 3) == ["2.1", "2.2"]
+
+
+def test_what_was_a_plain_register_in_between_keeps_everything() -> None:
+    values = [*chain(2), value(2, 3, a2=2)]
+    assert needed_no_more(Content(causal={"f": values}), is_old=lambda _: True) == ["2.1", "2.2"]
+    assert needed_no_more(Content(causal={"f": values}, plain={"f": [value(7, 1)]}), is_old=lambda _: True) == []
+    marked = values[-1]._replace(context={**values[-1].context, PLAIN_PAST: 0})
+    assert needed_no_more(Content(causal={"f": [*values[:2], marked]}), is_old=lambda _: True) == []
+
+
+def test_entries_of_maps_have_gaps_in_their_numbers() -> None:
+    values = [value(2, 5), value(2, 9, a2=5), value(3, 4, a2=9)]
+    assert needed_no_more(Content(causal={"f/a": values}), is_old=lambda item: item.dot.author == 2) == ["2.5"]
