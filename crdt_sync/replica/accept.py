@@ -33,7 +33,7 @@ from crdt_sync.core.screening import Screened, screen
 from crdt_sync.errors import ChainError, EntryError, ForkError, MissingCauseError, SignatureError
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, StatusKind
 from crdt_sync.replica.collector import collector_paused
-from crdt_sync.replica.derive import Derivation, fields_of
+from crdt_sync.replica.derive import Derivation, fields_of, removes_hidden
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.rows import LogRow, Touch, touch_key
 from crdt_sync.replica.state import Change, State, Touched
@@ -296,9 +296,11 @@ def _take(
 ) -> None:
     loaded, data, screened = update
     key = loaded.key
+    fields, text_only = fields_of(screened, state.schema.by_key(key))
+    if removes_hidden(screened, loaded):
+        fields = frozenset()  # nothing that shows has changed
     loaded.add(data, screened)
     taken.touches.append(touch_key(key, touch))
-    fields, text_only = fields_of(screened, state.schema.by_key(key))
     before = taken.touched.get(key)
     if before is not None:
         fields, text_only = fields | before.fields, text_only and before.text_only

@@ -17,6 +17,7 @@ from crdt_sync.core.deleting import Side, sides_of
 from crdt_sync.core.duplicates import untagged
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.kinds import Clash, FieldKind
+from crdt_sync.core.kinds.hidden import are_hidden
 from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass
 from crdt_sync.core.screening import Screened
 from crdt_sync.errors import SchemaError
@@ -347,11 +348,16 @@ def named(state: State, kind: FieldKind, values: Iterable[RegisterValue]) -> tup
     )
 
 
-def removes_hidden(screened: Screened) -> bool:
-    """Whether an update does nothing but remove values that nobody needs any more (`trimming`)."""
+def only_removes_values(screened: Screened) -> bool:
+    """Whether an update does nothing but remove values of registers, without an edit, as compaction does."""
     keys, removed = screened.written, screened.removed_keys
-    only_links = all(key.key_class is KeyClass.ALIAS for key, _ in keys) and not screened.text_fields
-    return only_links and bool(removed) and all(key.key_class is KeyClass.CAUSAL for key in removed)
+    no_edit = all(key.key_class is KeyClass.ALIAS for key, _ in keys) and not screened.text_fields
+    return no_edit and bool(removed) and all(key.key_class is KeyClass.CAUSAL for key in removed)
+
+
+def removes_hidden(screened: Screened, loaded: Loaded) -> bool:
+    """Whether an update, which a document has not taken in yet, does nothing but remove superseded values."""
+    return only_removes_values(screened) and are_hidden(loaded.content(()), screened.removed_keys)
 
 
 def fields_of(screened: Screened, declared: Declared | None) -> tuple[frozenset[str], bool]:
@@ -360,8 +366,6 @@ def fields_of(screened: Screened, declared: Declared | None) -> tuple[frozenset[
         key = screened.written[0][0]
         if key.key_class is KeyClass.CREATION:  # the bulk of a first sync
             return frozenset() if declared is None else declared.all_fields, False
-    if removes_hidden(screened):
-        return frozenset(), False
     fields: set[str] = set(screened.text_fields)
     others = False
     for key in (*(key for key, _ in screened.written), *screened.removed_keys):

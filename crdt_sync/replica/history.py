@@ -11,7 +11,7 @@ from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import DocumentKey
 from crdt_sync.core.screening import Screened
 from crdt_sync.errors import CorruptStoreError, EntryError
-from crdt_sync.replica.derive import fields_of, removes_hidden
+from crdt_sync.replica.derive import fields_of, only_removes_values
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.past import Step, steps_of
 from crdt_sync.replica.schema import Declared
@@ -74,8 +74,6 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
         before, clashes = declared.values(content), _clashes(declared, content)
     for step in steps_of(state, key):
         verdict, operation = _applied(step, replay), step.operation
-        if verdict is not None and removes_hidden(verdict):
-            continue
         written = frozenset[str]() if verdict is None else fields_of(verdict, declared)[0]
         kind = OperationType.UPDATE if operation is None else operation.type
         who = "content taken from a peer" if operation is None else state.name_of(step.row.author)
@@ -83,19 +81,22 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
         after = declared.values(content)
         clashing = _clashes(declared, content)
         compared = {name: _conflict(clashes.get(name), clashing.get(name)) for name in after}
+        changes = tuple(
+            FieldChange(field=name, old=before.get(name), new=value, conflict=compared[name])
+            for name, value in after.items()
+            if name not in before or before[name] != value or compared[name]
+        )
+        before, clashes = after, clashing
+        if not changes and verdict is not None and only_removes_values(verdict):
+            continue  # what nobody needed any more
         yield HistoryItem(
             type=kind,
             device_id=who,
             timestamp=step.hlc,
             live=declared.is_live(content),
             fields=tuple(name for name in after if name in written),
-            changes=tuple(
-                FieldChange(field=name, old=before.get(name), new=value, conflict=compared[name])
-                for name, value in after.items()
-                if name not in before or before[name] != value or compared[name]
-            ),
+            changes=changes,
         )
-        before, clashes = after, clashing
 
 
 def _applied(step: Step, replay: Loaded) -> Screened | None:

@@ -8,11 +8,12 @@ then what is gone is missed, and the base is unknown; it is never a wrong one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from crdt_sync.core.content import CREATION_COUNTER, PLAIN_PAST, Content, Dot, RegisterValue
 from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds.contexts import join
+from crdt_sync.core.layout import MapKey
 from crdt_sync.core.limits import ENTRY_LIMITS
 
 
@@ -36,6 +37,20 @@ def needed_no_more(content: Content, *, is_old: Callable[[RegisterValue], bool])
         seen = _seen_by_all_to_come(values, [*values, *created], is_old)
         found += [item.key for item in values if seen.get(item.dot.author, -1) >= item.dot.counter]
     return found
+
+
+def are_hidden(content: Content, keys: Collection[MapKey]) -> bool:
+    """Whether the keys of some values are those of ones that others saw, which stay: none of them shows then."""
+    going = {(key.register, key.author, key.rest) for key in keys}
+    for register, author, counter in going:
+        staying = [
+            item
+            for item in content.causal.get(register, ())
+            if (register, item.dot.author, str(item.dot.counter)) not in going
+        ]
+        if join(staying).get(author, -1) < int(counter):
+            return False
+    return True
 
 
 def missing(kept: Iterable[RegisterValue]) -> list[Dot]:

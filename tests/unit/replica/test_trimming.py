@@ -11,10 +11,14 @@ import pytest
 
 from crdt_sync import UNKNOWN, Map, Model, Replica, ask, three_way
 from crdt_sync.cli.integrity import check_store
+from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import RecordId, document_key
+from crdt_sync.core.kinds import Drop, Put, Write
+from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.errors import RecordError
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.state import Change
+from crdt_sync.replica.transaction import LocalTransaction
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import Task, memory, state_of, store_of
@@ -301,3 +305,29 @@ def test_newcomer_and_repair_take_the_values_as_they_are(three: Three) -> None:
         sync(hub, fresh, desk, phone)
         (conflict,) = phone.conflicts()
         assert conflict.base == 108
+
+
+def test_value_in_sight_that_is_removed_so_is_no_secret(three: Three) -> None:
+    """A bound device can write any value; it can also take one away, but not without being seen."""
+    hub, desk, _phone = three
+    record = hub.create(Note, due=1).id
+    hub.get(Note, record).due = 2
+    hub.get(Note, record).due = 3
+    sync(*three)
+    told: list[Change] = []
+    desk.observe(told.append)
+    state, key = state_of(hub), document_key("", "Note", RecordId(record))
+    latest = max(state.documents.get(key).content(()).causal["due"], key=lambda item: item.hlc)
+    transaction = LocalTransaction(state, None)
+    moves = Put(map_key(KeyClass.ALIAS, transaction.context.author), b"")
+    with state.store.transaction():
+        writes: list[Write] = [Drop(latest.key), moves]
+        transaction.write(key, writes, operation=OperationType.UPDATE, fields=frozenset({"due"}))
+        transaction.commit()
+    transaction.committed()
+    sync(*three)
+    assert desk.get(Note, record).due == 2
+    assert [(change.type, change.fields) for change in told] == [("update", frozenset({"due"}))]
+    *_, last = desk.history(Note, record)
+    assert [(change.old, change.new) for change in last.changes] == [(3, 2)]
+    assert last.device_id == hub.device_id
