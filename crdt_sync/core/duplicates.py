@@ -22,6 +22,8 @@ from crdt_sync.core.layout import KeyClass, map_key, parsed_key
 
 HASH_BYTES: Final = 16
 _ID_BYTES: Final = 16
+LINK_BYTES: Final = 1 + _ID_BYTES
+"""Of one link in an alias cell."""
 _MERGED, _DISTINCT = 1, 2
 _AUTHOR_BITS: Final = 40
 _TAG = "\0"
@@ -56,9 +58,9 @@ def read_links(cells: Iterable[bytes]) -> Links:
     """Read alias cells; one that is malformed links nothing."""
     found: dict[int, set[RecordId]] = {_MERGED: set(), _DISTINCT: set()}
     for data in cells:
-        if len(data) % (1 + _ID_BYTES):
+        if len(data) % LINK_BYTES:
             continue
-        for start in range(0, len(data), 1 + _ID_BYTES):
+        for start in range(0, len(data), LINK_BYTES):
             if data[start] in found:
                 found[data[start]].add(RecordId(str(UUID(bytes=data[start + 1 : start + 1 + _ID_BYTES]))))
     return Links(frozenset(found[_MERGED]), frozenset(found[_DISTINCT]))

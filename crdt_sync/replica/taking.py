@@ -49,7 +49,7 @@ from crdt_sync.replica.rows import (
 )
 from crdt_sync.replica.staging import floor_of, prefix_of, staged
 from crdt_sync.replica.state import Change, State
-from crdt_sync.storage.base import Table
+from crdt_sync.storage.base import Store, Table
 
 log = logging.getLogger("crdt_sync.replica")
 
@@ -120,6 +120,16 @@ def begun(state: State) -> list[str]:
     """The partitions whose taking over was begun and not brought to its end."""
     rows = state.store.scan(Table.META, start=TAKING, end=after_prefix(TAKING))
     return [key[len(TAKING) :].decode() for key, _ in rows]
+
+
+def floors_being_taken(store: Store) -> dict[tuple[str, Author], int]:
+    """Partition and author → the last entry that the bases may hold already while its row is still in the log."""
+    rows = store.scan(Table.META, start=TAKING, end=after_prefix(TAKING))
+    return {
+        (key[len(TAKING) :].decode(), author): position.sequence
+        for key, data in rows
+        for author, position in read_mark(data).floor.items()
+    }
 
 
 def go_on(state: State, horizons: Horizons, journal: Journal, partition: str) -> list[Change]:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from crdt_sync.core.blocks import Bytes
 from crdt_sync.core.content import Content, RegisterValue
-from crdt_sync.core.duplicates import links_of
+from crdt_sync.core.duplicates import LINK_BYTES, links_of
 from crdt_sync.core.entry import SEQUENCE_MAX, OperationType
 from crdt_sync.core.horizons import HorizonRecord
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.kinds import Drop, Put, Write
 from crdt_sync.core.kinds.hidden import needed_no_more
 from crdt_sync.core.layout import KeyClass, map_key
+from crdt_sync.core.update import parse_update
 from crdt_sync.replica.bases import touched_by_base
 from crdt_sync.replica.duplicates import group_of
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
@@ -27,6 +29,17 @@ from crdt_sync.storage.base import Table
 
 TRIM_BATCH = 256
 """Documents in one entry."""
+
+
+def is_upkeep(update_bytes: bytes) -> bool:
+    """Whether an operation looks like one that removes needless values, of which the journal knows nothing."""
+    update = parse_update(update_bytes)
+    if len(update.blocks) != 1 or not update.deletes:
+        return False
+    (block,) = update.blocks
+    if block.key is None:  # it goes on under an own key
+        return block.origin is not None and type(block.content) is Bytes and not len(block.content.value) % LINK_BYTES
+    return block.key.startswith(KeyClass.ALIAS.value)
 
 
 class Trimming:

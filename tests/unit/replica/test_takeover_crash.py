@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from crdt_sync import Replica
 from crdt_sync.cli.integrity import check_store
 from crdt_sync.replica.taking import begun
 from crdt_sync.storage.base import Table
+from crdt_sync.storage.sqlite import open_sqlite
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import Task, memory, on_disk, state_of, store_of
 
@@ -101,6 +103,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("point", POINTS)
 def test_take_over_goes_on_where_it_was_killed(killed: Path, point: int) -> None:
     place = killed / str(point)
+    with closing(open_sqlite(place / "away.db")) as store:
+        assert check_store(store).listed == []
     with (
         on_disk(place, Task, seed=3, name="hub.db", state="hub") as hub,
         on_disk(place, Task, seed=4, name="away.db", state="away") as away,

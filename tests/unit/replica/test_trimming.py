@@ -331,3 +331,17 @@ def test_value_in_sight_that_is_removed_so_is_no_secret(three: Three) -> None:
     *_, last = desk.history(Note, record)
     assert [(change.old, change.new) for change in last.changes] == [(3, 2)]
     assert last.device_id == hub.device_id
+
+
+def test_check_of_a_store_knows_what_the_journal_does_not(three: Three) -> None:
+    """A device that wrote nothing itself removes values of one record, twice."""
+    hub, desk, phone = three
+    record = desk.create(Note, due=1).id
+    for _ in range(2):
+        for number in range(3):
+            desk.get(Note, record).due = 10 + number
+            desk.get(Note, record).due = 20 + number
+        sync(*three)
+        assert compact_twice(hub, desk, phone) > 0
+        assert list(hub.operations()) == []
+        assert check_store(store_of(hub)).listed == []
