@@ -70,7 +70,7 @@ def sync(hub: Replica, *others: Replica) -> None:
 def stale() -> Iterator[Stale]:
     with memory(1, NEW, Part) as hub, memory(2, NEW, Part) as desk, memory(3, OLD, Part) as phone:
         names = ("live", "deleted", "edited and deleted", "other")
-        ids = {name: hub.create(NEW, heading=name).id for name in names}
+        ids: dict[str, str] = {name: hub.create(NEW, heading=name).id for name in names}
         for number in range(1, 6):
             hub.get(NEW, ids["live"]).until = number
         ids["hub's part"] = hub.create(Part, code="x", title="by hub").id
@@ -128,7 +128,8 @@ def check_merged(stale: Stale) -> None:
 
 
 def check_new(stale: Stale) -> None:
-    assert [str(note.body) for note in stale.hub.find(NEW, heading="new")] == ["phone "]
+    found: list[Any] = stale.hub.find(NEW, heading="new")
+    assert [str(note.body) for note in found] == ["phone "]
 
 
 def check_undone(stale: Stale) -> None:
@@ -207,7 +208,8 @@ def test_edit_of_what_was_removed_meanwhile_comes_again_under_the_fields_of_its_
     assert store_of(hub).count(Table.VERSION) == 4
     sync(hub, phone, desk)
     assert stale.headings(hub) == stale.headings(desk) == stale.headings(phone) == ["live", "other", "still wanted"]
-    (again,) = desk.find(NEW, heading="still wanted")
+    found: list[Any] = desk.find(NEW, heading="still wanted")
+    (again,) = found
     assert (str(again.body), again.id == stale.ids["edited and deleted"]) == ("phone ", False)
     assert stale.new(desk, "edited and deleted").id == again.id
     phone.undo()
