@@ -345,3 +345,17 @@ def test_check_of_a_store_knows_what_the_journal_does_not(three: Three) -> None:
         assert compact_twice(hub, desk, phone) > 0
         assert list(hub.operations()) == []
         assert check_store(store_of(hub)).listed == []
+
+
+def test_replica_that_does_not_know_the_model_sees_to_it_as_well(three: Three) -> None:
+    """As a hub does that is opened without the app's models."""
+    _, desk, phone = three
+    with memory(7, Twin) as hub:
+        record = desk.create(Note, due=1).id
+        for number in range(4):
+            desk.get(Note, record).due = 10 + number
+        sync(hub, desk, phone)
+        assert compact_twice(hub, desk, phone) == 3
+        assert [hidden(replica, Note, record) for replica in (hub, desk, phone)] == [0, 0, 0]
+        assert phone.get(Note, record).due == 13
+        assert check_store(store_of(hub)).listed == []
