@@ -92,6 +92,8 @@ class State:
     """whether a horizon may have removed documents of a partition"""
     doubted: dict[tuple[str, Author], int] = field(default_factory=dict)
     """chains of ours that a peer holds differently → the sequence up to which they are surely alike"""
+    _tips: dict[str, tuple[tuple[int, int, int], dict[bytes, HorizonRecord]]] = field(default_factory=dict)
+    """`horizon_tips` by partition, with what they stand for: end and generation of the log, number of horizons"""
 
     def saw(self, partition: str, head: Head, heads: tuple[Head, ...]) -> None:
         """Note that an entry of another author was applied; what it saw need not be named any more."""
@@ -149,7 +151,12 @@ class State:
 
     def horizon_tips(self, partition: str) -> dict[bytes, HorizonRecord]:
         """The latest horizons of a partition whose vector this replica holds, by id; the furthest first."""
-        return self.records.horizon_tips(partition, is_held=self.ledger.covers)
+        stands_for = (self.ledger.end, self.ledger.folded.generation, len(self.records.horizons()))
+        known = self._tips.get(partition)
+        if known is None or known[0] != stands_for:
+            found = self.records.horizon_tips(partition, is_held=self.ledger.covers)
+            known = self._tips[partition] = (stands_for, found)
+        return known[1]
 
     def keep_evidence(self, run: Run) -> None:
         """Keep a run that continues another branch than ours, within bounds, in a store transaction of its own."""
@@ -159,6 +166,7 @@ class State:
 
     def reload(self) -> None:
         """Take everything from the store again, after a rollback."""
+        self._tips.clear()
         self.documents.clear()
         self.ledger.reload()
         self.records = load_records(self.store)
