@@ -68,13 +68,15 @@ class Trimming:
         """
         gone = 0
         batch: list[tuple[DocumentKey, list[str]]] = []
-        for key in keys:
+        for number, key in enumerate(keys):
             needless = self._needless(key, earlier)
             if needless:
                 batch.append((key, needless))
             if len(batch) == TRIM_BATCH:
                 gone += self._remove(batch)
                 batch.clear()
+            if number % TRIM_BATCH == 0:
+                self._state.documents.shrink()
         return gone + (self._remove(batch) if batch else 0)
 
     def _remove(self, batch: list[tuple[DocumentKey, list[str]]]) -> int:
