@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeAlias
 from crdt_sync.core import codec
 from crdt_sync.core.conflict import Candidate, Choice, Conflict, ConflictKind, Settled
 from crdt_sync.core.content import Content, Dot, RegisterValue
-from crdt_sync.core.duplicates import dot_in, untagged
-from crdt_sync.core.ids import DEFAULT_PARTITION, Author, DocumentKey, document_key, model_prefix, split_document_key
+from crdt_sync.core.duplicates import dot_in, write_of
+from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, split_document_key
 from crdt_sync.core.kinds.base import Clash, FieldKind
 from crdt_sync.core.kinds.causal import CausalRegister
 from crdt_sync.core.kinds.plain import latest_first
@@ -169,9 +169,9 @@ class _Case:
 
     def write(self, records: Records, data: bytes) -> None:
         """Supersede exactly the candidates of the conflict; of a write to several merged records all of its values."""
-        writes = {_write_of(item) for item in self.candidates}
+        writes = {write_of(item) for item in self.candidates}
         kept = self.register.kept(self.content)
-        dots = {*self.names.values(), *(item.dot for item in kept if _write_of(item) in writes)}
+        dots = {*self.names.values(), *(item.dot for item in kept if write_of(item) in writes)}
         records.settle(self.key, self.content, self.register, data, field=self.kind.name, dots=dots)
 
     def _base(self) -> Any:
@@ -302,8 +302,3 @@ def _is_open(clash: Clash, kind: FieldKind, conflict: Conflict, dots: AbstractSe
     """Whether any candidate of a conflict still stands in a clash."""
     is_same = kind.register_kind(clash.register).name == conflict.register
     return is_same and not dots.isdisjoint(item.dot for item in clash.candidates)
-
-
-def _write_of(item: RegisterValue) -> tuple[Author, int, bytes]:
-    """Names the write that gave a value: one to a merged record stands in several documents."""
-    return untagged(item.dot.author), item.hlc, item.data

@@ -14,7 +14,7 @@ from typing import Any
 from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Conflict, ConflictKind, conflict_id, pointer
 from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.deleting import Side, sides_of
-from crdt_sync.core.duplicates import untagged
+from crdt_sync.core.duplicates import untagged, write_of
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.kinds import Clash, FieldKind
 from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass
@@ -334,7 +334,7 @@ def named(state: State, kind: FieldKind, values: Iterable[RegisterValue]) -> tup
     if any(item.dot.author != untagged(item.dot.author) for item in listed):
         writes: dict[tuple[Author, int, bytes], RegisterValue] = {}
         for item in listed:
-            writes.setdefault((untagged(item.dot.author), item.hlc, item.data), item)
+            writes.setdefault(write_of(item), item)
         listed = list(writes.values())
     return tuple(
         Candidate(
