@@ -14,6 +14,7 @@ from crdt_sync.core.duplicates import merge_contents
 from crdt_sync.core.entry import Entry, EntryOperation
 from crdt_sync.core.explaining import LIFE_RULES, RULES, Explanation, explain_field, explain_life
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
+from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.kinds import TextKind
 from crdt_sync.core.screening import Screened, screen
 from crdt_sync.core.spelling import inserted_by
@@ -66,9 +67,20 @@ class Step:
         if operation is None:
             replay.add_content(self.row.body)
             return None
-        verdict = screen(operation.update, author=self.row.author, index=replay.index, operation=operation.type)
+        verdict = self.screened(replay.index)
         replay.add(operation.update, verdict)
         return verdict
+
+    def screened(self, index: DocumentIndex) -> Screened:
+        """What it would do to a copy of the document; it is no content taken from a peer.
+
+        Raises:
+            EntryError: it can not be done there.
+        """
+        operation = self.entry.operations[self.touch.operation] if self.entry else None
+        if operation is None:
+            raise MissingCauseError("content from a peer is no operation")
+        return screen(operation.update, author=self.row.author, index=index, operation=operation.type)
 
 
 class Replay:
