@@ -29,6 +29,10 @@ _TAG = "\0"
 _TAG_CHARS: Final = 33
 
 
+Written = tuple[Author, int, bytes]
+"""Names a write to a register: author, timestamp, value bytes."""
+
+
 class Links(NamedTuple):
     """What a record's document says of others: those it was merged with, and those it was found to differ from."""
 
@@ -151,9 +155,17 @@ def record_of(author: Author, *, survivor: RecordId) -> RecordId:
     return RecordId(str(UUID(int=tag))) if tag else survivor
 
 
-def write_of(item: RegisterValue) -> tuple[Author, int, bytes]:
+def write_of(item: RegisterValue) -> Written:
     """Names the write that gave a value: one to a merged record stands in several documents."""
     return untagged(item.dot.author), item.hlc, item.data
+
+
+def each_write(values: Iterable[RegisterValue]) -> list[RegisterValue]:
+    """Values in their order, one for each write."""
+    found: dict[Written, RegisterValue] = {}
+    for item in values:
+        found.setdefault(write_of(item), item)
+    return list(found.values())
 
 
 def dot_in(dot: Dot, record: RecordId, *, survivor: RecordId) -> Dot:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from crdt_sync.core.clock import COUNTER_BITS, physical_ms
 from crdt_sync.core.conflict import Unknown
 from crdt_sync.core.content import CREATION_COUNTER, Content, EditAfterDelete, RegisterValue
-from crdt_sync.core.duplicates import MergedContent, element_record, record_of, split_key, untagged, write_of
+from crdt_sync.core.duplicates import MergedContent, Written, element_record, record_of, split_key, untagged, write_of
 from crdt_sync.core.ids import Author, RecordId
 from crdt_sync.core.kinds import CausalRegister, CounterKind, FieldKind, ListKind, MapKind, SetKind, TextKind
 from crdt_sync.core.kinds.lattice import Lattice
@@ -258,7 +258,7 @@ def _by_write(values: Iterable[RegisterValue], *, is_merged: bool) -> list[list[
     """Values in their order; a write to several merged records stands in each of them, and is one."""
     if not is_merged:
         return [[item] for item in values]
-    writes: dict[tuple[Author, int, bytes], list[RegisterValue]] = {}
+    writes: dict[Written, list[RegisterValue]] = {}
     for item in values:
         writes.setdefault(write_of(item), []).append(item)
     return list(writes.values())

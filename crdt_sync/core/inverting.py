@@ -13,8 +13,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
-from crdt_sync.core.content import Content, RegisterValue
-from crdt_sync.core.duplicates import MergedContent, split_key, split_writes, untagged, untagged_element, write_of
+from crdt_sync.core.content import Content
+from crdt_sync.core.duplicates import MergedContent, each_write, split_key, split_writes, untagged, untagged_element
 from crdt_sync.core.ids import Author, RecordId
 from crdt_sync.core.kinds import (
     CounterKind,
@@ -142,7 +142,7 @@ class Inversion:
 
     def _is_ours(self, register: PlainRegister) -> bool:
         """Whether a register holds what the transaction left there, and nothing else."""
-        found, left = _writes(register.candidates(self.now)), _writes(register.candidates(self.after))
+        found, left = each_write(register.candidates(self.now)), each_write(register.candidates(self.after))
         return (
             not self.since.touched((register.stored, ""))
             and len(found) == len(left) == 1
@@ -151,8 +151,8 @@ class Inversion:
         )
 
     def _register(self, name: str, register: PlainRegister) -> None:
-        before = _writes(register.candidates(self.before))
-        if before == _writes(register.candidates(self.after)):
+        before = each_write(register.candidates(self.before))
+        if before == each_write(register.candidates(self.after)):
             return
         if not self._is_ours(register):
             self.skip(name, OTHERS_WROTE)
@@ -212,11 +212,3 @@ class Inversion:
         place = was.place if was.place != left.place == here.place else None
         if data is not None or place is not None:
             self._write(rewrite(kind.stored, here, data=data, place=place, context=self.context))
-
-
-def _writes(values: Iterable[RegisterValue]) -> list[RegisterValue]:
-    """Values of a register, each write once: one to several merged records stands in each of them."""
-    found: dict[tuple[Author, int, bytes], RegisterValue] = {}
-    for item in values:
-        found.setdefault(write_of(item), item)
-    return list(found.values())

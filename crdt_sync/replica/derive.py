@@ -14,8 +14,8 @@ from typing import Any
 from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Conflict, ConflictKind, conflict_id, pointer
 from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.deleting import Side, sides_of
-from crdt_sync.core.duplicates import untagged, write_of
-from crdt_sync.core.ids import Author, DocumentKey, split_document_key
+from crdt_sync.core.duplicates import each_write, untagged
+from crdt_sync.core.ids import DocumentKey, split_document_key
 from crdt_sync.core.kinds import Clash, FieldKind
 from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass
 from crdt_sync.core.screening import Screened
@@ -132,6 +132,7 @@ class Derivation:
         whole = self._state.documents.get(survivor)
         clashes = conflicts_of(self._state, declared, whole, content) if live else []
         if live:
+            journal_settled(self._state.store, declared, survivor, content)
             self._rows.setdefault(declared.spec.name, []).append(declared.row(survivor, content))
         fields = self._grouping.fields_of(group)
         for key in group:
@@ -344,10 +345,7 @@ def named(state: State, kind: FieldKind, values: Iterable[RegisterValue]) -> tup
     """Values of one register as a user sees them, with the devices that wrote them; a write to several records once."""
     listed = list(values)
     if any(item.dot.author != untagged(item.dot.author) for item in listed):
-        writes: dict[tuple[Author, int, bytes], RegisterValue] = {}
-        for item in listed:
-            writes.setdefault(write_of(item), item)
-        listed = list(writes.values())
+        listed = each_write(listed)
     return tuple(
         Candidate(
             value=kind.decode(item.data),

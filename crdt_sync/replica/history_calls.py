@@ -87,7 +87,8 @@ class HistoryCalls:
             which: the id, where a model is given; and the time: a datetime with a zone, or a packed timestamp.
 
         Raises:
-            RecordNotFoundError: it was not there yet, or this replica's log does not reach that far.
+            RecordNotFoundError: it was not there yet.
+            HistoryFoldedError: what was done to it since was compacted, so this replica's log does not reach that far.
             RecordDeletedError: it was deleted then.
             InputError: no such time.
         """
@@ -133,6 +134,7 @@ class HistoryCalls:
 
         Raises:
             TransactionError: a transaction is open.
+            HistoryFoldedError: the transaction was compacted, so what it took the place of is not known any more.
         """
         return self._take_back(redo=False)
 
@@ -144,6 +146,7 @@ class HistoryCalls:
 
         Raises:
             TransactionError: a transaction is open.
+            HistoryFoldedError: the transaction was compacted, so what it took the place of is not known any more.
         """
         return self._take_back(redo=True)
 

@@ -12,14 +12,15 @@ from crdt_sync.core.clock import COUNTER_BITS, HLC_MAX, pack
 from crdt_sync.core.content import Content
 from crdt_sync.core.duplicates import merge_contents
 from crdt_sync.core.entry import Entry, EntryOperation
-from crdt_sync.core.explaining import LIFE_RULES, RULES, Explanation, explain_field, explain_life
+from crdt_sync.core.explaining import LIFE_RULES, RULES, Explanation, explain_field, explain_life, time_text
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.kinds import TextKind
 from crdt_sync.core.screening import Screened, screen
 from crdt_sync.core.spelling import inserted_by
 from crdt_sync.core.update import parse_update
-from crdt_sync.errors import InputError, MissingCauseError, RecordDeletedError, RecordNotFoundError
+from crdt_sync.errors import HistoryFoldedError, InputError, MissingCauseError, RecordDeletedError, RecordNotFoundError
+from crdt_sync.replica.bases import base_until
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.duplicates import Group, group_of, shown_content
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
@@ -144,6 +145,8 @@ def values_at(state: State, declared: Declared, key: DocumentKey, *, time: datet
     for folded, copy in replay.members.items():
         if copy.known and min((item.hlc for item in copy.content(()).creations), default=0) > until:
             replay.members[folded] = Loaded(folded, author=state.documents.author)
+        elif copy.known:
+            _check_reach(state, folded, until)
     for step in steps_of(state, group):
         if step.hlc <= until:
             try:
@@ -162,6 +165,19 @@ def values_at(state: State, declared: Declared, key: DocumentKey, *, time: datet
     if not declared.is_live(content):
         raise RecordDeletedError(f"{name} {record} was deleted at that time", model=name, record_id=record)
     return declared.values(content)
+
+
+def _check_reach(state: State, key: DocumentKey, time: int) -> None:
+    """Raise where a document's base holds what was done after a time, which nobody can tell apart any more."""
+    reach = base_until(state.store, key) or state.ledger.folded.clock
+    if reach > time:
+        _, model, record = split_document_key(key)
+        raise HistoryFoldedError(
+            f"what was done to {model} {record} before {time_text(reach)} was compacted",
+            hint="A replica that has not compacted it can tell.",
+            model=model,
+            record_id=record,
+        )
 
 
 def packed_time(time: object) -> int:

@@ -18,7 +18,7 @@ from crdt_sync.errors import CorruptStoreError, ForkError, MalformedEntryError, 
 from crdt_sync.protocol.snapshots import EMPTY_ROOT, content_root, is_below, snapshot_statement
 from crdt_sync.protocol.source import Position, SnapshotPage, Voucher
 from crdt_sync.replica.bases import touched_by_base
-from crdt_sync.replica.compaction import base_of, replay
+from crdt_sync.replica.compaction import base_of, replay, until_of
 from crdt_sync.replica.derive import Derivation
 from crdt_sync.replica.fork import Sent, leave_branch
 from crdt_sync.replica.horizons import Horizons
@@ -234,7 +234,7 @@ class _TakeOver:
             return
         if known_there:
             log.warning("a peer's snapshot lacks a document that is held here; it is kept")
-        state.store.put(Table.BASE, key, base_of(loaded, touched).pack())
+        state.store.put(Table.BASE, key, base_of(loaded, touched, until=until_of(state, key, inside)).pack())
 
     def _take(self, key: DocumentKey, data: bytes, *, contains: bool) -> None:
         state = self.state
@@ -249,10 +249,11 @@ class _TakeOver:
             return
         loaded = state.documents.base(key)
         loaded.add_content(theirs.state)
-        before = unpack_base(ours).touched
+        own = unpack_base(ours)
+        before, until = own.touched, max(theirs.until, own.until) if theirs.until and own.until else 0
         authors = theirs.touched.keys() | before.keys()
         touched = {author: max(theirs.touched.get(author, 0), before.get(author, 0)) for author in authors}
-        state.store.put(Table.BASE, key, Base(touched, loaded.encode()).pack())
+        state.store.put(Table.BASE, key, Base(touched, loaded.encode(), until).pack())
 
     def _read(self, data: bytes) -> Base:
         """A peer's base, which may hold entries up to the floor only."""

@@ -237,3 +237,38 @@ def test_random_changes_are_undone_one_by_one(devices: list[Replica], seed: int)
             assert look(replica) == after
     meet(*devices)
     assert [look(other) for other in devices] == [seen[-1]] * 3
+
+
+def test_a_conflict_between_two_records_is_told_to_be_settled(devices: list[Replica]) -> None:
+    conflicts = {item.field: item for item in devices[2].conflicts()}
+    assert {"due", "body"} & conflicts.keys() == {"due"}
+    devices[2].resolve(conflicts["due"], value=9)
+    meet(*devices)
+    part = part_of(devices[0])
+    (other,) = devices[0].also_known_as(part)
+    for replica in devices:
+        for name in (part.id, other):
+            (settled,) = replica.settled(record=replica.get(Part, name))
+            assert (settled.id, settled.record_id) == (conflicts["due"].id, part.id)
+            assert [item.value for item in settled.candidates] == [2, 1]
+            assert (settled.chosen.value, settled.chosen.device_id) == (9, devices[2].device_id)
+
+
+def test_a_conflict_that_was_settled_in_one_of_them_before_is_told_once() -> None:
+    with memory(1, Part) as one, memory(2, Part) as two, memory(3, Part) as three:
+        mine = one.create(Part, code="x", due=0)
+        three.create(Part, code="x", due=7)
+        exchange(one, two)
+        mine.due, two.get(Part, mine.id).due = 1, 2
+        exchange(one, two)
+        (conflict,) = one.conflicts()
+        one.resolve(conflict, value=3)
+        before = one.settled()
+        meet(one, two, three)
+        part_of(two).due = 4
+        meet(one, two, three)
+        for replica in (one, two, three):
+            (merged, alone) = replica.settled(record=part_of(replica))
+            assert (alone.id, alone.chosen, alone.candidates) == (before[0].id, before[0].chosen, before[0].candidates)
+            assert [item.value for item in merged.candidates] in ([3, 7], [7, 3])
+            assert merged.chosen.value == 4
