@@ -13,8 +13,8 @@ from typing import Any
 import pycrdt
 
 from benchmarks.harness import FLOOR, Column, Measurement, Settings, Stopwatch, Workload
-from benchmarks.records import Generator, Task
-from crdt_sync import Replica
+from benchmarks.records import Generator
+from crdt_sync import Model, Replica, ask
 from crdt_sync.replica.rows import unpack_base, unpack_document_row
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
@@ -23,44 +23,68 @@ DEVICES = 5
 BURST = 1
 """Edits of one device between two syncs: each edit supersedes another device's, which the engine keeps longest."""
 NEW, BEFORE, AFTER = "a new store", "before compaction", "after compaction"
+ASKING_BEFORE, ASKING_AFTER = "a field that asks: before", "a field that asks: after"
+ASKING_LAST = "a field that asks: after three"
 CHECKSUM_BYTES = 8
 _CLIENT_BITS = 34
 """Client ids of the engine as large as our authors."""
 
 
+class Page(Model):
+    """A record with a field of which the latest value is shown, and one that asks and keeps what it needs for that."""
+
+    title: str = ""
+    state: str = ask(default="")
+
+
 def churn(settings: Settings, number: int) -> list[Measurement]:
-    """Edit one record on five devices in turns, sync them through the first, compact it, and weigh its file."""
+    """Edit one record on five devices in turns, a field of either kind, and weigh the first device's file."""
+    plain = _churned("title", settings, number, rows=(BEFORE, AFTER))
+    return [*plain, *_churned("state", settings, number, rows=(ASKING_BEFORE, ASKING_AFTER, None, ASKING_LAST))[1:]]
+
+
+def _churned(field: str, settings: Settings, number: int, *, rows: Sequence[str | None]) -> list[Measurement]:
+    """Edit one field, sync the devices through the first, and compact it, with a sync after each compaction.
+
+    Args:
+        field: which one.
+        settings: of the run.
+        number: of the round.
+        rows: names of what is weighed: before, and after each compaction; None leaves one out.
+    """
     titles = iter(Generator(settings.seed + number).titles(settings.records))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         replicas = [stack.enter_context(_opened(Path(folder), index)) for index in range(DEVICES)]
         hub = replicas[0]
-        new = _weigh(hub, plain=0, settings=settings)
-        record = hub.create(Task, title="begun").id
+        found = [_measured(NEW, _weigh(hub, plain=0, settings=settings))]
+        record = hub.create(Page, title="begun").id
         _sync(replicas)
         while burst := list(islice(titles, BURST * DEVICES)):
             for index, replica in enumerate(replicas):
-                task = replica.get(Task, record)
+                page = replica.get(Page, record)
                 for title in burst[index::DEVICES]:
-                    task.title = title
+                    setattr(page, field, title)
             _sync(replicas)
+        setattr(hub.get(Page, record), field, "the last edit saw them all")
         _sync(replicas)
-        plain = len(json.dumps(hub.get(Task, record).model_dump(), default=str).encode())
-        before = _weigh(hub, plain=plain, settings=settings)
-        with Stopwatch() as watch:
-            report = hub.compact()
-        if report.rows_after or report.waiting_for:
-            raise RuntimeError(f"not everything was folded: {report}")
-        after = _weigh(hub, plain=plain, settings=settings)
-        _sync(replicas)
-        if len({replica.get(Task, record).title for replica in replicas}) != 1:
+        plain = len(json.dumps(hub.get(Page, record).model_dump(), default=str).encode())
+        found.append(_measured(rows[0] or "", _weigh(hub, plain=plain, settings=settings)))
+        for row in rows[1:]:
+            with Stopwatch() as watch:
+                report = hub.compact()
+            if report.waiting_for:
+                raise RuntimeError(f"not everything was folded: {report}")
+            if row is not None:
+                found.append(_measured(row, _weigh(hub, plain=plain, settings=settings), watch))
+            _sync(replicas)
+        if len({getattr(replica.get(Page, record), field) for replica in replicas}) != 1:
             raise RuntimeError("the devices differ")
-    took = {"cpu_s": watch.cpu_s, "wall_s": watch.wall_s}
-    nothing = {"cpu_s": 0.0, "wall_s": 0.0}
-    return [
-        Measurement(row=NEW, figures={**new, **nothing}),
-        Measurement(row=BEFORE, figures={**before, **nothing}),
-        Measurement(row=AFTER, figures={**after, **took}),
-    ]
+    return found
+
+
+def _measured(row: str, figures: dict[str, float], watch: Stopwatch | None = None) -> Measurement:
+    took = {"cpu_s": 0.0, "wall_s": 0.0} if watch is None else {"cpu_s": watch.cpu_s, "wall_s": watch.wall_s}
+    return Measurement(row=row, figures={**figures, **took})
 
 
 def floor(settings: Settings, number: int) -> list[Measurement]:
@@ -107,7 +131,7 @@ def _map(document: pycrdt.Doc[Any]) -> pycrdt.Map[str]:
 
 
 def _opened(folder: Path, index: int) -> Replica:
-    return Replica.open(folder / f"{index}.db", [Task], durability="normal", state_dir=folder / f"state{index}")
+    return Replica.open(folder / f"{index}.db", [Page], durability="normal", state_dir=folder / f"state{index}")
 
 
 def _sync(replicas: Sequence[Replica]) -> None:
@@ -158,5 +182,6 @@ CHURN = Workload(
         "file: of the first device; a new one has 27 tables of a page each",
         "rows: keys, values and checksums of all tables; of the floor, all updates before, the document after",
         "document: its encoded state, without the index beside it; what it takes for each edit that was superseded",
+        "a field that asks keeps superseded values, 16 at most; two more compactions, a sync between, let them go",
     ),
 )

@@ -48,6 +48,8 @@ from crdt_sync.replica.rows import (
     unpack_log_row,
     unpack_operation_row,
 )
+from crdt_sync.replica.taking import floors_being_taken
+from crdt_sync.replica.trimming import is_upkeep
 from crdt_sync.security.identity import verify
 from crdt_sync.storage.base import Store, Table
 
@@ -129,6 +131,7 @@ class _LogCheck:
         self._records = RecordSet(decode_record(data) for _, data in store.scan(Table.RECORD))
         self._settled = self._records.settled_partitions()
         self._folding = key_number(store.get(Table.META, FOLDING) or b"")
+        self._taking = floors_being_taken(store)
         self._ends: dict[tuple[str, Author], tuple[int, ChainHash]] = {}
         self._position = 0
 
@@ -162,7 +165,7 @@ class _LogCheck:
         self._check_signature(row, end=row.first + len(entries) - 1, head=head_hash(head, entries[applied:]))
         self._check_index(row)
         for number, data in enumerate(entries[:applied]):
-            if row.first + number > held:
+            if max(held, self._taking.get((row.partition, row.author), 0)) < row.first + number:
                 self._check_entry(decode_entry(data), number)
 
     def _check_signature(self, row: LogRow, *, end: int, head: ChainHash) -> None:
@@ -216,7 +219,8 @@ def _check_journal(store: Store, findings: Findings) -> None:
     for _, data in store.scan(Table.LOG):
         log_row = unpack_log_row(data)
         if log_row.own:
-            own += sum(len(decode_entry(entry).operations) for entry in split_entries(log_row.body))
+            entries = map(decode_entry, split_entries(log_row.body))
+            own += sum(not is_upkeep(item.update) for entry in entries for item in entry.operations)
     if own > journaled:
         findings.add("journal", where="journal", reason=f"{own} own operations in the log, {journaled} in the journal")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from rich import box
@@ -143,7 +143,9 @@ def _changes(item: Json) -> Iterator[str]:
     for change in item["changes"]:
         new = short(change["new"])
         shown = new if change["conflict"] and change["old"] == change["new"] else f"{short(change['old'])} → {new}"
-        yield f"{change['field']}: {shown}" + (f" (conflict {change['conflict']})" if change["conflict"] else "")
+        yield f"{change['field'] or '(the record) live'}: {shown}" + (
+            f" (conflict {change['conflict']})" if change["conflict"] else ""
+        )
     if item["type"] == "update":
         changed = {change["field"] for change in item["changes"]}
         yield from (f"{name}: written, and the value shown stays" for name in item["fields"] if name not in changed)
@@ -227,13 +229,32 @@ def show_check(out: Console, result: Json) -> None:
 
 
 def show_compacted(out: Console, result: Json) -> None:
-    """What a compaction did, and whom it waits for."""
+    """What a compaction did, or would do, and whom it waits for."""
+    if result["dry_run"]:
+        _show_outlook(out, result)
+        return
     for what, name in (("rows of the log", "rows"), ("documents", "documents"), ("bytes", "bytes")):
         out.print(f"{what}: {result[f'{name}_before']:,} before, {result[f'{name}_after']:,} after")
+    if result["values_removed"]:
+        out.print(f"superseded values that nobody needs any more: {result['values_removed']:,} removed")
     if result["horizon_made"]:
-        out.print("Deleted records are on their way out: sync every device, then compact again.")
+        out.print("Deleted records, or superseded values, are on their way out: sync every device, then compact again.")
     for device in result["waiting_for"]:
         out.print(f"More can be folded when device {device} has synced; `crdt-sync forget` waits for it no more.")
+
+
+def _show_outlook(out: Console, result: Json) -> None:
+    out.print(f"rows of the log: {result['rows']:,}, of which {result['rows_to_fold']:,} would go now")
+    out.print(f"documents: {result['documents']:,}, of which {result['records_to_remove']:,} are deleted records")
+    out.print(f"superseded values that nobody needs once all have synced: {result['values_to_remove']:,}")
+    for device in result["waiting_for"]:
+        heard = device["heard_ms"]
+        since = "was never heard of"
+        if heard is not None:
+            since = f"said last {local_time(datetime.fromtimestamp(heard / 1000, tz=UTC).isoformat())} what it holds"
+        out.print(f"Device {device['device_id']} lacks {device['entries']:,} entries, and {since}.")
+    if result["waiting_for"]:
+        out.print("One that will not come back: `crdt-sync forget PATH DEVICE`, and nothing waits for it any more.")
 
 
 def show_forgotten(out: Console, result: Json) -> None:

@@ -7,7 +7,7 @@ evaluated alike in any order of arrival.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NewType
@@ -205,17 +205,34 @@ class RecordSet:
         """All horizons, by id."""
         return self._horizons
 
+    def settled_by(self, later: HorizonRecord) -> HorizonRecord | None:
+        """The horizon that a later one settles; None where it names none that is known, or one that it cannot settle.
+
+        One of another partition, or with something in its past that the later one lacks, was not waited for.
+        """
+        earlier = self._horizons.get(later.previous)
+        fits = earlier is not None and earlier.partition == later.partition and later.reaches(earlier)
+        return earlier if fits else None
+
     def settled_partitions(self) -> frozenset[str]:
         """The partitions of which a horizon may have removed documents."""
-        return frozenset(record.partition for record in self._horizons.values() if record.previous)
+        return frozenset(record.partition for record in self._horizons.values() if self.settled_by(record) is not None)
 
-    def horizon_tips(self, partition: str) -> dict[bytes, HorizonRecord]:
-        """The horizons of a partition that no other one settles, nor reaches as far as, by id; the furthest first."""
-        settled = {record.previous for record in self._horizons.values()}
+    def horizon_tips(self, partition: str, *, is_held: Callable[[HorizonRecord], bool]) -> dict[bytes, HorizonRecord]:
+        """The horizons of a partition that no other one settles, nor reaches as far as, by id; the furthest first.
+
+        Args:
+            partition: of which they speak.
+            is_held: whether a horizon's vector is held; others count for nothing, whatever they claim.
+        """
+        held = {
+            name: record for name, record in self._horizons.items() if record.partition == partition and is_held(record)
+        }
+        settled = {record.previous for record in held.values() if self.settled_by(record) is not None}
         open_ = [
-            (-sum(held.sequence for held in record.vector.values()), name, record)
-            for name, record in self._horizons.items()
-            if record.partition == partition and name not in settled
+            (-sum(position.sequence for position in record.vector.values()), name, record)
+            for name, record in held.items()
+            if name not in settled
         ]
         tips: dict[bytes, HorizonRecord] = {}
         for _, name, record in sorted(open_, key=lambda item: item[:2]):

@@ -6,8 +6,9 @@ The rules are alike on every replica, and depend on the entry and its past only,
 2. There is at least one, so that every edit moves the state vector (a deletion alone would not).
 3. Blocks belong where `placing` says they may.
 4. What is deleted is there, and is one of: a tombstone; an element of a set or list, or an entry of a map; units of a
-   text; an own value that this update replaces; a register value of a field for which this update writes a value. A
-   creation is never deleted.
+   text; an own value that this update replaces; a register value of a field for which this update writes a value; a
+   value with a causal context, by an update that writes its author's link cell, which is how values that nobody needs
+   any more go without an edit. A creation is never deleted.
 5. A document begins with its author's creation.
 6. A tombstone says that it saw only what is there, so that it hides no edit that is yet to come.
 7. So does a register value's context: each write in it, and each creation, has its key in the document, live or not.
@@ -170,12 +171,16 @@ def check_removals(removed: Mapping[str, bool], *, written: Iterable[str], autho
     """
     if not removed:
         return
-    fields = {key.field for name in written if (key := parsed_key(name)).key_class in _REGISTERS}
+    keys = [parsed_key(name) for name in written]
+    fields = {key.field for key in keys if key.key_class in _REGISTERS}
+    is_no_edit = any(key.key_class is KeyClass.ALIAS for key in keys)
     for name, is_last in removed.items():
         key = parsed_key(name)
         if key.key_class in _ANYBODY_REMOVES or key.entry is not None:
             continue
         if key.key_class in _REGISTERS and key.field in fields:
+            continue
+        if key.key_class is KeyClass.CAUSAL and is_no_edit:
             continue
         if is_last or key.author != author or key.key_class is KeyClass.CREATION:
             raise ScreeningError(f"an update that removes a value it may not remove ({key.key_class.name.lower()})")

@@ -19,6 +19,12 @@ def touched_by_base(store: Store, key: DocumentKey) -> dict[Author, int]:
     return {} if data is None else unpack_base(data).touched
 
 
+def base_until(store: Store, key: DocumentKey) -> int | None:
+    """When the latest entry in a document's base was made; 0 where that is not known, None where there is no base."""
+    data = store.get(Table.BASE, key)
+    return None if data is None else unpack_base(data).until
+
+
 def is_unwritten(store: Store, first: DocumentKey, last: DocumentKey) -> bool:
     """Whether the log and the bases know no document from one address to another."""
     end = after_prefix(last)

@@ -11,6 +11,7 @@ from crdt_sync.protocol.events import SnapshotReceived
 from crdt_sync.protocol.source import SnapshotPage, Vector
 from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.compactor import CompactionReport, Compactor, Progress
+from crdt_sync.replica.outlook import CompactionOutlook
 from crdt_sync.replica.state import Change, State
 
 R = TypeVar("R")
@@ -90,6 +91,11 @@ class CompactingPort:
         """Compact; see `Replica.compact`."""
         self._check()
         return self._guarded(lambda: self._compactor.compact(retention_ms=retention_ms, progress=progress))
+
+    def compaction_outlook(self, *, retention_ms: int | None) -> CompactionOutlook:
+        """What compacting would do; see `Replica.compaction_outlook`."""
+        self._check()
+        return self._compactor.outlook(retention_ms=retention_ms)
 
     def compact_some(self) -> bool:
         """Compact a little; see `Replica.compact_some`."""

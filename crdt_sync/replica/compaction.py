@@ -11,7 +11,7 @@ no touch leads to it any more. Whatever is killed in between goes on from there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,7 +19,7 @@ from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.screening import screen
 from crdt_sync.core.version import version_of_update
 from crdt_sync.errors import CorruptStoreError
-from crdt_sync.replica.bases import touched_by_base
+from crdt_sync.replica.bases import base_until, touched_by_base
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, ChainEnd
@@ -55,6 +55,10 @@ STEP_ROWS = 256
 """Rows of the log in one step ..."""
 STEP_TOUCHES = 2_048
 """... and operations that are folded in it, unless a single row has more."""
+CROWDED_VALUES_MIN = 4
+"""Hidden values that make a document worth looking at without being asked to ..."""
+CROWDED_MAX = 1_000
+"""... of which so many are remembered."""
 OPERATIONS_KEPT = 1_000
 """Completed operations that stay in the journal when their entries are folded."""
 
@@ -89,6 +93,8 @@ class Folding:
         self._budget = 0
         self._touches_max = STEP_TOUCHES
         self._folded = 0
+        self.crowded: dict[DocumentKey, None] = {}
+        """Documents in which many hidden values were seen when they were folded, the latest last."""
 
     @property
     def target(self) -> int:
@@ -226,15 +232,25 @@ class Folding:
         for touch in touches:
             author, sequence = replay(self._state, loaded, touch)
             touched[author] = sequence
-        self._write_base(loaded, touched, through=touches[-1].position)
+        until = until_of(self._state, key, touches)
+        self._write_base(loaded, touched, until=until, through=touches[-1].position)
+        self._note_crowded(loaded)
         self._budget -= len(touches)
         self._folded += 1
         return touches[-1].position == last and len(touches) < self._touches_max
 
-    def _write_base(self, loaded: Loaded, touched: dict[Author, int], *, through: int) -> None:
+    def _note_crowded(self, loaded: Loaded) -> None:
+        self.crowded.pop(loaded.key, None)
+        causal = loaded.content(()).causal
+        if sum(map(len, causal.values())) - len(causal) >= CROWDED_VALUES_MIN:
+            self.crowded[loaded.key] = None
+            if len(self.crowded) > CROWDED_MAX:
+                del self.crowded[next(iter(self.crowded))]
+
+    def _write_base(self, loaded: Loaded, touched: dict[Author, int], *, until: int, through: int) -> None:
         """Keep a base, and take out the touches that are in it. The derived row follows where it lies behind."""
         key, store = loaded.key, self._state.store
-        store.put(Table.BASE, key, base_of(loaded, touched).pack())
+        store.put(Table.BASE, key, base_of(loaded, touched, until=until).pack())
         store.delete_range(Table.TOUCH, start=key, end=_touch_start(key, through + 1))
         data = store.get(Table.DOCUMENT, key)
         if data is None:
@@ -279,7 +295,20 @@ def replay(state: State, loaded: Loaded, touch: Touch) -> tuple[Author, int]:
     return row.author, row.first + touch.entry
 
 
-def base_of(loaded: Loaded, touched: dict[Author, int]) -> Base:
+def until_of(state: State, key: DocumentKey, touches: Iterable[Touch]) -> int:
+    """When the latest of some operations, and of those in the document's base, was made; 0 where that is not known."""
+    until = base_until(state.store, key)
+    if until == 0:
+        return 0
+    times = [until or 0]
+    for touch in touches:
+        row, _ = state.ledger.row(touch.position)
+        is_content = row.author == CONTENT_AUTHOR
+        times.append(row.clock if is_content else state.ledger.entry(touch.position, touch.entry).hlc)
+    return max(times)
+
+
+def base_of(loaded: Loaded, touched: dict[Author, int], *, until: int) -> Base:
     """A document's base.
 
     The engine leaves out of an encoded state what still waits for something: so the version is compared, which counts
@@ -291,7 +320,7 @@ def base_of(loaded: Loaded, touched: dict[Author, int]) -> Base:
     state = loaded.encode()
     if version_of_update(state) != loaded.version():
         raise CorruptStoreError("a document could not be folded: its state lacks what the log holds")
-    return Base(touched, state)
+    return Base(touched, state, until)
 
 
 _TOUCH_BYTES = 12

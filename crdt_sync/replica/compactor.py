@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from crdt_sync.core.entry import SEQUENCE_MAX
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey, device_id
 from crdt_sync.errors import EntryError, InputError, StoreReadOnlyError
 from crdt_sync.protocol.durable import DurableVector
@@ -17,14 +16,20 @@ from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
+from crdt_sync.replica.outlook import CompactionOutlook, awaited
+from crdt_sync.replica.rows import number_key
+from crdt_sync.replica.staging import discard, floor_of, snapshot_page, stage
 from crdt_sync.replica.state import Change, State
-from crdt_sync.replica.takeover import discard, floor_of, snapshot_page, stage, take_over
+from crdt_sync.replica.takeover import take_over
+from crdt_sync.replica.taking import begun, go_on
 from crdt_sync.storage.base import Table
 
 log = logging.getLogger("crdt_sync.replica")
 
 AUTOMATIC_INTERVAL_MS = 60_000
 """How often it is looked whether there is enough to fold."""
+AUTOMATIC_RETENTION_MS = 90 * 86_400_000
+"""What is folded without being asked to does not wait for devices that told nothing for so long; deletions do."""
 AUTOMATIC_ROWS_MIN = 1_000
 """So many rows have to be waiting before they are folded without being asked to."""
 AUTOMATIC_TOUCHES = 256
@@ -46,10 +51,12 @@ class CompactionReport:
         documents_before: documents, deleted records among them.
         documents_after: of them left.
         operations_dropped: completed operations that left the journal.
+        values_removed: superseded values that nobody needs any more, taken out of live records.
         bytes_before: of the store's file; 0 for one in memory.
         bytes_after: the same afterwards.
         waiting_for: devices without which more could be folded.
-        horizon_made: whether deleted records are on their way out: they go when every device has synced again.
+        horizon_made: whether deleted records, or superseded values, are on their way out: they go when every device has
+            synced again.
     """
 
     rows_before: int
@@ -58,6 +65,7 @@ class CompactionReport:
     documents_before: int
     documents_after: int
     operations_dropped: int
+    values_removed: int
     bytes_before: int
     bytes_after: int
     waiting_for: tuple[DeviceId, ...]
@@ -98,6 +106,7 @@ class Compactor:
         self._looked_ms = 0
         state.locks = self._horizons.locks
         state.has_settled = self._horizons.has_settled
+        self._finish_begun()
 
     # ── what sessions read ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,6 +116,7 @@ class Compactor:
 
     def floors(self) -> Vector:
         """What was folded. A folding that is under way is finished first, since bases are ahead of the floor then."""
+        self._publish(self._finish_begun())
         while self._folding.target:
             self._folding.step()
         return {partition: floor_of(self._state, partition) for partition in self._state.ledger.floors}
@@ -145,11 +155,11 @@ class Compactor:
         public_key: bytes,
     ) -> Batch:
         """Stage a page of a peer's bases; with the voucher, take them over. `Batch.restated` says that they were."""
-        batch = Batch()
+        batch = Batch(changes=self._finish_begun())
         try:
             stage(self._state, partition, documents, is_first=is_first)
             if voucher is not None:
-                batch.changes = take_over(
+                batch.changes += take_over(
                     self._state,
                     self._horizons,
                     self._journal,
@@ -184,6 +194,16 @@ class Compactor:
             changes += self._horizons.apply(due[0], self._journal)
         return changes
 
+    def _finish_begun(self) -> list[Change]:
+        """Bring what was being taken over from a peer, when something went wrong, to its end."""
+        if self._state.identity is None:
+            return []
+        return [
+            change
+            for partition in begun(self._state)
+            for change in go_on(self._state, self._horizons, self._journal, partition)
+        ]
+
     # ── compacting ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def compact(self, *, retention_ms: int | None = None, progress: Progress | None = None) -> CompactionReport:
@@ -195,6 +215,7 @@ class Compactor:
         changes = self.apply_due()
         made = self._propose(own, removals_min=1)
         changes += self.apply_due()
+        values = self._trim(own)  # before folding: the log tells what was written since the horizon
         folded = self._fold(own, retention_ms=retention_ms, progress=progress)
         dropped = self._folding.trim_journal()
         store.give_back()
@@ -206,10 +227,28 @@ class Compactor:
             documents_before=documents,
             documents_after=store.count(Table.VERSION),
             operations_dropped=dropped,
+            values_removed=values,
             bytes_before=size,
             bytes_after=self._bytes(),
-            waiting_for=self._waiting_for(own),
+            waiting_for=tuple(device.device_id for device in awaited(self._state, self._book, own)),
             horizon_made=made,
+        )
+
+    def outlook(self, *, retention_ms: int | None = None) -> CompactionOutlook:
+        """What `compact` would do now; see `Replica.compaction_outlook`."""
+        store, own = self._state.store, self._own_vector()
+        reach = max(self._folding.target, self._folding.reach(self._acknowledged(own, retention_ms=retention_ms)))
+        records = values = 0
+        for partition in own:
+            dead, hidden = self._horizons.waiting(partition, own)
+            records, values = records + dead, values + hidden
+        return CompactionOutlook(
+            rows=store.count(Table.LOG),
+            rows_to_fold=store.count(Table.LOG, end=number_key(reach + 1)),
+            documents=store.count(Table.VERSION),
+            records_to_remove=records,
+            values_to_remove=values,
+            waiting_for=awaited(self._state, self._book, own),
         )
 
     def compact_some(self) -> bool:
@@ -232,12 +271,14 @@ class Compactor:
         if state.store.count(Table.LOG) < AUTOMATIC_ROWS_MIN:
             return False
         own = self._own_vector()
-        acknowledged = self._acknowledged(own, retention_ms=None)
+        acknowledged = self._acknowledged(own, retention_ms=AUTOMATIC_RETENTION_MS)
         reach = self._folding.reach(acknowledged)
-        if state.store.count(Table.LOG, end=(reach + 1).to_bytes(8, "big")) < AUTOMATIC_ROWS_MIN:
+        if state.store.count(Table.LOG, end=number_key(reach + 1)) < AUTOMATIC_ROWS_MIN:
             return False
-        self._propose(own, removals_min=AUTOMATIC_REMOVALS_MIN)
+        crowded = tuple(self._folding.crowded)
+        self._propose(own, removals_min=AUTOMATIC_REMOVALS_MIN, among=crowded)
         self._publish(self.apply_due())
+        self._trim(own, among=crowded)
         return self._folding.begin(acknowledged) > 0
 
     def forget(self, device: DeviceId) -> None:
@@ -265,11 +306,18 @@ class Compactor:
                     progress(rows, max(rows, total))
         return documents
 
-    def _propose(self, own: Vector, *, removals_min: int) -> bool:
+    def _trim(self, own: Vector, *, among: Collection[DocumentKey] | None = None) -> int:
+        gone = sum(self._horizons.trim(partition, among=among) for partition in own)
+        if gone:
+            self._wake()
+        return gone
+
+    def _propose(self, own: Vector, *, removals_min: int, among: Collection[DocumentKey] | None = None) -> bool:
         acknowledged = self._acknowledged(own, retention_ms=None)
         self._book.unknown_to({}, own)  # our own is signed anew, and names the horizons that we know
         proposed = [
-            self._horizons.propose(partition, own, acknowledged, removals_min=removals_min) for partition in own
+            self._horizons.propose(partition, own, acknowledged, removals_min=removals_min, among=among)
+            for partition in own
         ]
         if any(proposed):
             self._wake()
@@ -282,19 +330,6 @@ class Compactor:
             held = self._book.latest()
             devices = {key for key in devices if key not in held or held[key].stamp >= oldest}
         return self._book.acknowledged(own, devices)
-
-    def _waiting_for(self, own: Vector) -> tuple[DeviceId, ...]:
-        waiting = []
-        for key in sorted(self._state.records.enrolled()):
-            held = self._book.acknowledged(own, (key,))
-            behind = any(
-                held[partition].get(author, SEQUENCE_MAX) < position.sequence
-                for partition, ends in own.items()
-                for author, position in ends.items()
-            )
-            if behind:
-                waiting.append(device_id(key))
-        return tuple(waiting)
 
     def _bytes(self) -> int:
         path = self._state.store.path

@@ -123,11 +123,10 @@ class ConflictCalls:
         self._upkeep.before_reading(texts_too=False)
         name = None if model is None else self._state.schema.of(model).spec.name
         start = b"" if name is None else model_prefix(DEFAULT_PARTITION, name)
-        if record is not None:
-            key = self._records.own(record)[1]
-            if not key.startswith(start):
-                return []  # a record of another model
-            start = bytes(key)
-        found = list(find_settled(self._state, start=start))
+        group = () if record is None else group_of(self._state, *self._records.own(record))
+        places = [start] if record is None else [key for key in group if key.startswith(start)]
+        found = [item for place in places for item in find_settled(self._state, start=place)]
+        if len(group) > 1:
+            found.sort(key=lambda item: -item.chosen.timestamp)
         self._records.let_go()
         return found

@@ -10,10 +10,10 @@ from itertools import groupby
 from typing import Any, Literal, TypeAlias
 
 from crdt_sync.core import codec
-from crdt_sync.core.conflict import Candidate, Choice, Conflict, ConflictKind, Settled
+from crdt_sync.core.conflict import DELETED, Candidate, Choice, Conflict, ConflictKind, Settled
 from crdt_sync.core.content import Content, Dot, RegisterValue
-from crdt_sync.core.duplicates import dot_in, untagged
-from crdt_sync.core.ids import DEFAULT_PARTITION, Author, DocumentKey, document_key, model_prefix, split_document_key
+from crdt_sync.core.duplicates import dot_in, write_of
+from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, split_document_key
 from crdt_sync.core.kinds.base import Clash, FieldKind
 from crdt_sync.core.kinds.causal import CausalRegister
 from crdt_sync.core.kinds.plain import latest_first
@@ -24,7 +24,7 @@ from crdt_sync.core.model import validate_change
 from crdt_sync.errors import ConflictNotFoundError, InputError, InvalidValueError, NotACandidateError, RecordError
 from crdt_sync.replica.deletions import settle_deletion
 from crdt_sync.replica.derive import conflicts_of, named, whole_path
-from crdt_sync.replica.derived_rows import SettledRow, split_settled_key, unpack_settled_row
+from crdt_sync.replica.derived_rows import GONE, SettledRow, read_held, split_settled_key, unpack_settled_row
 from crdt_sync.replica.duplicates import group_of, shown_content
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.rows import after_prefix
@@ -84,7 +84,9 @@ def find_settled(state: State, *, start: bytes) -> Iterator[Settled]:
             found = [(split_settled_key(name)[1], unpack_settled_row(data)) for name, data in items]
             found.sort(key=lambda item: (-item[1].chosen.hlc, item[1].register, item[1].chosen.dot, item[0]))
             for number, row in found:
-                if row.field in declared.names:
+                if row.kind is not ConflictKind.CONCURRENT_EDIT:
+                    yield _settled_record(state, declared, key, number, row)
+                elif row.field in declared.names:
                     yield _settled(state, declared.spec.field(declared.names[row.field]), key, number, row)
 
 
@@ -94,12 +96,38 @@ def _settled(state: State, kind: FieldKind, key: DocumentKey, number: str, row: 
     (chosen,) = named(state, register, (row.chosen,))
     return Settled(
         id=number,
+        kind=row.kind,
         model=model,
         record_id=record,
         field=kind.name,
         register=register.name,
         paths=tuple(path for path in (start + inside for inside in row.paths) if path),
         candidates=named(state, register, row.candidates),
+        chosen=chosen,
+    )
+
+
+def _settled_record(state: State, declared: Declared, key: DocumentKey, number: str, row: SettledRow) -> Settled:
+    _, model, record = split_document_key(key)
+    values = declared.values(read_held(row.held))
+    chosen, *candidates = (
+        Candidate(
+            value=DELETED if item.data == GONE else values,
+            device_id=state.name_of(item.dot.author),
+            timestamp=item.hlc,
+            dot=item.dot,
+        )
+        for item in (row.chosen, *row.candidates)
+    )
+    return Settled(
+        id=number,
+        kind=row.kind,
+        model=model,
+        record_id=record,
+        field="",
+        register="",
+        paths=(),
+        candidates=tuple(candidates),
         chosen=chosen,
     )
 
@@ -169,9 +197,9 @@ class _Case:
 
     def write(self, records: Records, data: bytes) -> None:
         """Supersede exactly the candidates of the conflict; of a write to several merged records all of its values."""
-        writes = {_write_of(item) for item in self.candidates}
+        writes = {write_of(item) for item in self.candidates}
         kept = self.register.kept(self.content)
-        dots = {*self.names.values(), *(item.dot for item in kept if _write_of(item) in writes)}
+        dots = {*self.names.values(), *(item.dot for item in kept if write_of(item) in writes)}
         records.settle(self.key, self.content, self.register, data, field=self.kind.name, dots=dots)
 
     def _base(self) -> Any:
@@ -302,8 +330,3 @@ def _is_open(clash: Clash, kind: FieldKind, conflict: Conflict, dots: AbstractSe
     """Whether any candidate of a conflict still stands in a clash."""
     is_same = kind.register_kind(clash.register).name == conflict.register
     return is_same and not dots.isdisjoint(item.dot for item in clash.candidates)
-
-
-def _write_of(item: RegisterValue) -> tuple[Author, int, bytes]:
-    """Names the write that gave a value: one to a merged record stands in several documents."""
-    return untagged(item.dot.author), item.hlc, item.data

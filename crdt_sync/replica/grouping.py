@@ -12,7 +12,6 @@ from crdt_sync.replica.derived_rows import unique_key
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.duplicates import Group, group_of, held_row, note_record
 from crdt_sync.replica.schema import Declared
-from crdt_sync.replica.settled import journal_settled
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Table
 
@@ -41,8 +40,6 @@ class Grouping:
     def note(self, declared: Declared, loaded: Loaded, content: Content, *, fields: frozenset[str], fold: bool) -> None:
         """Take note of a document that changed, by itself."""
         key = loaded.key
-        if loaded.live:
-            journal_settled(self._state.store, declared, key, content)
         before = self.noted.get(key, Noted(frozenset(), fold=False))
         self.noted[key] = Noted(fields=before.fields | fields, fold=before.fold or fold)
         self._affected |= dict.fromkeys(sorted(note_record(self._state, declared, key, content)), declared)

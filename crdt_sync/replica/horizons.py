@@ -12,7 +12,7 @@ on every replica alike; it finds out when it applies K, and makes a new record o
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 import msgpack
@@ -32,6 +32,7 @@ from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.rescue import Rescue
 from crdt_sync.replica.rows import after_prefix, split_touch_key, unpack_document_row
 from crdt_sync.replica.state import Change, State
+from crdt_sync.replica.trimming import Trimming
 from crdt_sync.storage.base import Table
 
 log = logging.getLogger("crdt_sync.replica")
@@ -54,6 +55,7 @@ class Horizons:
     def __init__(self, state: State, book: HoldingsBook) -> None:
         self._state = state
         self._book = book
+        self._trimming = Trimming(state)
 
     # ── what sessions and writes ask ─────────────────────────────────────────────────────────────────────────────────
 
@@ -68,7 +70,7 @@ class Horizons:
 
     def locks(self, key: DocumentKey) -> bool:
         """Whether a deleted record may not be written to any more."""
-        tips = self._state.records.horizon_tips(split_document_key(key)[0]).values()
+        tips = self._state.horizon_tips(split_document_key(key)[0]).values()
         if not tips or not is_removable(key):
             return False
         touched = self._touched(key)
@@ -76,7 +78,7 @@ class Horizons:
 
     def may_be_gone(self, key: DocumentKey, touched: Mapping[Author, int]) -> bool:
         """Whether a settled horizon may have removed a document elsewhere of which this much is known here."""
-        return is_removable(key) and any(_inside(touched, earlier) for earlier, _, _ in self._settled(key))
+        return is_removable(key) and any(_inside(touched, earlier) for earlier in self._settled(key))
 
     def has_settled(self, partition: str) -> bool:
         """Whether anything may have been removed in a partition."""
@@ -84,14 +86,23 @@ class Horizons:
 
     # ── making ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def propose(self, partition: str, own: Vector, acknowledged: Acknowledged, *, removals_min: int = 1) -> bool:
+    def propose(
+        self,
+        partition: str,
+        own: Vector,
+        acknowledged: Acknowledged,
+        *,
+        removals_min: int = 1,
+        among: Collection[DocumentKey] | None = None,
+    ) -> bool:
         """Make the next horizon where it is possible and worth its bytes; whether one was made.
 
         Args:
             partition: where.
             own: what this replica holds durably.
             acknowledged: what every enrolled device holds.
-            removals_min: so many deleted records must be waiting for it.
+            removals_min: so many deleted records and hidden values must be waiting for it.
+            among: where to look for hidden values; None is everywhere.
         """
         state = self._state
         identity = state.identity
@@ -107,7 +118,7 @@ class Horizons:
                 return False  # below our own floor: some device was restored
             if sequence and held is not None:
                 vector[author] = HorizonPosition(sequence, held[:POSITION_HASH_BYTES])
-        tips = state.records.horizon_tips(partition)
+        tips = state.horizon_tips(partition)
         name, tip = next(iter(tips.items()), (b"", None))
         if tip is not None and not self._is_settled_by(name, tip, vector):
             return False
@@ -119,7 +130,7 @@ class Horizons:
             vector=vector,
             public_key=identity.key.public_key,
         )
-        if self._worth(record, tip) < removals_min:
+        if self._worth(record, tip, removals_min=removals_min, among=among) < removals_min:
             return False
         record = replace(record, signature=identity.key.sign(record.statement()))
         if len(encode_record(record)) > RECORD_BYTES_MAX:
@@ -145,13 +156,63 @@ class Horizons:
                     return False
         return True
 
-    def _worth(self, record: HorizonRecord, tip: HorizonRecord | None) -> int:
-        """How many deleted records the horizon removes or, if it is not known to remove any, locks anew."""
+    def _worth(
+        self,
+        record: HorizonRecord,
+        tip: HorizonRecord | None,
+        *,
+        removals_min: int,
+        among: Collection[DocumentKey] | None,
+    ) -> int:
+        """How many deleted records and hidden values the horizon lets go or, with a later one, will let go."""
         count = 0
         for key in self._dead(record.partition):
             touched = self._touched(key)
             count += _inside(touched, record if tip is None else tip) or _inside(touched, record)
+        if count < removals_min:
+            horizons = [record] if tip is None else [tip, record]
+            count += self._trimming.count(horizons, self._documents(record.partition, among))
         return count
+
+    def waiting(self, partition: str, own: Vector) -> tuple[int, int]:
+        """How many deleted records and hidden values would be gone once every device holds what is here."""
+        held = {
+            author: HorizonPosition(position.sequence, position.hash[:POSITION_HASH_BYTES])
+            for author, position in own.get(partition, {}).items()
+        }
+        here = HorizonRecord(
+            space=self._state.space, parents=(), partition=partition, previous=b"", vector=held, public_key=b""
+        )
+        return sum(1 for _ in self._dead(partition)), self._trimming.count([here], self._documents(partition, None))
+
+    def trim(self, partition: str, *, among: Collection[DocumentKey] | None = None) -> int:
+        """Remove the hidden values that nobody needs any more, where this device made the latest horizon that says so.
+
+        Args:
+            partition: where.
+            among: where to look for them; None is everywhere.
+
+        Returns:
+            How many values went.
+        """
+        state = self._state
+        identity = state.identity
+        name, tip = next(iter(state.horizon_tips(partition).items()), (b"", None))
+        earlier = None if tip is None else state.records.settled_by(tip)
+        if tip is None or earlier is None or name not in self._applied() or state.doubted:
+            return 0
+        if identity is None or tip.public_key != identity.key.public_key:
+            return 0  # one device sees to it, or all would write the same
+        return self._trimming.trim(earlier, self._documents(partition, among))
+
+    def _documents(self, partition: str, among: Collection[DocumentKey] | None) -> list[DocumentKey]:
+        if among is not None:
+            return [key for key in among if split_document_key(key)[0] == partition]
+        name = partition.encode()
+        prefix = bytes((len(name),)) + name
+        return [
+            DocumentKey(key) for key, _ in self._state.store.scan(Table.VERSION, start=prefix, end=after_prefix(prefix))
+        ]
 
     def forget(self, device: bytes) -> None:
         """Wait for a device no more, until it binds another author."""
@@ -174,11 +235,12 @@ class Horizons:
 
     def due(self) -> list[bytes]:
         """Horizons whose removals are to be made here now, earlier ones first."""
-        known, applied = self._state.records.horizons(), self._applied()
+        state, applied = self._state, self._applied()
+        known = state.records.horizons()
         names = [
             name
             for name, record in known.items()
-            if name not in applied and record.previous in known and self._is_held(record)
+            if name not in applied and state.records.settled_by(record) is not None and state.ledger.covers(record)
         ]
         return sorted(names, key=lambda name: (sum(held.sequence for held in known[name].vector.values()), name))
 
@@ -189,9 +251,9 @@ class Horizons:
         """
         state = self._state
         derive_marked(state, texts_too=True)
-        known = state.records.horizons()
-        later = known[name]
-        gone = list(self._removed_by(known[later.previous], later))
+        later = state.records.horizons()[name]
+        earlier = state.records.settled_by(later)
+        gone = [] if earlier is None else list(self._removed_by(earlier, later))
         changes: list[Change] = []
         for start in range(0, len(gone), _REMOVE_BATCH):
             rescue = Rescue(state, journal)
@@ -215,11 +277,11 @@ class Horizons:
         if not self._is_live(key):
             self.remove(key)
             return []
-        if self._touched(key).keys() & self._state.lease.own_authors():
-            rescue.take(key)
+        is_own = self._touched(key).keys() & self._state.lease.own_authors()
+        again = rescue.take(key) if is_own else None
         self.remove(key)
         _, model, record = split_document_key(key)
-        return [Change(model=model, record_id=record, type="delete", origin="remote")]
+        return [Change(model=model, record_id=record, type="delete", origin="remote", into=again or "")]
 
     def remove(self, key: DocumentKey) -> None:
         """Take a document out of every table, in the caller's store transaction; the log keeps what it has."""
@@ -272,12 +334,13 @@ class Horizons:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _settled(self, key: DocumentKey) -> Iterator[tuple[HorizonRecord, HorizonRecord, bytes]]:
-        known = self._state.records.horizons()
-        for name, later in known.items():
-            earlier = known.get(later.previous)
-            if earlier is not None and later.partition == split_document_key(key)[0]:
-                yield earlier, later, name
+    def _settled(self, key: DocumentKey) -> Iterator[HorizonRecord]:
+        """The horizons of a document's partition that a later one settles."""
+        records, partition = self._state.records, split_document_key(key)[0]
+        for later in records.horizons().values():
+            earlier = records.settled_by(later)
+            if earlier is not None and later.partition == partition:
+                yield earlier
 
     def _dead(self, partition: str) -> Iterator[DocumentKey]:
         name = partition.encode()
@@ -303,17 +366,6 @@ class Horizons:
     def _is_live(self, key: DocumentKey) -> bool:
         data = self._state.store.get(Table.DOCUMENT, key)
         return data is not None and unpack_document_row(data).live
-
-    def _is_held(self, record: HorizonRecord) -> bool:
-        """Whether this replica holds a horizon's vector, on the same branches."""
-        ledger = self._state.ledger
-        for author, position in record.vector.items():
-            if ledger.end_of(record.partition, author).sequence < position.sequence:
-                return False
-            held = ledger.hash_at(record.partition, author, position.sequence)
-            if held is not None and held[:POSITION_HASH_BYTES] != position.hash:
-                return False
-        return True
 
     def _applied(self) -> set[bytes]:
         data = self._state.store.get(Table.META, APPLIED)

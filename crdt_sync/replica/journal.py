@@ -27,8 +27,10 @@ from crdt_sync.replica.rows import (
     chain_key,
     key_number,
     number_key,
+    pack_values,
     unpack_chain_row,
     unpack_operation_row,
+    unpack_values,
 )
 from crdt_sync.replica.schema import Schema
 from crdt_sync.replica.synclog import note_results
@@ -193,12 +195,16 @@ class Journal:
         return len(done)
 
     def fail(self, author: Author, *, sequence: int, error: str, peer: str, now_ms: int) -> int:
-        """Note that an entry of ours, and so all behind it, was refused. In the caller's store transaction."""
-        done = [
-            (key, row.changed(status=2, attempts=row.attempts + 1, finished_ms=now_ms, error=error))
-            for key, row in self.rows(status=OperationStatus.PENDING)
-            if row.author == author and row.sequence >= sequence
-        ]
+        """Note that an entry of ours, and so all behind it, was refused. In the caller's store transaction.
+
+        What they wrote is kept in the journal from here on: the entries may be folded, and the records removed.
+        """
+        done: list[tuple[bytes, OperationRow]] = []
+        for key, row in self.rows(status=OperationStatus.PENDING):
+            if row.author == author and row.sequence >= sequence:
+                attempts, data = row.attempts + 1, pack_written(self._written(row))
+                failed = row.changed(status=2, attempts=attempts, finished_ms=now_ms, error=error, data=data)
+                done.append((key, failed))
         self._finish(done, error=error, peer=peer, now_ms=now_ms)
         return len(done)
 
@@ -211,7 +217,7 @@ class Journal:
         for key, row in self.rows():
             place = moved.get((row.author, row.sequence))
             if place is not None:
-                again = row.changed(author=place[0], sequence=place[1], status=0, error="", finished_ms=0)
+                again = row.changed(author=place[0], sequence=place[1], status=0, error="", finished_ms=0, data=b"")
                 changed.append((key, again.pack()))
         self._store.put_many(Table.OPERATION, changed)
         self._store.put_many(Table.PENDING, [(key, b"") for key, _ in changed])
@@ -233,15 +239,19 @@ class Journal:
         )
 
     def _data(self, row: OperationRow) -> dict[str, Any]:
+        written = unpack_written(row.data) if row.data else self._written(row)
+        declared = self._schema.by_key(row.document)
+        return written if declared is None else {declared.names.get(name, name): item for name, item in written.items()}
+
+    def _written(self, row: OperationRow) -> dict[str, Any]:
+        """What an operation wrote, by stored names; nothing where its entry was folded."""
         partition = split_document_key(row.document)[0]
         data = self._store.get(Table.CHAIN, chain_key(partition, row.author, row.sequence))
         position = FLOOR_POSITION if data is None else unpack_chain_row(data)[0]
         if position == FLOOR_POSITION:
             return {}  # it was folded
         entry = self._ledger.entry(position, 0)
-        written = written_data(entry.operations[row.index], index=self._documents.get(row.document).index)
-        declared = self._schema.by_key(row.document)
-        return written if declared is None else {declared.names.get(name, name): item for name, item in written.items()}
+        return written_data(entry.operations[row.index], index=self._documents.get(row.document).index)
 
     def _rows_at(self, keys: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
         """The rows under some keys, which are in order; with one look-up where they stand close together."""
@@ -258,6 +268,37 @@ class Journal:
         note_results(self._store, [key for key, _ in done], error=error, peer=peer, now_ms=now_ms)
         self._store.put_many(Table.OPERATION, [(key, row.pack()) for key, row in done])
         self._store.delete_many(Table.PENDING, [key for key, _ in done])
+
+
+def pack_written(data: Mapping[str, Any]) -> bytes:
+    """The bytes of what an operation wrote, part by part: all together may be larger than a value may be."""
+    return pack_values({name: _packed(value) for name, value in data.items()})
+
+
+def unpack_written(data: bytes) -> dict[str, Any]:
+    """What an operation wrote, as `pack_written` was given it."""
+    (packed,) = unpack_values(data, 1, "operation")
+    return {name: _unpacked(value) for name, value in packed.items()}
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_packed_part(item) for item in value]
+    return (
+        {name: _packed_part(item) for name, item in value.items()} if isinstance(value, dict) else _packed_part(value)
+    )
+
+
+def _packed_part(value: Any) -> str | bytes:
+    return value if type(value) is str else codec.encode(value)
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_unpacked(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _unpacked(item) for name, item in value.items()}
+    return codec.decode(value) if isinstance(value, bytes) else value
 
 
 def written_data(operation: EntryOperation, *, index: DocumentIndex) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.errors import InputError
 from crdt_sync.replica.compactor import CompactionReport
+from crdt_sync.replica.outlook import CompactionOutlook
 from crdt_sync.replica.port import Port
 
 
@@ -40,10 +41,19 @@ class KeepsSmall(ABC):
             TransactionError: a transaction is open.
         """
         self._check_idle()
-        if retention_s is not None and not retention_s >= 0:
-            raise InputError("retention_s is a number of seconds from 0")
-        retention_ms = None if retention_s is None else int(retention_s * 1000)
-        return self.port.compact(retention_ms=retention_ms, progress=progress)
+        return self.port.compact(retention_ms=_milliseconds(retention_s), progress=progress)
+
+    def compaction_outlook(self, *, retention_s: float | None = None) -> CompactionOutlook:
+        """What `compact` would do now, and which devices hold it up; nothing is changed.
+
+        Args:
+            retention_s: as for `compact`.
+
+        Raises:
+            TransactionError: a transaction is open.
+        """
+        self._check_idle()
+        return self.port.compaction_outlook(retention_ms=_milliseconds(retention_s))
 
     def compact_some(self) -> bool:
         """Do a little of what is worth compacting, as `serve` and `SyncManager` do now and then.
@@ -66,3 +76,9 @@ class KeepsSmall(ABC):
         """
         self._check_idle()
         self.port.forget_device(DeviceId(device))
+
+
+def _milliseconds(retention_s: float | None) -> int | None:
+    if retention_s is not None and not retention_s >= 0:
+        raise InputError("retention_s is a number of seconds from 0")
+    return None if retention_s is None else int(retention_s * 1000)

@@ -26,8 +26,10 @@ from crdt_sync.core.entry import (
     encode_run,
     genesis_hash,
     next_hash,
+    pack_entries,
     split_entries,
 )
+from crdt_sync.core.horizons import POSITION_HASH_BYTES, HorizonRecord
 from crdt_sync.core.ids import Author
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import CorruptStoreError
@@ -54,6 +56,7 @@ CONTENT_AUTHOR = Author(0)
 """Stands in log rows that hold a document's content taken from a peer, which is in nobody's chain."""
 
 _ROW_CACHE_MAX = 16
+_DECODED_MAX = 8
 SCAN_ROWS_MAX = 512
 
 
@@ -82,7 +85,7 @@ class Ledger:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rows: OrderedDict[int, tuple[LogRow, list[bytes]]] = OrderedDict()
-        self._decoded: tuple[tuple[int, int], Entry] | None = None
+        self._decoded: OrderedDict[tuple[int, int], Entry] = OrderedDict()
         self.heads: dict[str, dict[Author, ChainEnd]] = {}
         self.floors: dict[str, dict[Author, ChainEnd]] = {}
         """Each author's last entry that was folded; authors without one are left out."""
@@ -95,7 +98,7 @@ class Ledger:
     def reload(self) -> None:
         """Take `heads` and `end` from the store again, after a rollback."""
         self._rows.clear()
-        self._decoded = None
+        self._decoded.clear()
         self.heads, self.floors = {}, {}
         self.folded = unpack_folded(self._store.get(Table.META, FOLDED))
         end: bytes | None = None
@@ -153,11 +156,21 @@ class Ledger:
         self.folded = Folded(self.end, clock, self.folded.generation + 1)
         self._store.put(Table.META, FOLDED, self.folded.pack())
         self._rows.clear()
-        self._decoded = None
+        self._decoded.clear()
 
     def end_of(self, partition: str, author: Author) -> ChainEnd:
         """The last entry held of an author; sequence 0 with the genesis hash where there is none."""
         return self.heads.get(partition, {}).get(author) or ChainEnd(0, genesis_hash(partition, author))
+
+    def covers(self, record: HorizonRecord) -> bool:
+        """Whether a horizon's vector is held, on the same branches."""
+        for author, position in record.vector.items():
+            if self.end_of(record.partition, author).sequence < position.sequence:
+                return False
+            held = self.hash_at(record.partition, author, position.sequence)
+            if held is not None and held[:POSITION_HASH_BYTES] != position.hash:
+                return False
+        return True
 
     def append(self, row: LogRow) -> Appended:
         """Append a row, in the caller's store transaction."""
@@ -191,11 +204,13 @@ class Ledger:
         return held
 
     def entry(self, position: int, index: int) -> Entry:
-        """One entry of a row, decoded; the last one is kept, as its operations are mostly asked for one by one."""
-        if self._decoded is None or self._decoded[0] != (position, index):
-            _, entries = self.row(position)
-            self._decoded = (position, index), decode_entry(entries[index])
-        return self._decoded[1]
+        """One entry of a row, decoded; the last few are kept, as operations are asked for by document, one by one."""
+        found = self._decoded.get((position, index))
+        if found is None:
+            found = self._decoded[position, index] = decode_entry(self.row(position)[1][index])
+            if len(self._decoded) > _DECODED_MAX:
+                self._decoded.popitem(last=False)
+        return found
 
     def hash_at(self, partition: str, author: Author, sequence: int) -> ChainHash | None:
         """The chain hash after entry ``sequence``, or None where this replica does not hold it."""
@@ -322,3 +337,19 @@ def _join(rows: list[LogRow]) -> tuple[SentRun, ...]:
         signature=last.signature,
     )
     return ((encode_run(run), last.partition, last.author, last.last),)
+
+
+def shortened(row: LogRow, *, after: int) -> LogRow:
+    """A row without its entries up to a sequence; its signature covers them by the chain all the same."""
+    entries = split_entries(row.body)[after - row.first + 1 :]
+    return LogRow(
+        partition=row.partition,
+        author=row.author,
+        first=after + 1,
+        last=row.last,
+        head=row.head,
+        clock=row.clock,
+        own=row.own,
+        body=pack_entries(entries),
+        signature=row.signature,
+    )

@@ -6,7 +6,7 @@ import logging
 
 from crdt_sync.core.creating import creation_writes
 from crdt_sync.core.entry import OperationType
-from crdt_sync.core.ids import DocumentKey, document_key, natural_record_id, split_document_key
+from crdt_sync.core.ids import DocumentKey, RecordId, document_key, natural_record_id, split_document_key
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.transaction import LocalTransaction
@@ -15,6 +15,20 @@ from crdt_sync.storage.base import Table
 log = logging.getLogger("crdt_sync.replica")
 
 _EVIDENCE = b"document "
+
+
+def rescued_key(key: DocumentKey) -> DocumentKey:
+    """Where a removed record is written again: the same for every device, so that links to the old id lead there."""
+    partition, model, _ = split_document_key(key)
+    return document_key(partition, model, natural_record_id(model, b"rescued " + key))
+
+
+def follow_rescued(state: State, key: DocumentKey) -> DocumentKey:
+    """The address of a record, or of the one that it was written again as where a horizon has removed it."""
+    if not state.has_settled(split_document_key(key)[0]) or state.documents.get(key).known:
+        return key
+    again = rescued_key(key)
+    return again if state.documents.get(again).known else key
 
 
 class Rescue:
@@ -30,28 +44,30 @@ class Rescue:
         self._journal = journal
         self._transaction: LocalTransaction | None = None
 
-    def take(self, key: DocumentKey) -> None:
-        """Copy a record as it is shown here now, under an id that follows from its own.
+    def take(self, key: DocumentKey) -> RecordId | None:
+        """Copy a record as it is shown here now, under an id that follows from its own; returns that.
 
-        A record of a model that is not open cannot be read; its state is kept as evidence.
+        A record of a model that is not open cannot be read; its state is kept as evidence, and there is no copy.
         """
         state = self._state
-        partition, model, record = split_document_key(key)
+        _, model, record = split_document_key(key)
         declared = state.schema.by_key(key)
         loaded = state.documents.get(key)
         if declared is None:
             state.store.put(Table.EVIDENCE, _EVIDENCE + key, loaded.encode())
             log.error("%s %s was removed by a horizon; what was written to it here is kept as evidence", model, record)
-            return
+            return None
         values = declared.values(loaded.content(declared.text_fields))
-        copy = document_key(partition, model, natural_record_id(model, b"rescued " + key))
+        copy = rescued_key(key)
+        again = split_document_key(copy)[2]
         if state.documents.get(copy).known:
-            return
+            return again
         if self._transaction is None:
             self._transaction = LocalTransaction(state, self._journal)
         writes = creation_writes(declared.spec, values, self._transaction.context)
         self._transaction.write(copy, writes, operation=OperationType.CREATE, fields=declared.all_fields)
-        log.warning("%s %s was removed by a horizon; what was written to it here is a new record now", model, record)
+        log.warning("%s %s was removed by a horizon; what was written to it here is %s now", model, record, again)
+        return again
 
     def finish(self) -> list[Change]:
         """Write the copies, as the last act of the store transaction; returns what observers are to be told."""

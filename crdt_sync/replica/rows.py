@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from crdt_sync.core.clock import HLC_MAX
 from crdt_sync.core.entry import ChainHash, OperationType
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.errors import CorruptStoreError
@@ -177,6 +178,7 @@ class OperationRow:
         attempts: how often it was sent.
         error: why it failed, or empty.
         finished_ms: when it was completed or failed, milliseconds since 1970; 0 while pending.
+        data: of a failed one, what it wrote (`journal.pack_written`), so that this outlives its entry.
     """
 
     type: OperationType
@@ -189,10 +191,11 @@ class OperationRow:
     attempts: int = 0
     error: str = ""
     finished_ms: int = 0
+    data: bytes = b""
 
     def pack(self) -> bytes:
         """The row's bytes."""
-        return pack_values(
+        values = (
             _TYPES.index(self.type),
             self.document,
             self.author,
@@ -204,6 +207,7 @@ class OperationRow:
             self.error,
             self.finished_ms,
         )
+        return pack_values(*values, self.data) if self.data else pack_values(*values)
 
     def changed(self, **values: Any) -> OperationRow:
         """A copy with some values changed."""
@@ -215,8 +219,8 @@ _TYPES = (OperationType.CREATE, OperationType.UPDATE, OperationType.DELETE)
 
 def unpack_operation_row(data: bytes) -> OperationRow:
     """Read a row of the journal."""
-    kind, document, author, sequence, index, hlc, status, attempts, error, finished = unpack_values(
-        data, 10, "operation"
+    kind, document, author, sequence, index, hlc, status, attempts, error, finished, *wrote = unpack_values(
+        data, (10, 11), "operation"
     )
     return OperationRow(
         type=_TYPES[kind],
@@ -229,6 +233,7 @@ def unpack_operation_row(data: bytes) -> OperationRow:
         attempts=attempts,
         error=error,
         finished_ms=finished,
+        data=wrote[0] if wrote else b"",
     )
 
 
@@ -277,14 +282,16 @@ class Base(NamedTuple):
     Args:
         touched: author → sequence of its last entry in it; 0 stands for content taken from a peer.
         state: the engine's state as one update.
+        until: timestamp of the latest entry in it; 0 where that is not known.
     """
 
     touched: dict[Author, int]
     state: bytes
+    until: int = 0
 
     def pack(self) -> bytes:
         """The bytes of a row of the base table; equal bases of one state have equal bytes."""
-        return pack_values([item for pair in sorted(self.touched.items()) for item in pair], self.state)
+        return pack_values([item for pair in sorted(self.touched.items()) for item in pair], self.state, self.until)
 
 
 def unpack_base(data: bytes) -> Base:
@@ -293,10 +300,13 @@ def unpack_base(data: bytes) -> Base:
     Raises:
         CorruptStoreError: it is none.
     """
-    flat, state = unpack_values(data, 2, "base")
+    flat, state, *latest = unpack_values(data, (2, 3), "base")
+    until = latest[0] if latest else 0
     if type(flat) is not tuple or len(flat) % 2 or type(state) is not bytes or any(type(n) is not int for n in flat):
         raise CorruptStoreError("a row of table base has the wrong shape", table="base")
-    return Base(dict(zip(flat[::2], flat[1::2], strict=True)), state)
+    if type(until) is not int or not 0 <= until <= HLC_MAX:
+        raise CorruptStoreError("a row of table base has the wrong shape", table="base")
+    return Base(dict(zip(flat[::2], flat[1::2], strict=True)), state, until)
 
 
 class Folded(NamedTuple):
@@ -335,8 +345,8 @@ def pack_values(*values: Any) -> bytes:
     return packed
 
 
-def unpack_values(data: bytes, count: int, table: str) -> tuple[Any, ...]:
-    """Read a row that is an array of so many values.
+def unpack_values(data: bytes, count: int | tuple[int, ...], table: str) -> tuple[Any, ...]:
+    """Read a row that is an array of so many values, or of one of these numbers of them.
 
     Raises:
         CorruptStoreError: it is no such array.
@@ -345,6 +355,6 @@ def unpack_values(data: bytes, count: int, table: str) -> tuple[Any, ...]:
         values = msgpack.unpackb(data, use_list=False, strict_map_key=False)
     except (ValueError, msgpack.exceptions.UnpackException):
         raise CorruptStoreError(f"a row of table {table} cannot be read", table=table) from None
-    if not isinstance(values, tuple) or len(values) != count:
+    if not isinstance(values, tuple) or len(values) not in (count if isinstance(count, tuple) else (count,)):
         raise CorruptStoreError(f"a row of table {table} has the wrong shape", table=table)
     return values

@@ -6,11 +6,13 @@ document itself. Rows are added when a document is derived and outlive the value
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from crdt_sync.core.conflict import ConflictKind, conflict_id
-from crdt_sync.core.content import Content
-from crdt_sync.core.ids import DocumentKey
+from crdt_sync.core.content import Content, Dot, RegisterValue
+from crdt_sync.core.duplicates import MergedContent, Written, each_write, untagged, write_of
+from crdt_sync.core.ids import Author, DocumentKey, document_key, split_document_key
 from crdt_sync.core.kinds.base import FieldKind
 from crdt_sync.core.kinds.causal import CausalRegister, Settling
 from crdt_sync.core.layout import ENTRY_SEPARATOR
@@ -26,16 +28,59 @@ SETTLED_BYTES_MAX = 1024 * 1024
 
 
 def journal_settled(store: Store, declared: Declared, key: DocumentKey, content: Content) -> None:
-    """Note what a record's document shows to be settled, and let go of what is too old; in a store transaction."""
+    """Note what a record's document shows to be settled, and let go of what is too old; in a store transaction.
+
+    Of records that were merged each has what was settled in it alone, and the one that shows has what was settled in
+    several.
+    """
+    if not isinstance(content, MergedContent):
+        keep_settled(store, key, dict(_row(key, item) for item in _settlings(declared, content)))
+        return
+    shared = _shared_writes(content)
+    partition, model, _ = split_document_key(key)
+    for record, part in content.parts:
+        if declared.is_live(part):
+            member = document_key(partition, model, record)
+            alone = (item for item in _settlings(declared, part) if write_of(item.chosen) not in shared)
+            keep_settled(store, member, dict(_row(member, item) for item in alone))
+    whole = replace(content, causal=_with_whole_pasts(content, shared)) if shared else Content()
+    both = {write_of(item.chosen): item for item in _settlings(declared, whole) if write_of(item.chosen) in shared}
+    keep_settled(store, key, dict(_row(key, item) for item in both.values()))
+
+
+def _settlings(declared: Declared, content: Content) -> Iterator[Settling]:
     authors = {item.dot.author for values in content.causal.values() for item in values}
-    if not authors or len(authors.union(item.author for item in content.creations)) < 2:
-        return  # who writes alone settles nothing
-    found: dict[bytes, bytes] = {}
-    for kind in declared.spec.fields.values():
-        for register in _registers(kind, content):
-            for settling in register.settlings(content):
-                row_key, row = _row(key, settling)
-                found[row_key] = row
+    alone = len(authors.union(item.author for item in content.creations)) < 2
+    if authors and not alone:  # who writes alone settles nothing
+        for kind in declared.spec.fields.values():
+            for register in _registers(kind, content):
+                yield from register.settlings(content)
+
+
+def _shared_writes(content: MergedContent) -> set[Written]:
+    """The writes to registers that stand in several of the records."""
+    found: dict[Written, set[Author]] = {}
+    for values in content.causal.values():
+        for item in values:
+            found.setdefault(write_of(item), set()).add(item.dot.author)
+    return {write for write, authors in found.items() if len(authors) > 1}
+
+
+def _with_whole_pasts(content: MergedContent, shared: Collection[Written]) -> dict[str, list[RegisterValue]]:
+    """The registers, with all that their writers saw in any of the records."""
+    whole: dict[str, list[RegisterValue]] = {}
+    for register, values in content.causal.items():
+        pasts: dict[Written, dict[Author, int]] = {}
+        for item in values:
+            pasts.setdefault(write_of(item), {}).update(item.context)
+        whole[register] = [
+            item._replace(context=pasts[write_of(item)]) if write_of(item) in shared else item for item in values
+        ]
+    return whole
+
+
+def keep_settled(store: Store, key: DocumentKey, found: dict[bytes, bytes]) -> None:
+    """Keep rows of one record that are new, and let go of what is too old; in a store transaction."""
     if not found:
         return
     held = dict(store.scan(Table.SETTLED, start=key, end=after_prefix(key)))
@@ -55,10 +100,15 @@ def _registers(kind: FieldKind, content: Content) -> Iterator[CausalRegister]:
 
 
 def _row(key: DocumentKey, settling: Settling) -> tuple[bytes, bytes]:
-    clash, chosen = settling.clash, settling.chosen
+    clash, chosen = settling.clash, _untagged(settling.chosen)
     number = conflict_id(ConflictKind.CONCURRENT_EDIT, key, clash.register, (item.dot for item in clash.candidates))
-    row = SettledRow(register=clash.register, paths=clash.paths, chosen=chosen, candidates=tuple(clash.candidates))
+    candidates = tuple(map(_untagged, each_write(clash.candidates)))
+    row = SettledRow(register=clash.register, paths=clash.paths, chosen=chosen, candidates=candidates)
     return settled_key(key, number, chosen.dot), row.pack()
+
+
+def _untagged(item: RegisterValue) -> RegisterValue:
+    return item._replace(dot=Dot(untagged(item.dot.author), item.dot.counter))
 
 
 def _too_old(rows: dict[bytes, bytes]) -> list[bytes]:

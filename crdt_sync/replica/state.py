@@ -9,6 +9,7 @@ from blake3 import blake3
 
 from crdt_sync.core.clock import HybridClock
 from crdt_sync.core.entry import Head, Run, encode_run
+from crdt_sync.core.horizons import HorizonRecord
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey, device_id
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.records import AnyRecord, RecordSet, decode_record, encode_record
@@ -37,7 +38,7 @@ class Change:
         fields: the fields that were written.
         origin: ``local`` or ``remote``.
         conflicts: ids of the conflicts that opened, or were settled.
-        into: the record that a merged one shows as part of.
+        into: the record that a merged one shows as part of, or that a removed one was written again as.
     """
 
     model: str
@@ -80,6 +81,8 @@ class State:
     """whether a horizon may have removed documents of a partition"""
     doubted: dict[tuple[str, Author], int] = field(default_factory=dict)
     """chains of ours that a peer holds differently → the sequence up to which they are surely alike"""
+    _tips: dict[str, tuple[tuple[int, int, int], dict[bytes, HorizonRecord]]] = field(default_factory=dict)
+    """`horizon_tips` by partition, with what they stand for: end and generation of the log, number of horizons"""
 
     def saw(self, partition: str, head: Head, heads: tuple[Head, ...]) -> None:
         """Note that an entry of another author was applied; what it saw need not be named any more."""
@@ -128,10 +131,21 @@ class State:
         return True
 
     def horizons(self) -> tuple[bytes, ...]:
-        """The latest horizons that this replica knows, so that it writes to nothing that they lock."""
+        """The latest horizons whose vector this replica holds: it writes to nothing that they lock.
+
+        One that names what is not here is not confirmed: what it locks may be shown as live here, and be written to.
+        """
         partitions = {record.partition for record in self.records.horizons().values()}
-        names = sorted(name for partition in partitions for name in self.records.horizon_tips(partition))
-        return tuple(names[:HORIZONS_MAX])
+        return tuple(sorted(name for partition in partitions for name in self.horizon_tips(partition))[:HORIZONS_MAX])
+
+    def horizon_tips(self, partition: str) -> dict[bytes, HorizonRecord]:
+        """The latest horizons of a partition whose vector this replica holds, by id; the furthest first."""
+        stands_for = (self.ledger.end, self.ledger.folded.generation, len(self.records.horizons()))
+        known = self._tips.get(partition)
+        if known is None or known[0] != stands_for:
+            found = self.records.horizon_tips(partition, is_held=self.ledger.covers)
+            known = self._tips[partition] = (stands_for, found)
+        return known[1]
 
     def keep_evidence(self, run: Run) -> None:
         """Keep a run that continues another branch than ours, within bounds, in a store transaction of its own."""
@@ -141,6 +155,7 @@ class State:
 
     def reload(self) -> None:
         """Take everything from the store again, after a rollback."""
+        self._tips.clear()
         self.documents.clear()
         self.ledger.reload()
         self.records = load_records(self.store)
@@ -174,8 +189,10 @@ class Touched:
         key: the document.
         fields: the fields that were written.
         text_only: whether nothing but texts changed.
+        settles_at: log position of the first operation that may have settled whether the record stays deleted.
     """
 
     key: DocumentKey
     fields: frozenset[str]
     text_only: bool
+    settles_at: int | None = None

@@ -47,8 +47,10 @@ class Twin:
             replica.close()
 
 
-def shown(replica: Replica) -> dict[str, dict[str, object]]:
-    return {model.__name__: {item.id: item.model_dump() for item in replica.find(model)} for model in MODELS}
+def shown(replica: Replica) -> dict[str, object]:
+    models = {model.__name__: {item.id: item.model_dump() for item in replica.find(model)} for model in MODELS}
+    clashes = [(item.record_id, item.register, item.value, item.base) for item in replica.conflicts()]
+    return {**models, "conflicts": sorted(clashes, key=repr)}
 
 
 def sync(one: Replica, other: Replica) -> None:
@@ -68,6 +70,10 @@ def write(step: int, choice: int) -> Callable[[Replica, str], None]:
             replica.delete(task)
         elif choice == 2:
             task.title = f"title {step}"
+        elif choice in (3, 4):
+            task.due = step
+        elif choice == 5:
+            task.days["a"] = step
         else:
             task.notes.insert(0, f"note {step} ")
 
@@ -80,6 +86,7 @@ class Worlds:
     def __init__(self, number: int) -> None:
         self.both = (Twin(), Twin())
         self.tasks: list[str] = []
+        self.gone = 0
         for _ in range(number):
             self.add()
 
@@ -98,13 +105,19 @@ class Worlds:
             for world in self.both:
                 world.replicas[at].create(Page, slug=f"{step}")
         elif kind == "write" and self.tasks:
-            self.edit(at, self.tasks[second % len(self.tasks)], write(step, (first + second) % 5))
+            self.edit(at, self.tasks[second % len(self.tasks)], write(step, (first + second) % 7))
         elif kind == "sync":
             for world in self.both:
                 sync(world.replicas[at], world.replicas[other])
             assert shown(self.both[0].replicas[at]) == shown(self.both[1].replicas[at])
         elif kind == "compact":
             self.both[0].replicas[at].compact()
+        elif kind == "round":
+            self.settle()
+            self.both[0].replicas[at].compact()
+            self.settle()
+            self.gone += self.both[0].replicas[other].compact().values_removed
+            self.settle()
         elif kind == "join" and count < REPLICAS_MAX:
             self.add()
 
@@ -122,8 +135,35 @@ class Worlds:
                     sync(replica, world.replicas[0])
 
 
-ACTIONS = st.sampled_from(["create", "page", "write", "write", "write", "sync", "sync", "sync", "compact", "join"])
+ACTIONS = st.sampled_from(["create", "page", *["write"] * 4, *["sync"] * 3, "compact", "round", "join"])
+"""A round is all that it takes to have deleted records and hidden values gone."""
 STEPS = st.lists(st.tuples(ACTIONS, st.integers(0, 30), st.integers(0, 30)), min_size=10, max_size=50)
+
+
+EDITS = st.lists(
+    st.tuples(st.sampled_from(["write", "write", "sync"]), st.integers(0, 30), st.integers(0, 30)),
+    min_size=4,
+    max_size=14,
+)
+
+
+@given(number=st.integers(2, 4), parts=st.lists(EDITS, min_size=2, max_size=4))
+def test_superseded_values_that_go_are_missed_by_nobody(number: int, parts: list[list[tuple[str, int, int]]]) -> None:
+    """Edits of one record by all, and between them all that it takes to have its hidden values gone."""
+    worlds = Worlds(number)
+    try:
+        worlds.act(0, "create", 0, 0)
+        worlds.settle()
+        for part, steps in enumerate(parts):
+            for step, (kind, first, second) in enumerate(steps):
+                worlds.act(100 * part + step, kind, first, second)
+            worlds.act(100 * part + 99, "round", part, 1)
+        compacted, plain = worlds.both
+        expected = shown(plain.replicas[0])
+        assert all(shown(replica) == expected for replica in compacted.replicas)
+    finally:
+        for world in worlds.both:
+            world.close()
 
 
 @given(number=st.integers(2, 4), steps=STEPS)

@@ -17,9 +17,15 @@ DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompactParams:
-    """Args: retention_days: devices that told nothing for so long are not waited for; None waits for all."""
+    """What to compact.
+
+    Args:
+        retention_days: devices that told nothing for so long are not waited for; None waits for all.
+        dry_run: only say what would be done.
+    """
 
     retention_days: float | None = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +37,9 @@ class ForgetParams:
 
 def _compact(replica: Replica, params: CompactParams) -> Json:
     retention_s = None if params.retention_days is None else params.retention_days * DAY_S
-    return asdict(replica.compact(retention_s=retention_s, progress=watcher.get()))
+    if params.dry_run:
+        return {"dry_run": True, **asdict(replica.compaction_outlook(retention_s=retention_s))}
+    return {"dry_run": False, **asdict(replica.compact(retention_s=retention_s, progress=watcher.get()))}
 
 
 def _forget(replica: Replica, params: ForgetParams) -> Json:

@@ -30,16 +30,19 @@ def compact(
             show_default=False,
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would go, and which devices hold it up.")
+    ] = False,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fold what every device holds, and send deleted records on their way out.
+    """Fold what every device holds, and send deleted records and superseded values on their way out.
 
-    Deleted records go in two rounds, with a sync of every device between them. A device that comes back later than that
-    gets content in place of what was folded, and loses nothing of its own.
+    They go in two rounds, with a sync of every device between them. A device that comes back later than that gets
+    content in place of what was folded, and loses nothing of its own.
     """
     with _watching():
-        params = CompactParams(retention_days=retention)
+        params = CompactParams(retention_days=retention, dry_run=dry_run)
         run(COMPACT, params, path=path, models=models, as_json=as_json, render=render.show_compacted)
 
 

@@ -27,6 +27,7 @@ from crdt_sync.core.kinds.contexts import (
     saw,
     shared_past,
 )
+from crdt_sync.core.kinds.hidden import is_whole
 from crdt_sync.core.kinds.plain import PlainRegister, latest_first
 from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
@@ -103,11 +104,7 @@ class CausalRegister(PlainRegister):
         kept = self.kept(content)
         for item in kept:
             seen = [other for other in kept if item.context.get(other.dot.author, -1) >= other.dot.counter]
-            if (
-                len(seen) > 1
-                and PLAIN_PAST not in item.context
-                and not _lacks(seen, item.context, all_kept=len(kept) < ENTRY_LIMITS.hidden_values_max)
-            ):
+            if len(seen) > 1 and PLAIN_PAST not in item.context and not _lacks(seen, item.context, kept=kept):
                 clash = self._clash(seen)
                 if clash is not None:
                     yield Settling(chosen=item, clash=clash)
@@ -195,22 +192,22 @@ def ancestors(kept: list[RegisterValue], among: list[RegisterValue]) -> list[Reg
     """
     shared = shared_past(among)
     past = [item for item in kept if shared.get(item.dot.author, -1) >= item.dot.counter]
-    if _lacks(past, shared, all_kept=len(kept) < ENTRY_LIMITS.hidden_values_max):
+    if _lacks(past, shared, kept=kept):
         return UNKNOWN
     return maximal(past)
 
 
-def _lacks(past: list[RegisterValue], shared: Mapping[Author, int], *, all_kept: bool) -> bool:
+def _lacks(past: list[RegisterValue], shared: Mapping[Author, int], *, kept: list[RegisterValue]) -> bool:
     """Whether a maximal write of a past is no longer kept.
 
     An author's last write there is one, unless another one saw it; and so may be those before it, since who settles an
-    old conflict writes beside what he wrote meanwhile. Where nothing was ever removed, numbers that are not there were
-    never given (a device that had to change its author counts on from the old one's).
+    old conflict writes beside what he wrote meanwhile. Where nothing was ever removed that the kept ones did not see,
+    numbers that are not there were never given (a device that had to change its author counts on from the old one's).
 
     Args:
         past: what is kept of it.
         shared: the past, as author → highest counter. Creations, number 0, are never removed.
-        all_kept: whether nothing was ever removed.
+        kept: all values in the document.
     """
     covered = join(past)
     here: dict[Author, list[int]] = {}
@@ -219,7 +216,7 @@ def _lacks(past: list[RegisterValue], shared: Mapping[Author, int], *, all_kept:
     for author, counter in shared.items():
         seen = max(covered.get(author, 0), 0)
         held = [number for number in here.get(author, ()) if number > seen]
-        if counter > seen and (counter not in held or (not all_kept and len(held) < counter - seen)):
+        if counter > seen and (counter not in held or (len(held) < counter - seen and not is_whole(kept, covered))):
             return True
     return False
 

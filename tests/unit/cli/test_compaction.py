@@ -49,3 +49,20 @@ def test_compact_names_the_device_it_waits_for_until_that_is_forgotten(cli: Cli,
 def test_a_store_that_is_open_is_left_alone(cli: Cli, store: Path) -> None:
     with Replica.open(store):
         assert cli("compact", store).code != 0
+
+
+def test_dry_run_says_what_would_go_and_who_holds_it_up_and_changes_nothing(cli: Cli, store: Path, other: Path) -> None:
+    record = created(cli, store, "title=Milk")
+    gone = created(cli, store, "title=Gone")
+    synced(store, other)
+    assert cli("delete", store, "Task", gone).code == 0
+    assert cli("set", store, "Task", record, "title=later").code == 0
+    found = cli("compact", store, "--dry-run", "--json").json
+    assert (found["dry_run"], found["rows"], found["rows_to_fold"], found["records_to_remove"]) == (True, 4, 2, 1)
+    ((device),) = found["waiting_for"]
+    assert (device["entries"], device["heard_ms"] > 0) == (2, True)
+    said = cli("compact", store, "--dry-run").out
+    assert "rows of the log: 4, of which 2 would go now" in said
+    assert f"Device {device['device_id']} lacks 2 entries, and said last 20" in said
+    assert "crdt-sync forget" in said
+    assert cli("compact", store, "--json").json["rows_before"] == 4

@@ -388,6 +388,16 @@ class TestRemoval:
         refuse(record, self.remove((A, clock, clock + 1), write=key(KeyClass.COUNTER, B, field=field)), author=B)
         judge(record, self.remove((A, clock, clock + 1), write=key(KeyClass.PLAIN, B, field=field)), author=B)
 
+    def test_of_a_value_with_a_context_without_an_edit(self, record: DocumentIndex) -> None:
+        """As compaction lets go of what nobody needs any more: nothing but a link cell, and no edit by it."""
+        link = key(KeyClass.ALIAS, B)
+        edited = dict(record.edited)
+        for clock in (0, 2, 3, 5):
+            refuse(record, self.remove((A, clock, clock + 1), write=link), author=B)
+        judge(record, self.remove((A, 4, 5), write=link), author=B)
+        assert record.is_deleted(A, 4)
+        assert {author: clock for author, clock in record.edited.items() if clock} == edited
+
     def test_a_write_that_is_deleted_at_once_is_none(self, record: DocumentIndex) -> None:
         name = key(KeyClass.PLAIN, B, field="title")
         refuse(record, update(block(B, 0, Deleted(1), at=name), deletes=((A, 3, 4), (B, 0, 1))), author=B)

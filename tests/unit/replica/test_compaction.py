@@ -13,11 +13,12 @@ import pytest
 from crdt_sync import Model, Replica
 from crdt_sync.cli.integrity import check_store
 from crdt_sync.errors import InputError, RecordNotFoundError
+from crdt_sync.replica.compactor import AUTOMATIC_RETENTION_MS
 from crdt_sync.replica.history import COMPACTED
 from crdt_sync.replica.state import Change
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import Person, Task, memory, on_disk, state_of, store_of
+from tests.unit.replica.devices import Dice, Person, Task, memory, on_disk, picture, state_of, store_of
 
 
 def sync(one: Replica, other: Replica) -> None:
@@ -221,6 +222,8 @@ def test_device_that_was_away_loses_nothing_of_its_own(three: tuple[Replica, Rep
         phone.get(Task, away.removed).votes.increment(3)
         phone.create(Task, title="new")
     away.leave()
+    told: list[Change] = []
+    phone.observe(told.append)
     sync(phone, away.hub)
     sync_all(*three)
     assert [away.titles(replica) for replica in three] == [["edited", "new", "removed, edited away", "touched"]] * 3
@@ -228,6 +231,8 @@ def test_device_that_was_away_loses_nothing_of_its_own(three: tuple[Replica, Rep
     assert (edited.size, str(edited.notes)) == (7, "by phone")
     rescued = next(task for task in away.desk.find(Task) if task.title.startswith("removed"))
     assert (int(rescued.votes), rescued.id != away.removed) == (3, True)
+    assert [replica.get(Task, away.removed).id for replica in three] == [rescued.id] * 3
+    assert [(change.record_id, change.into) for change in told if change.into] == [(away.removed, rescued.id)]
     assert phone.pending_count() == 0
     fingerprints = {replica.port.fingerprint("") for replica in three}
     assert len(fingerprints) == 1
@@ -316,6 +321,58 @@ def test_automatic_compaction_waits_until_it_is_worth_it(monkeypatch: pytest.Mon
             assert rows(hub) == 0
             sync_all(hub, desk)
             assert shown(hub) == shown(desk)
+
+
+def test_automatic_compaction_does_not_wait_for_who_was_silent_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crdt_sync.replica.compactor.AUTOMATIC_ROWS_MIN", 3)
+    dice = Dice(1)
+    with memory(dice=dice) as hub, memory(2) as desk, memory(3) as phone:
+        sync_all(hub, desk, phone)
+        for number in range(5):
+            hub.create(Task, title=f"{number}")
+        sync_all(hub, desk)
+        assert not hub.compact_some()  # the phone may come
+        dice.now_ms += AUTOMATIC_RETENTION_MS
+        for replica in (hub, desk):
+            replica.create(Task, title="lately")
+        state_of(desk).now_ms = lambda: dice.now_ms
+        sync_all(hub, desk)
+        while hub.compact_some():
+            pass
+        assert rows(hub) == 0
+        (silent,) = hub.compaction_outlook().waiting_for
+        assert (silent.device_id, silent.entries) == (phone.device_id, 7)
+        phone.create(Task, title="unsent")
+        sync_all(hub, phone, desk)
+        assert shown(phone) == shown(hub) == shown(desk)
+        assert len(phone.find(Task)) == 8
+
+
+def test_outlook_tells_what_compacting_does_and_changes_nothing(three: tuple[Replica, Replica, Replica]) -> None:
+    hub, desk, phone = three
+    task, gone = hub.create(Task, title="a"), hub.create(Task, title="gone")
+    for day in range(1, 6):
+        task.due = date(2025, 1, day)
+    hub.delete(gone)
+    sync_all(hub, desk, phone)
+    before = picture(hub)
+    found = hub.compaction_outlook()
+    assert (found.rows, found.rows_to_fold, found.documents) == (8, 8, 2)
+    assert (found.records_to_remove, found.values_to_remove, found.waiting_for) == (1, 4, ())
+    assert picture(hub) == before
+    report = hub.compact()
+    assert report.rows_before - report.rows_after == found.rows_to_fold
+    sync_all(hub, desk, phone)
+    report = hub.compact()
+    assert (report.documents_before - report.documents_after, report.values_removed) == (1, 4)
+    sync_all(hub, desk, phone)
+    found = phone.compaction_outlook()
+    assert (found.records_to_remove, found.values_to_remove) == (0, 0)
+    task.title = "b"
+    (desk_waits, phone_waits) = hub.compaction_outlook().waiting_for
+    assert {desk_waits.device_id, phone_waits.device_id} == {desk.device_id, phone.device_id}
+    assert (desk_waits.entries, phone_waits.entries) == (1, 1)
+    assert desk_waits.heard_ms is not None
 
 
 def test_repair_builds_documents_from_their_bases(three: tuple[Replica, Replica, Replica]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 
 import pytest
 
 from crdt_sync import Replica
 from crdt_sync.cli.integrity import check_store
+from crdt_sync.protocol.source import EntryStatus, StatusKind
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import Task, memory, store_of
@@ -65,6 +67,35 @@ def test_folded_operations_stay_listed_without_what_they_wrote(two: tuple[Replic
         ("CREATE", "completed", {}),
         ("UPDATE", "completed", {}),
     ]
+
+
+def test_what_a_failed_operation_wrote_stays_though_its_entry_is_folded_and_its_record_removed(
+    two: tuple[Replica, Replica],
+) -> None:
+    """One peer refused it, all hold it by now, and the record is deleted for good: what was written is still listed."""
+    hub, desk = two
+    gone = {"title": "a", "size": 2**70, "due": date(2025, 1, 1), "extra": {"k": [1, "x"]}, "tags": {"x", "yy"}}
+    text = "né😀" * 200_000  # more than one value may have
+    with hub.transaction():
+        task = hub.create(Task, **gone, notes=text)
+        task.votes.increment(3)
+    task.notes.insert(0, "b", {"bold": True})
+    hub.delete(task)
+    (author,) = hub.port.own_authors()
+    wrote = [item.data for item in hub.operations()]
+    refused = EntryStatus(
+        partition="", author=author, sequence=1, kind=StatusKind.REFUSED, code="screening", reason="no"
+    )
+    assert desk.device_id is not None
+    hub.port.acknowledged(desk.device_id, {}, [refused])
+    assert [item.data for item in hub.operations(status="failed")] == wrote
+    for _ in range(3):
+        sync(hub, desk)
+        hub.compact()
+    assert store_of(hub).count(Table.LOG) == store_of(hub).count(Table.DOCUMENT) == 0
+    assert [item.data for item in hub.operations(status="failed")] == wrote
+    assert wrote[0]["notes"] == [text]
+    assert "b" in wrote[1]["notes"]
 
 
 def test_operations_under_an_earlier_author_count_too(two: tuple[Replica, Replica]) -> None:

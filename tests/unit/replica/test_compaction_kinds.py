@@ -123,6 +123,7 @@ def test_record_of_every_kind_is_written_again_where_it_was_removed_meanwhile(th
     name = filled(hub).id
     sync(*three)
     write(phone, name, 7)
+    child = desk.create(Task, title="child", parent=name).id
     lost = phone.get(Task, name).model_dump()
     hub.forget_device(str(phone.device_id))
     hub.delete(hub.get(Task, name))
@@ -134,6 +135,9 @@ def test_record_of_every_kind_is_written_again_where_it_was_removed_meanwhile(th
     sync(*three)
     for replica in three:
         (again,) = replica.find(Task, title="a")
+        parent = replica.get(Task, child).parent
+        assert parent is not None
+        assert parent.get(replica).id == again.id  # a link to the old id leads to the new record
         assert again.id != name
         assert again.model_dump(exclude={"id"}) == {key: value for key, value in lost.items() if key != "id"}
         assert check_store(store_of(replica)).listed == []
