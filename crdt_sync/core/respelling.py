@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from crdt_sync.core.blocks import UnitId
@@ -106,7 +107,8 @@ def plan(
     gone = {aliases.origin(unit) for unit in after.keys() - before.keys()}
     places = {aliases.origin(unit): at for at, unit in enumerate(now)}
     back = {unit for unit in before if unit not in after and aliases.origin(unit) not in places}
-    lost = {unit for unit in back if _within(unit, cut_by_others)}
+    cut = {author: _joined(ranges) for author, ranges in cut_by_others.items()}
+    lost = {unit for unit in back if _within(unit, cut)}
     kept = [aliases.origin(unit) not in gone for unit in now]
     order, units = _Order(pieces), list(now)
     slots: dict[int, list[UnitId]] = {}
@@ -254,8 +256,21 @@ def _typed(value: Attribute) -> tuple[type, Attribute]:
     return type(value), value
 
 
-def _within(unit: UnitId, ranges: Mapping[int, Sequence[tuple[int, int]]]) -> bool:
-    return any(start <= unit[1] < end for start, end in ranges.get(unit[0], ()))
+def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges in order, those that touch as one."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _within(unit: UnitId, joined: Mapping[int, Sequence[tuple[int, int]]]) -> bool:
+    ranges = joined.get(unit[0], ())
+    at = bisect_right(ranges, unit[1], key=itemgetter(0))
+    return at > 0 and unit[1] < ranges[at - 1][1]
 
 
 def _each(runs: Sequence[TextRun]) -> Iterator[Attributes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 from crdt_sync.core.blocks import Block, String, Update
@@ -78,9 +79,8 @@ def inserted_by(state: Update, index: DocumentIndex, field: str) -> Iterator[tup
 
 def _stretch(index: DocumentIndex, author: int, clock: int, *, end: int) -> tuple[int, bool]:
     """Up to where units are deleted, or live, as the one at ``clock`` is."""
-    for first, behind in index.deleted.get(author, ()):
-        if clock < first:
-            return min(first, end), False
-        if clock < behind:
-            return min(behind, end), True
-    return end, False
+    ranges = index.deleted.get(author, ())
+    at = bisect_right(ranges, clock, key=itemgetter(0))
+    if at and clock < ranges[at - 1][1]:
+        return min(ranges[at - 1][1], end), True
+    return (min(ranges[at][0], end) if at < len(ranges) else end), False
