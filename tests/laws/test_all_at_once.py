@@ -114,4 +114,4 @@ def test_laws_hold_with_everything_at_once() -> None:
     deriving anew, compacting and coming late show nothing new.
     """
     chosen = Settings(max_examples=max(5, Settings().max_examples // 6), stateful_step_count=STEPS)
-    run_state_machine_as_test(EverythingAtOnce, settings=chosen)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(EverythingAtOnce, settings=chosen)
