@@ -8,6 +8,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import partial
+from time import perf_counter
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 from uuid import UUID
@@ -39,6 +40,7 @@ from crdt_sync.core.kinds import (
     min_,
     three_way,
 )
+from crdt_sync.core.kinds.merge_with import no_clock
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.core.reference import Ref
@@ -117,6 +119,7 @@ class Schema:
             if other != spec.name or spec.name in self._declared:
                 raise SchemaError(f"two models are named {spec.name!r} (upper and lower case count as equal)")
             self._declared[spec.name] = _declared(model, spec)
+            _time_merge_functions(spec)
 
     def __iter__(self) -> Iterator[Declared]:
         return iter(self._declared.values())
@@ -180,6 +183,14 @@ def _view(spec: ModelSpec) -> View:
         columns=tuple(Column(name=name, kind=kind.column_kind()) for name, kind in spec.fields.items()),
         indexes=tuple((name,) for name in spec.key),
     )
+
+
+def _time_merge_functions(spec: ModelSpec) -> None:
+    """Have slow merge functions told in the log; a clock that somebody else gave stays."""
+    for kind in spec.fields.values():
+        register = kind.entry if isinstance(kind, MapKind) else kind
+        if isinstance(register, MergeWithRegister) and register.clock is no_clock:
+            register.clock = perf_counter
 
 
 def _describe(declared: Declared) -> dict[str, Any]:

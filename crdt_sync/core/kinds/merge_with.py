@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from enum import Enum
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -18,6 +18,14 @@ from crdt_sync.core.merging import Merged
 from crdt_sync.errors import LimitError, UnrepresentableValueError
 
 log = logging.getLogger("crdt_sync.kinds")
+
+
+ANSWERS_MAX: Final = 256
+"""Answers that a field keeps at most ..."""
+ANSWER_BYTES_MAX: Final = 16 * 1024
+"""... of questions that are no larger than this: so a field's answers take a few MiB at most."""
+SLOW_S: Final = 0.1
+"""A function that takes longer is logged."""
 
 
 class Ask(Enum):
@@ -42,28 +50,67 @@ def always_ask(base: Any, candidates: list[Any]) -> Ask:
     return ASK
 
 
+def no_clock() -> float:
+    """The time where nobody gives a clock: nothing takes any."""
+    return 0.0
+
+
 class MergeWithRegister(CausalRegister):
     """Shows what a pure function of ancestor and concurrent values gives.
 
     Every replica calls it on reading, so it must give the same everywhere. It is called twice, with the values in order
-    of who wrote them and the other way round. Where it raises, gives two answers or one of a wrong type, the field
-    asks, as where it answers `ASK`.
+    of who wrote them and the other way round, and the answer is kept for the next reading. Where it raises, gives two
+    answers or one of a wrong type, the field asks, as where it answers `ASK`. A slow function is waited for: what a
+    field shows must not depend on the speed of a machine.
+
+    Args:
+        name: of the field.
+        info: its declaration.
+        function: the app's own.
     """
 
     def __init__(self, name: str, info: FieldInfo, function: MergeFunction) -> None:
         super().__init__(name, info)
         self.function = function
+        self.clock: Callable[[], float] = no_clock
+        """Seconds, to tell a slow function in the log. Nothing here reads a clock: whoever opens a store gives it."""
         declared: Any = Annotated[cast("Any", info.annotation), name, *info.metadata]
         self._checking: TypeAdapter[Any] = TypeAdapter(declared)
         self._complaints: set[str] = set()
+        self._answers: dict[tuple[bytes, ...], bytes | None] = {}
 
     def merge(self, base: bytes | Unknown, among: list[RegisterValue]) -> Merged:
         ordered = [item.data for item in sorted(among, key=lambda item: item.dot)]
+        question = (b"" if isinstance(base, Unknown) else base, *ordered)  # no value has empty bytes
+        if question in self._answers:
+            data = self._answers[question]
+        else:
+            data = self._ask_function(base, ordered)
+            if sum(map(len, question)) <= ANSWER_BYTES_MAX:
+                if len(self._answers) >= ANSWERS_MAX:
+                    self._answers.clear()
+                self._answers[question] = data
+        return Merged(data=among[0].data, paths=WHOLE) if data is None else Merged(data=data, paths=())
+
+    def stored_answer(self, answer: object) -> bytes:
+        """Value bytes of what the function gave.
+
+        Raises:
+            ValidationError, UnrepresentableValueError, LimitError: the field cannot hold it.
+        """
+        return codec.encode(self.validate(self._checking.validate_python(answer, strict=True)))
+
+    def _ask_function(self, base: bytes | Unknown, ordered: list[bytes]) -> bytes | None:
+        """What the function answers to both orders; None where the field asks."""
+        started = self.clock()
         data = self._call(base, ordered)
+        took_s = self.clock() - started
         if data != self._call(base, ordered[::-1]):
             self._complain("gives another answer each time, or where the values come in another order")
             data = None
-        return Merged(data=among[0].data, paths=WHOLE) if data is None else Merged(data=data, paths=())
+        if took_s > SLOW_S:
+            self._log("slow", "merge function %s of field %r took %.1f s: reading waits for it", took_s)
+        return data
 
     def _call(self, base: bytes | Unknown, values: list[bytes]) -> bytes | None:
         """Value bytes of what the function gives; None for `ASK`, or an answer that is none. It gets its own copies."""
@@ -76,14 +123,21 @@ class MergeWithRegister(CausalRegister):
         if answer is ASK:
             return None
         try:
-            return codec.encode(self.validate(self._checking.validate_python(answer, strict=True)))
+            return self.stored_answer(answer)
         except (ValidationError, UnrepresentableValueError, LimitError):
             self._complain(f"gave a value of type {type(answer).__name__}, which the field cannot hold")
             return None
 
     def _complain(self, what: str) -> None:
+        self._log(what, "merge function %s of field %r %s: the field asks instead", what)
+
+    def _log(self, about: str, text: str, detail: object) -> None:
         """Log it, once: the field is read again and again."""
-        if what not in self._complaints:
-            self._complaints.add(what)
-            name = getattr(self.function, "__qualname__", repr(self.function))
-            log.warning("merge function %s of field %r %s: the field asks instead", name, self.name, what)
+        if about not in self._complaints:
+            self._complaints.add(about)
+            log.warning(text, function_name(self.function), self.name, detail)
+
+
+def function_name(function: MergeFunction) -> str:
+    """What a merge function is called in messages."""
+    return getattr(function, "__qualname__", repr(function))

@@ -5,11 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import pytest
 
 from crdt_sync import ASK, Choice, Conflict, Map, Model, Replica, ask, merge_with, three_way
+from crdt_sync.core import codec
+from crdt_sync.core.conflict import UNKNOWN
+from crdt_sync.core.content import Dot, RegisterValue
+from crdt_sync.core.ids import Author
+from crdt_sync.core.kinds import MapKind, MergeWithRegister
+from crdt_sync.core.kinds.merge_with import ANSWER_BYTES_MAX, ANSWERS_MAX
 from crdt_sync.errors import ConflictNotFoundError, InputError, InvalidValueError, NotACandidateError, SchemaError
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import memory, on_disk
@@ -272,6 +278,84 @@ def test_a_function_that_does_not_answer_rightly_asks(pair: Pair, wish: str, cap
     left.resolve(conflict, take=conflict.candidates[1])
     exchange(left, right)
     assert (theirs.odd, right.conflicts()) == (conflict.candidates[1].value, [])
+
+
+WORDS = {
+    "raise": "raised ZeroDivisionError: the field asks instead",
+    "number": "gave a value of type int, which the field cannot hold: the field asks instead",
+    "order": "gives another answer each time, or where the values come in another order: the field asks instead",
+}
+
+
+@pytest.mark.parametrize("wish", WORDS)
+def test_what_a_function_does_wrong_is_logged(wish: str, caplog: pytest.LogCaptureFixture) -> None:
+    class Fresh(Model):
+        odd: str = merge_with(troubled, default="")
+
+    with memory(1, Fresh) as left, memory(2, Fresh) as right, caplog.at_level(logging.WARNING, "crdt_sync.kinds"):
+        mine = left.create(Fresh)
+        exchange(left, right)
+        left.update(mine, odd=f"1 {wish}")
+        right.update(right.get(Fresh, mine.id), odd=f"2 {wish}")
+        exchange(left, right)
+        assert (only(left), mine.odd) == (only(right), only(left).candidates[0].value)
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "crdt_sync.kinds"]
+    assert said == f"merge function troubled of field 'odd' {WORDS[wish]}"
+
+
+def test_a_slow_function_is_waited_for_once_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    now_s, asked = [0.0], list[list[str]]()
+
+    def slow(base: str, candidates: list[str]) -> str:
+        now_s[0] += 2.5
+        asked.append(candidates)
+        return max(candidates)
+
+    class Fresh(Model):
+        odd: str = merge_with(slow, default="")
+        many: Map[str, Annotated[str, merge_with(slow)]]
+
+    for kind in (Fresh.__crdt_spec__.field("odd"), cast("MapKind", Fresh.__crdt_spec__.field("many")).entry):
+        cast("MergeWithRegister", kind).clock = lambda: now_s[0]
+    with memory(1, Fresh) as left, memory(2, Fresh) as right, caplog.at_level(logging.WARNING, "crdt_sync.kinds"):
+        mine = left.create(Fresh)
+        exchange(left, right)
+        theirs: Any = right.get(Fresh, mine.id)
+        left.update(mine, odd="1")
+        right.update(theirs, odd="2")
+        exchange(left, right)
+        assert sorted(asked) == [["1", "2"], ["2", "1"]], "for both orders, and never again"
+        assert [mine.odd, theirs.odd, mine.odd] == ["2"] * 3
+        assert len(asked) == 2
+        mine.many["a"], theirs.many["a"] = "1", "2"
+        exchange(left, right)
+        assert (mine.many["a"], theirs.many["a"], left.conflicts()) == ("2", "2", [])
+    said = [record.getMessage() for record in caplog.records if record.name == "crdt_sync.kinds"]
+    assert said[0].endswith("slow of field 'odd' took 2.5 s: reading waits for it")
+    assert len(said) == 2
+
+
+def test_answers_are_kept_in_bounds() -> None:
+    asked: list[list[str]] = []
+
+    def counting(base: str, candidates: list[str]) -> str:
+        asked.append(candidates)
+        return max(candidates)
+
+    class Fresh(Model):
+        odd: str = merge_with(counting, default="")
+
+    register = cast("MergeWithRegister", Fresh.__crdt_spec__.field("odd"))
+    huge = "h" * ANSWER_BYTES_MAX
+    words = [*map(str, range(2 * ANSWERS_MAX)), huge, huge]
+    for word in words:
+        values = [
+            RegisterValue(Dot(Author(author), 1), 1, codec.encode(text), {}, key="")
+            for author, text in ((1, word), (2, "x"))
+        ]
+        assert register.merge(UNKNOWN, values).data == codec.encode("x")
+        assert len(register._answers) <= ANSWERS_MAX
+    assert len(asked) == 2 * len(words), "what is not kept is asked again"
 
 
 def test_a_function_cannot_spoil_what_it_is_given(pair: Pair) -> None:

@@ -1,0 +1,265 @@
+"""For tests of an app: whether a merge function is one that every device can call on reading.
+
+It is run over examples that Hypothesis makes, and what is found is told by a small one. What differs between processes,
+such as the order of a set of texts, cannot be seen from within one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice, permutations
+from types import FrameType
+from typing import Any, NoReturn
+
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as Settings  # noqa: N812  it is a class
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky, HypothesisException
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from crdt_sync.core import codec
+from crdt_sync.core.conflict import UNKNOWN
+from crdt_sync.core.kinds import ASK, MapKind, MergeWithRegister
+from crdt_sync.core.kinds.merge_with import MergeFunction, function_name
+from crdt_sync.core.model import Model, spec_of
+from crdt_sync.errors import CRDTSyncError, LimitError, SchemaError, UnrepresentableValueError
+
+EXAMPLES = 200
+"""How many examples are tried, unless the test says otherwise."""
+STEPS_MAX = 20_000
+"""Lines of Python that one call may run. Steps are the same on every machine, seconds are not."""
+CANDIDATES_MAX = 4
+"""Concurrent values in an example ..."""
+ORDERS_MAX = 24
+"""... and orders in which they are given."""
+ASKED_AGAIN = 50
+"""Examples that are asked once more when all others were."""
+
+_ASKED = b""
+"""Stands for the answer `ASK`: no value has empty bytes."""
+
+
+class _FaultError(Exception):
+    """What is wrong with a function, by one example."""
+
+
+class _TooLongError(BaseException):
+    """Thrown into a function that does not come to an end; no `except Exception` of its own may catch it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """What a function is asked, as value bytes, so that it can spoil nothing."""
+
+    base: bytes | None
+    candidates: tuple[bytes, ...]
+
+    def __str__(self) -> str:
+        base = "UNKNOWN" if self.base is None else repr(codec.decode(self.base))
+        return f"base {base}, candidates {[codec.decode(item) for item in self.candidates]!r}"
+
+    def __len__(self) -> int:
+        return len(str(self))
+
+
+def check_merge(
+    function: MergeFunction,
+    values: st.SearchStrategy[Any],
+    /,
+    *,
+    annotation: Any = Any,
+    examples: int = EXAMPLES,
+    steps_max: int = STEPS_MAX,
+) -> None:
+    """Check that a function for `merge_with` is pure, indifferent to order, quick, and gives what its field can hold.
+
+    Args:
+        function: takes a base and a list of candidates.
+        values: makes values of the field, whatever devices may write into it.
+        annotation: the field's type, which answers must have.
+        examples: how many are tried.
+        steps_max: lines of Python that one call may run.
+
+    Raises:
+        SchemaError: it raises, changes its arguments, runs on for too long, or gives what the field cannot hold;
+            or answers differ: between two calls, later on, or with the order of the candidates. It tells for which
+            base and candidates.
+    """
+    register = MergeWithRegister("value", FieldInfo.from_annotation(annotation), function)
+    _check(register, values, where="", examples=examples, steps_max=steps_max)
+
+
+def check_model(
+    model: type[Model],
+    /,
+    *,
+    values: Mapping[str, st.SearchStrategy[Any]] | None = None,
+    examples: int = EXAMPLES,
+    steps_max: int = STEPS_MAX,
+) -> None:
+    """Check the function of every `merge_with` field of a model, those of `Map` entries too, as `check_merge` does.
+
+    Args:
+        model: the model.
+        values: for some of these fields what makes their values; for the others it follows from their types.
+        examples: how many are tried for each field.
+        steps_max: lines of Python that one call may run.
+
+    Raises:
+        SchemaError: a function is at fault; the model has none; or ``values`` lacks a field of whose type Hypothesis
+            knows no values, or names another field.
+    """
+    spec, given_ = spec_of(model), dict(values or {})
+    found = {name: kind.entry if isinstance(kind, MapKind) else kind for name, kind in spec.fields.items()}
+    registers = {name: item for name, item in found.items() if isinstance(item, MergeWithRegister)}
+    strays = sorted(given_.keys() - registers.keys())
+    if strays or not registers:
+        problem = f"{strays[0]!r} is no field with a merge function" if strays else "it has no merge function"
+        raise SchemaError(f"model {spec.name!r}: {problem}")
+    for name, register in registers.items():
+        where = f"model {spec.name!r}, field {name!r}: "
+        strategy = given_[name] if name in given_ else _values_of(register, where=where)
+        _check(register, strategy, where=where, examples=examples, steps_max=steps_max)
+
+
+def _values_of(register: MergeWithRegister, *, where: str) -> st.SearchStrategy[Any]:
+    hint = f"Give values={{{register.name!r}: …}}, a Hypothesis strategy."
+    try:
+        strategy = st.from_type(register.info.annotation)  # type: ignore[arg-type]  # it takes any annotation
+        strategy.validate()
+    except (HypothesisException, TypeError) as error:
+        raise SchemaError(f"{where}Hypothesis makes no values of its type: {error}", hint=hint) from None
+    return strategy
+
+
+def _check(
+    register: MergeWithRegister, values: st.SearchStrategy[Any], *, where: str, examples: int, steps_max: int
+) -> None:
+    trial = _Trial(register, steps_max=steps_max)
+    stored = values.map(trial.stored).filter(lambda data: data is not None)
+
+    @Settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=(Phase.explicit, Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    @given(base=st.none() | stored, candidates=st.lists(stored, min_size=2, max_size=CANDIDATES_MAX))
+    def run(base: bytes | None, candidates: list[bytes]) -> None:
+        trial.ask(_Example(base, tuple(candidates)))
+
+    try:
+        run()
+        trial.ask_again()
+    except (_FaultError, Flaky) as error:
+        name = function_name(register.function)
+        raise SchemaError(f"{where}merge function {name} {trial.told or error}") from error
+
+
+class _Trial:
+    """One function before the examples.
+
+    Args:
+        register: the field.
+        steps_max: lines of Python that one call may run.
+    """
+
+    def __init__(self, register: MergeWithRegister, *, steps_max: int) -> None:
+        self._register = register
+        self._steps_max = steps_max
+        self._answers: dict[_Example, bytes] = {}
+        self._smallest = sys.maxsize
+        self.told = ""
+        """The fault with the smallest example, also of a function that does not make it again."""
+
+    def stored(self, value: Any) -> bytes | None:
+        """Value bytes; None of what no field can hold."""
+        try:
+            return codec.encode(self._register.validate(value))
+        except (UnrepresentableValueError, LimitError):
+            return None
+
+    def ask(self, example: _Example) -> None:
+        """Try one example, in all orders."""
+        first = self._call(example)
+        if self._call(example) != first:
+            self._blame(example, "gives another answer each time")
+        for order in islice(permutations(example.candidates), 1, ORDERS_MAX):
+            other = self._call(_Example(example.base, order))
+            if other != first:
+                turned = f"{_told(first)}, but {_told(other)} for {[codec.decode(item) for item in order]!r}"
+                self._blame(example, "depends on the order of the candidates", detail=f" gives {turned}")
+        if len(self._answers) < ASKED_AGAIN:
+            self._answers[example] = first
+
+    def ask_again(self) -> None:
+        """Try the first examples once more, after all others."""
+        for example, answer in self._answers.items():
+            if self._call(example) != answer:
+                self._blame(example, "gives another answer later on")
+
+    def _call(self, example: _Example) -> bytes:
+        """Value bytes of the answer."""
+        base = UNKNOWN if example.base is None else self._register.decode(example.base)
+        candidates = [self._register.decode(item) for item in example.candidates]
+        before = _picture(base, candidates)
+        try:
+            with _counted(self._steps_max):
+                answer = self._register.function(base, candidates)
+        except _TooLongError:
+            self._blame(example, f"is slow: it ran more than {self._steps_max} lines")
+        except Exception as error:  # noqa: BLE001  whatever an app's function raises is told
+            self._blame(example, f"raised {type(error).__name__}: {error}")
+        if before is None or _picture(base, candidates) != before:
+            self._blame(example, "changes what it is given")
+        if answer is ASK:
+            return _ASKED
+        try:
+            return self._register.stored_answer(answer)
+        except (ValidationError, CRDTSyncError, TypeError):
+            self._blame(example, f"gives {answer!r}, which the field cannot hold")
+
+    def _blame(self, example: _Example, what: str, *, detail: str = "") -> NoReturn:
+        if len(example) <= self._smallest:
+            self._smallest, self.told = len(example), f"{what}: {example}{detail}"
+        raise _FaultError(what)
+
+
+def _told(answer: bytes) -> str:
+    return "ASK" if answer == _ASKED else repr(codec.decode(answer))
+
+
+def _picture(base: Any, candidates: list[Any]) -> list[bytes] | None:
+    """What a function is given, as bytes; None where that is no value any more."""
+    try:
+        return [b"" if base is UNKNOWN else codec.encode(base), *(codec.encode(item) for item in candidates)]
+    except (CRDTSyncError, TypeError):
+        return None
+
+
+@contextmanager
+def _counted(steps_max: int) -> Iterator[None]:
+    """Stop what runs more lines of Python than this; whoever traced before, such as a debugger, goes on afterwards."""
+    left = steps_max
+
+    def trace(frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
+        nonlocal left
+        if event == "line":
+            left -= 1
+            if left < 0:
+                raise _TooLongError
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)

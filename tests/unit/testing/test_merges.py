@@ -1,0 +1,185 @@
+"""The kit for merge functions finds a bad one of each sort, and tells it by a small example."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from itertools import count
+from typing import Annotated, Any, Literal
+
+import pytest
+from hypothesis import strategies as st
+
+from crdt_sync import ASK, Map, Model, merge_with
+from crdt_sync.errors import SchemaError
+from crdt_sync.testing.merges import check_merge, check_model
+
+State = Literal["open", "doing", "done"]
+calls = count()
+
+
+def greatest(base: Any, candidates: list[Any]) -> Any:
+    return max(candidates)
+
+
+def asking(base: Any, candidates: list[Any]) -> Any:
+    return ASK
+
+
+def raises(base: Any, candidates: list[int]) -> int:
+    return 100 // (max(candidates) - 3)
+
+
+def raises_without_base(base: Any, candidates: list[int]) -> int:
+    return int(base) + max(candidates)
+
+
+def by_order(base: Any, candidates: list[int]) -> int:
+    return candidates[0]
+
+
+def asks_by_order(base: Any, candidates: list[int]) -> Any:
+    return ASK if candidates[0] > candidates[-1] else 0
+
+
+def each_time(base: Any, candidates: list[int]) -> int:
+    return next(calls)
+
+
+def by_dice(base: Any, candidates: list[int]) -> int:
+    return random.choice(sorted(candidates))
+
+
+class Remembering:
+    """Gives the greatest that it ever saw."""
+
+    def __init__(self) -> None:
+        self.greatest = 0
+
+    def __call__(self, base: Any, candidates: list[int]) -> int:
+        self.greatest = max(self.greatest, *candidates)
+        return self.greatest
+
+
+def spoils(base: Any, candidates: list[Any]) -> Any:
+    candidates.sort()
+    return candidates[-1]
+
+
+def spoils_inside(base: Any, candidates: list[dict[str, int]]) -> Any:
+    merged = min(candidates, key=sorted)
+    for other in candidates:
+        merged.update(other)
+    return {}
+
+
+def spoils_base(base: Any, candidates: list[list[int]]) -> Any:
+    if isinstance(base, list):
+        base.append(1)
+    return []
+
+
+def of_another_type(base: Any, candidates: list[int]) -> Any:
+    return str(max(candidates))
+
+
+def no_value(base: Any, candidates: list[int]) -> Any:
+    return set(candidates)
+
+
+def slow(base: Any, candidates: list[int]) -> int:
+    total = 0
+    for _ in range(100 * max(0, *candidates)):
+        total += 1
+    return total
+
+
+def endless(base: Any, candidates: list[int]) -> int:
+    while True:
+        with suppress(Exception):  # which must not swallow the end
+            next(calls)
+
+
+SMALL = st.integers(0, 300)
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "annotation", "words"),
+    [
+        (raises, SMALL, int, r"raised ZeroDivisionError: .*: base .*, candidates \[[03], [03]\]"),
+        (raises_without_base, SMALL, int, r"raised TypeError: .*: base UNKNOWN, candidates \[0, 0\]"),
+        (
+            by_order,
+            SMALL,
+            int,
+            r"depends on the order .*: base UNKNOWN, candidates \[0, 1\] gives 0, but 1 for \[1, 0\]",
+        ),
+        (asks_by_order, SMALL, int, r"depends on the order .* gives 0, but ASK for \[1, 0\]"),
+        (each_time, SMALL, int, r"gives another answer each time: base UNKNOWN, candidates \[0, 0\]"),
+        (by_dice, SMALL, int, r"gives another answer each time|depends on the order|another answer later on"),
+        (Remembering(), SMALL, int, r"gives another answer later on: base UNKNOWN, candidates \[0, 0\]"),
+        (spoils, SMALL, int, r"changes what it is given: base UNKNOWN, candidates \[1, 0\]"),
+        (spoils_inside, st.dictionaries(st.sampled_from("ab"), SMALL), dict[str, int], r"changes what it is given"),
+        (spoils_base, st.lists(SMALL), list[int], r"changes what it is given: base \[\], candidates \[\[\], \[\]\]"),
+        (of_another_type, SMALL, int, r"gives '0', which the field cannot hold: base UNKNOWN, candidates \[0, 0\]"),
+        (no_value, SMALL, Any, r"gives \{0\}, which the field cannot hold"),
+        (slow, SMALL, int, r"is slow: it ran more than 20000 lines: base UNKNOWN, candidates \[\d+, \d+\]"),
+        (endless, SMALL, int, r"is slow: it ran more than 20000 lines: base UNKNOWN, candidates \[0, 0\]"),
+    ],
+)
+def test_a_bad_function_is_told_by_a_small_example(
+    function: Any, values: st.SearchStrategy[Any], annotation: Any, words: str
+) -> None:
+    with pytest.raises(SchemaError, match=words) as caught:
+        check_merge(function, values, annotation=annotation)
+    name = getattr(function, "__name__", "Remembering object")
+    assert name in caught.value.message
+
+
+@pytest.mark.parametrize("function", [greatest, asking])
+@pytest.mark.parametrize("values", [SMALL, st.text(), st.floats(allow_nan=False), st.dates()])
+def test_a_good_function_passes(function: Any, values: st.SearchStrategy[Any]) -> None:
+    check_merge(function, values)
+
+
+def furthest(base: Any, candidates: list[State]) -> State:
+    return max(candidates, key=["open", "doing", "done"].index)
+
+
+class Good(Model):
+    title: str = ""
+    state: State = merge_with(furthest, default="open")
+    ranks: Map[str, Annotated[int, merge_with(greatest)]]
+
+
+class InEntries(Model):
+    state: State = merge_with(furthest, default="open")
+    ranks: Map[str, Annotated[int, merge_with(by_order)]]
+
+
+class Loose(Model):
+    step: str = merge_with(furthest, default="open")
+    odd: Any = merge_with(asking, default=None)
+
+
+class Plain(Model):
+    title: str = ""
+
+
+def test_all_functions_of_a_model_are_checked() -> None:
+    check_model(Good)
+    with pytest.raises(SchemaError, match=r"model 'InEntries', field 'ranks': merge function by_order depends"):
+        check_model(InEntries)
+
+
+def test_values_are_given_where_a_type_holds_more_than_there_is() -> None:
+    with pytest.raises(SchemaError, match=r"field 'step': merge function furthest raised ValueError"):
+        check_model(Loose)
+    check_model(Loose, values={"step": st.sampled_from(["open", "done"]), "odd": st.integers()})
+
+
+def test_what_cannot_be_checked_is_said() -> None:
+    with pytest.raises(SchemaError, match="'title' is no field with a merge function"):
+        check_model(Good, values={"title": st.text()})
+    with pytest.raises(SchemaError, match="it has no merge function"):
+        check_model(Plain)
