@@ -13,12 +13,13 @@ from typing import Any, Final
 from crdt_sync.core.clock import COUNTER_BITS, physical_ms
 from crdt_sync.core.conflict import Unknown
 from crdt_sync.core.content import CREATION_COUNTER, Content, EditAfterDelete, RegisterValue
-from crdt_sync.core.ids import Author, RecordId
+from crdt_sync.core.ids import Author, DeviceId, RecordId
 from crdt_sync.core.kinds import CausalRegister, CounterKind, FieldKind, ListKind, MapKind, SetKind, TextKind
 from crdt_sync.core.kinds.lattice import Lattice
 from crdt_sync.core.kinds.list_cells import Stamp, readable_cells
 from crdt_sync.core.kinds.plain import PlainRegister, latest_first
 from crdt_sync.core.layout import parsed_key
+from crdt_sync.core.naming import label_of
 from crdt_sync.errors import InputError
 
 RULES: Final[Mapping[str, str]] = {
@@ -65,6 +66,7 @@ class Cause:
         register: the field, or ``field/key`` for an entry of a map.
         saw: the numbers of the writes in the list that its writer had seen.
         note: what else is to be said, or empty.
+        device_name: what that device calls itself, or empty.
     """
 
     number: int
@@ -75,6 +77,7 @@ class Cause:
     register: str = ""
     saw: tuple[int, ...] = ()
     note: str = ""
+    device_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,17 +120,24 @@ class _Findings:
     """What an explanation is gathered in."""
 
     name_of: NameOf
+    names: Mapping[DeviceId, str]
     causes: list[Cause] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def add(self, what: str, value: Any, author: Author, **more: Any) -> None:
         """One more write, under the next number."""
-        number = len(self.causes) + 1
-        self.causes.append(Cause(number=number, what=what, value=value, device_id=self.name_of(author), **more))
+        number, device = len(self.causes) + 1, self.name_of(author)
+        name = self.names.get(DeviceId(device), "")
+        self.causes.append(Cause(number=number, what=what, value=value, device_id=device, device_name=name, **more))
 
 
 def explain_field(
-    kind: FieldKind, content: Content, *, name_of: NameOf, pieces: Iterable[tuple[Author, str]] = ()
+    kind: FieldKind,
+    content: Content,
+    *,
+    name_of: NameOf,
+    names: Mapping[DeviceId, str],
+    pieces: Iterable[tuple[Author, str]] = (),
 ) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
     """The writes that make a field what it is, and what follows of them.
 
@@ -135,9 +145,10 @@ def explain_field(
         kind: the field.
         content: the record's document.
         name_of: names a device by its author.
+        names: what devices call themselves.
         pieces: a text in order, each piece with who inserted it.
     """
-    found = _Findings(name_of)
+    found = _Findings(name_of, names)
     match kind:
         case Lattice():
             _lattice(kind, content, found)
@@ -162,10 +173,10 @@ def explain_field(
 
 
 def explain_life(
-    content: Content, policy: EditAfterDelete, *, name_of: NameOf
+    content: Content, policy: EditAfterDelete, *, name_of: NameOf, names: Mapping[DeviceId, str]
 ) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
     """Why a record is live or deleted: its creations, its tombstones, and the edits that no tombstone saw."""
-    found = _Findings(name_of)
+    found = _Findings(name_of, names)
     for made in sorted(content.creations, key=lambda item: (item.hlc, item.author)):
         found.add("created", None, made.author, timestamp=made.hlc)
     for key, tombstone in sorted(content.tombstones.items()):
@@ -260,7 +271,8 @@ def _list(kind: ListKind, content: Content, found: _Findings) -> None:
 
 
 def _by(stamp: Stamp, found: _Findings) -> str:
-    return f"by {found.name_of(stamp.author)} at {time_text(stamp.number)}"
+    device = found.name_of(stamp.author)
+    return f"by {label_of(device, found.names.get(DeviceId(device)))} at {time_text(stamp.number)}"
 
 
 def time_text(hlc: int) -> str:
@@ -279,7 +291,7 @@ def _lines(cause: Cause, field: str) -> Iterable[str]:
     words = [f"{cause.number}.", cause.what]
     if cause.what not in ("created", "deleted", "edited"):
         words.append(f"{where} {_text_of(cause.value)}".strip())
-    words.append(f"by {cause.device_id}")
+    words.append(f"by {label_of(cause.device_id, cause.device_name)}")
     if cause.timestamp is not None:
         words.append(f"at {time_text(cause.timestamp)}")
     yield " ".join(words)

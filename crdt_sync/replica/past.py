@@ -124,7 +124,8 @@ def explain(state: State, declared: Declared, key: DocumentKey, field: str | Non
     content = loaded.content(declared.text_fields)
     record = split_document_key(key)[2]
     if field is None:
-        causes, notes = explain_life(content, declared.spec.on_edit_after_delete, name_of=state.name_of)
+        policy = declared.spec.on_edit_after_delete
+        causes, notes = explain_life(content, policy, name_of=state.name_of, names=state.names())
         shown: Any = declared.is_live(content)
         kind_name, rule = "life", LIFE_RULES[declared.spec.on_edit_after_delete]
     else:
@@ -132,7 +133,8 @@ def explain(state: State, declared: Declared, key: DocumentKey, field: str | Non
         pieces: list[tuple[Author, str]] = []
         if isinstance(kind, TextKind):
             pieces = list(inserted_by(parse_update(loaded.encode(), bounds=DOCUMENT_BOUNDS), loaded.index, field))
-        causes, notes = explain_field(kind, content, name_of=state.name_of, pieces=pieces)
+        names = state.names()
+        causes, notes = explain_field(kind, content, name_of=state.name_of, names=names, pieces=pieces)
         shown, kind_name = kind.read(content), type(kind).__name__
         rule = RULES[kind_name]
         kind_name = kind_name.removesuffix("Kind").removesuffix("Register").lower()
