@@ -1,8 +1,8 @@
 """Signed space records: what devices agree on about the space itself, replicated before the data.
 
-This version knows the binding of an author to the device that may write under it, horizons, devices that are not waited
-for any more (`core.horizons`), and names of devices (`core.naming`). End records and roles are further kinds of the same
-carrier. A set of records is evaluated alike in any order of arrival.
+This version knows the binding of an author to the device that may write under it, horizons and devices that are not
+waited for any more (`core.horizons`), and names of devices (`core.naming`). End records and roles are further kinds of
+the same carrier. A set of records is evaluated alike in any order of arrival.
 """
 
 from __future__ import annotations
