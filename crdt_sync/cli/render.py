@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from rich import box
@@ -12,7 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from crdt_sync.cli.actions import Json
+from crdt_sync.cli.conflict_text import device, settled_text, show_conflict, who
 from crdt_sync.cli.output import short, visible
+from crdt_sync.cli.times import local_time
+from crdt_sync.core.naming import label_of
 
 
 def show_record(out: Console, result: Json) -> None:
@@ -29,7 +31,7 @@ def show_record(out: Console, result: Json) -> None:
     for name, candidates in result.get("concurrent", {}).items():
         out.print(Text(f"  written at once: {name}"))
         for candidate in candidates:
-            out.print(Text(f"    {short(candidate['value'])}  ({_who(candidate)})"))
+            out.print(Text(f"    {short(candidate['value'])}  ({who(candidate)})"))
     for conflict in result.get("conflicts", ()):
         out.print()
         show_conflict(out, conflict)
@@ -54,50 +56,21 @@ def show_deleted(out: Console, result: Json) -> None:
     out.print(Text(f"deleted {result['model']} {result['id']}"))
 
 
-def show_conflicts(out: Console, result: Json) -> None:
-    """Open conflicts, one after the other."""
-    if not result["total"]:
-        out.print("no open conflicts")
-    for number, conflict in enumerate(result["conflicts"]):
-        if number:
-            out.print()
-        show_conflict(out, conflict)
-    if result["total"] > len(result["conflicts"]):
-        out.print(f"… and {result['total'] - len(result['conflicts'])} more")
-
-
-def show_conflict(out: Console, conflict: Json) -> None:
-    """One conflict: what it is about, where the values come from, and what is shown meanwhile."""
-    title = short(conflict["title"]) or conflict["record_id"]
-    about = conflict["field"] or "deleted and edited at once"
-    out.print(Text(f"{conflict['model']} “{title}” · {about}", style="bold"))
-    out.print(Text(f"  conflict  {conflict['id']}"))
-    out.print(Text(f"  record    {conflict['record_id']}"))
-    if conflict["field"]:
-        out.print(Text(f"  base      {short(conflict['base']) if conflict['base_known'] else 'unknown'}"))
-    first = next((item["number"] for item in conflict["candidates"] if item.get("take") != "delete"), 0)
-    for candidate in conflict["candidates"]:
-        shown = "  ← shown until one is chosen" if candidate["number"] == first else ""
-        value = " ".join(_sides(candidate))
-        out.print(Text(f"  {candidate['number']:>4}      {value}  ({_who(candidate)}){shown}"))
-
-
 def show_resolved(out: Console, result: Json) -> None:
     """A settled conflict."""
-    what = f"{result['field']} = {short(result['value'])}" if result["field"] else _TAKEN[result["take"]]
-    out.print(Text(f"{result['model']} {result['record_id']} {what}"))
+    out.print(Text(f"{result['model']} {result['record_id']} {settled_text(result)}"))
     out.print(f"settled; {result['open_conflicts']} open")
 
 
-_TAKEN = {"delete": "is deleted", "keep": "is kept"}
-
-
-def _sides(candidate: Json) -> Iterator[str]:
-    """A candidate's value; where it is a whole record, what taking it does to that."""
-    if "take" in candidate:
-        yield candidate["take"]
-    if candidate.get("take") != "delete":
-        yield short(candidate["value"])
+def show_settled_by_rule(out: Console, result: Json) -> None:
+    """What came of a rule for many conflicts."""
+    for item in result["conflicts"]:
+        what = item["field"] or "deleted and edited at once"
+        out.print(Text(f"  {item['id'][:8]}  {short(item['title']) or item['record_id']} · {what}"))
+    if result["dry_run"]:
+        out.print(f"{result['settled']} of {result['matching']} would be settled; nothing was changed")
+        return
+    out.print(f"{result['settled']} of {result['matching']} settled; {result['open_conflicts']} open")
 
 
 def show_settled(out: Console, result: Json) -> None:
@@ -120,10 +93,10 @@ def show_log(out: Console, result: Json) -> None:
 
 def show_results(out: Console, result: Json) -> None:
     """What peers said of operations, oldest first."""
-    rows = [
-        [item["operation"], local_time(item["time"]), item["result"], item["peer"], visible(item["error"])]
-        for item in result["results"]
-    ]
+    rows = []
+    for item in result["results"]:
+        peer = visible(label_of(item["peer"], item["peer_name"]))
+        rows.append([item["operation"], local_time(item["time"]), item["result"], peer, visible(item["error"])])
     _table(out, ("operation", "time", "result", "peer", "error"), rows)
 
 
@@ -131,7 +104,7 @@ def show_history(out: Console, result: Json) -> None:
     """What was done to a record, oldest first."""
     out.print(Text(f"{result['model']} {result['id']}", style="bold"))
     for item in result["history"]:
-        out.print(Text(f"  {local_time(item['time'])}  {item['device_id']}  {item['type']}"))
+        out.print(Text(f"  {local_time(item['time'])}  {device(item)}  {item['type']}"))
         for line in _changes(item):
             out.print(Text(f"      {line}"))
     if result["total"] > len(result["history"]):
@@ -169,9 +142,9 @@ def show_status(out: Console, result: Json) -> None:
     lines = {
         "store": result["path"],
         "served by": f"process {served}" if served else "nobody",
-        "device": result["device_id"] or "none yet",
+        "device": _named(result["device_id"], result["device_name"]) if result["device_id"] else "none yet",
         "replica": f"{result['replica_id']} (epoch {result['epoch']})",
-        "devices": ", ".join(result["devices"]) or "none",
+        "devices": ", ".join(_named(item, result["device_names"].get(item)) for item in result["devices"]) or "none",
         "entries": f"{result['entries']} by {result['authors']} authors",
         "operations": f"{result['pending']} pending, {result['failed']} failed",
         "conflicts": str(result["conflicts"]),
@@ -189,7 +162,22 @@ def show_initialised(out: Console, result: Json) -> None:
     """A store that was made, or given other models."""
     models = ", ".join(result["models"]) or "no models"
     made = "made" if result["created"] else "declared anew in"
-    out.print(Text(f"{made} {visible(result['path'])}: device {result['device_id']}, {models}"))
+    who = visible(_named(result["device_id"], result["device_name"]))
+    out.print(Text(f"{made} {visible(result['path'])}: device {who}, {models}"))
+
+
+def show_names(out: Console, result: Json) -> None:
+    """What this device is called, and what the others are."""
+    own = result["device_id"]
+    out.print(Text(f"this device: {visible(_named(own, result['device_name']))}"))
+    for item, name in result["device_names"].items():
+        if item != own:
+            out.print(Text(f"  {visible(_named(item, name))}"))
+
+
+def _named(device_id: str, name: str | None) -> str:
+    """A device with its whole id, for commands that take one."""
+    return f"{name} ({device_id})" if name else device_id
 
 
 def show_report(out: Console, result: Json) -> None:
@@ -232,24 +220,14 @@ def show_compacted(out: Console, result: Json) -> None:
         out.print(f"{what}: {result[f'{name}_before']:,} before, {result[f'{name}_after']:,} after")
     if result["horizon_made"]:
         out.print("Deleted records are on their way out: sync every device, then compact again.")
-    for device in result["waiting_for"]:
-        out.print(f"More can be folded when device {device} has synced; `crdt-sync forget` waits for it no more.")
+    for item in result["waiting_for"]:
+        waited = visible(_named(item, result["device_names"].get(item)))
+        out.print(f"More can be folded when device {waited} has synced; `crdt-sync forget` waits for it no more.")
 
 
 def show_forgotten(out: Console, result: Json) -> None:
     """That a device is not waited for."""
     out.print(f"Device {result['forgotten']} is not waited for any more.")
-
-
-def local_time(time: str) -> str:
-    """A time in ISO format as the clock on the wall shows it."""
-    if not time:
-        return "beyond time"
-    return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _who(candidate: Json) -> str:
-    return f"device {candidate['device_id']}, {local_time(candidate['time'])}"
 
 
 def _table(out: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -8,6 +8,8 @@ from crdt_sync.cli.actions.base import Action, Actor, Json
 from crdt_sync.cli.actions.compaction import COMPACT, FORGET
 from crdt_sync.cli.actions.conflicts import CONFLICT, CONFLICTS, RESOLVE
 from crdt_sync.cli.actions.journal import HISTORY, LOG, RESULTS, STATUS
+from crdt_sync.cli.actions.many_conflicts import RESOLVE_ALL
+from crdt_sync.cli.actions.naming import NAMES, RENAME
 from crdt_sync.cli.actions.past import EXPLAIN, REDO, SHOW_AT, UNDO
 from crdt_sync.cli.actions.records import CREATE, DELETE, LIST, RESTORE, SET, SHOW
 from crdt_sync.cli.actions.transfer import CSV_HEADER, EXPORT_PAGE, IMPORT_CHUNK, IMPORT_MARK
@@ -26,6 +28,7 @@ ACTIONS: dict[str, Action[Any]] = {
         CONFLICTS,
         CONFLICT,
         RESOLVE,
+        RESOLVE_ALL,
         LOG,
         HISTORY,
         RESULTS,
@@ -40,6 +43,8 @@ ACTIONS: dict[str, Action[Any]] = {
         EXPORT_PAGE,
         COMPACT,
         FORGET,
+        NAMES,
+        RENAME,
     )
 }
 

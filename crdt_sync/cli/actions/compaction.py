@@ -31,7 +31,8 @@ class ForgetParams:
 
 def _compact(replica: Replica, params: CompactParams) -> Json:
     retention_s = None if params.retention_days is None else params.retention_days * DAY_S
-    return asdict(replica.compact(retention_s=retention_s, progress=watcher.get()))
+    report = asdict(replica.compact(retention_s=retention_s, progress=watcher.get()))
+    return {**report, "device_names": dict(sorted(replica.device_names.items()))}
 
 
 def _forget(replica: Replica, params: ForgetParams) -> Json:

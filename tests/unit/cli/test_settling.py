@@ -33,8 +33,8 @@ def notes(cli: Cli, tmp_path: Path) -> Path:
     file = tmp_path / "models.py"
     file.write_text(MODELS)
     stores = [tmp_path / "a.db", tmp_path / "b.db"]
-    for path in stores:
-        assert cli("init", path, "--models", file).code == 0
+    for path, name in zip(stores, ("laptop", "phone"), strict=True):
+        assert cli("init", path, "--models", file, "--name", name).code == 0
     with Replica.open(stores[0]) as one, Replica.open(stores[1]) as other:
         for number in range(3):
             one.create(one.model("Note"), title=f"n{number}")
@@ -87,7 +87,7 @@ def test_each_is_shown_and_settled(notes: Path) -> None:
     assert (done, left) == ({"settled": 5, "skipped": 0, "open_conflicts": 0}, 0)
     assert states(notes)["n0"] == ("y", 7, "a\ny\nc")
     assert {item[0] for item in states(notes).values()} == {"y"}
-    for part in ("1 of 5", "n0", "changed by 2", "    -b", "    +x", "overlaps  #2-2", "valid integer", "device"):
+    for part in ("1 of 5", "n0", "changed by 2", "    -b", "    +x", "at #2-2: was b", "valid integer", "phone ("):
         assert part in shown
 
 
