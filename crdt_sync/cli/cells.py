@@ -72,11 +72,18 @@ def _empty(kind: FieldKind) -> Any:
 def _value(kind: FieldKind, cell: str, *, model: str) -> Any:
     """JSON where the cell is JSON of such a field, or else what somebody means who types it."""
     if cell[0] in '[{"' or cell == "null":
-        try:
-            return value_of_json(kind, parse_json(cell, what="the cell"), model=model)
-        except (InputError, InvalidValueError):
-            pass  # a text may begin as JSON does
+        found = _value_of_json(kind, cell, model=model)
+        if found is not _NOTHING:
+            return found
     return value_of_text(kind, cell, model=model)
+
+
+def _value_of_json(kind: FieldKind, cell: str, *, model: str) -> Any:
+    """What a cell holds as JSON; nothing where it is a text that only begins as JSON does."""
+    try:
+        return value_of_json(kind, parse_json(cell, what="the cell"), model=model)
+    except (InputError, InvalidValueError):
+        return _NOTHING
 
 
 def _cell(kind: FieldKind, value: Any, *, model: str) -> str:

@@ -98,7 +98,7 @@ class _ControlServer:
         except InputError as error:
             writer.write(_framed(error_json(error)))
         except (asyncio.IncompleteReadError, TimeoutError, ConnectionError):
-            pass  # the command is done, or gone
+            log.debug("a command is done, or gone")
         finally:
             self._writers.discard(writer)
             writer.close()

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from crdt_sync.cli.commands import compaction, conflicts, copies, demo, network, past, records, store, transfer
+from crdt_sync.cli.commands import compaction, conflicts, copies, demo, naming, network, past, records, store, transfer
 from crdt_sync.cli.output import INTERRUPTED_EXIT_CODE, emit_error, reporting, standard_output
 from crdt_sync.errors import InputError
 
@@ -33,6 +33,7 @@ app = typer.Typer(
 _conflicts = typer.Typer(help="List, show and settle conflicts.", no_args_is_help=True, rich_markup_mode=None)
 
 app.command()(store.init)
+app.command()(naming.name)
 app.command()(network.serve)
 app.command()(network.sync)
 app.command()(records.create)
@@ -44,6 +45,7 @@ app.command()(records.restore)
 _conflicts.command("list")(conflicts.list_conflicts)
 _conflicts.command()(conflicts.show)
 _conflicts.command()(conflicts.resolve)
+_conflicts.command("resolve-all")(conflicts.resolve_all)
 _conflicts.command()(conflicts.settle)
 app.add_typer(_conflicts, name="conflicts")
 app.command()(store.log)

@@ -38,7 +38,7 @@ def load_models(source: str) -> tuple[type[Model], ...]:
             module = _import_file(Path(source)) if is_file else importlib.import_module(source)
     except CRDTSyncError:
         raise
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise InputError(f"{source} cannot be imported: {type(error).__name__}: {error}", hint=_HINT) from error
     models = tuple(
         value

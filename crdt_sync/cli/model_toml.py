@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, cast
+from typing import Annotated, Any, Literal, Union
 from uuid import UUID
 
-from pydantic import TypeAdapter, ValidationError, create_model
+from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from crdt_sync.core.kinds import Counter, List, Map, Set, Text, ask, field, first, max_, min_, three_way
+from crdt_sync.core.making import make_model
 from crdt_sync.core.model import Model
 from crdt_sync.core.reference import Ref
 from crdt_sync.errors import InputError, SchemaError
@@ -70,8 +71,12 @@ def _model(name: str, table: object, *, where: str) -> type[Model]:
     for key in made:
         if not key.isidentifier() or key.startswith("_"):
             raise SchemaError(f"{where[:-1]}.fields] {key!r}: a field is named by a letter, then letters, digits and _")
+        if key.startswith("model_") and hasattr(Model, key):
+            raise SchemaError(
+                f"{where[:-1]}.fields] {key}: every model has this attribute", hint="Name the field otherwise."
+            )
     try:
-        return cast("type[Model]", create_model(name, __base__=Model, __cls_kwargs__=keywords, **made))
+        return make_model(name, keywords=keywords, fields=made)
     except SchemaError as error:
         raise SchemaError(f"{where}: {error.message}", hint=error.hint) from None
     except (PydanticUserError, NameError, ValueError, TypeError) as error:

@@ -41,8 +41,16 @@ class _Glimpse:
     is_behind: bool
 
 
-def open_replica(place: Place, *, create: bool = False, read_only: bool = False) -> Replica:
+def open_replica(
+    place: Place, *, create: bool = False, read_only: bool = False, device_name: str | None = None
+) -> Replica:
     """Open a store in this process.
+
+    Args:
+        place: the store.
+        create: make it where there is none.
+        read_only: for reading beside another process.
+        device_name: what the device calls itself from now on; None leaves it.
 
     Raises:
         CRDTSyncError: what `Replica.open` and `load_models` raise.
@@ -50,7 +58,9 @@ def open_replica(place: Place, *, create: bool = False, read_only: bool = False)
     if create and not place.path.parent.is_dir():  # taking the lock would make the folder
         raise StoreNotFoundError(f"there is no folder {place.path.parent}", hint="Make the folder first.")
     models = None if place.models is None else load_models(place.models)
-    return Replica.open(place.path, models, create=create, read_only=read_only, sources=sources())
+    return Replica.open(
+        place.path, models, create=create, read_only=read_only, device_name=device_name, sources=sources()
+    )
 
 
 @contextmanager

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-StorePath = Annotated[Path, typer.Argument(metavar="PATH", help="The store's file.", show_default=False)]
+from crdt_sync.errors import InputError
+from crdt_sync.replica.arguments import checked_path
+
+
+def _store_path(text: str) -> Path:
+    """A store's path as typed; an empty one would become that of the current folder."""
+    try:
+        return checked_path(text, what="the path of a store")
+    except InputError as error:
+        raise typer.BadParameter(error.message) from None
+
+
+StorePath = Annotated[
+    Path, typer.Argument(metavar="PATH", help="The store's file.", show_default=False, parser=_store_path)
+]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.", show_default=False)]
 RecordId = Annotated[str, typer.Argument(metavar="ID", help="The record's id (a UUID).", show_default=False)]
 ConflictName = Annotated[

@@ -12,7 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from crdt_sync.cli.actions import Json
+from crdt_sync.cli.conflict_text import device, settled_text, show_conflict, who
 from crdt_sync.cli.output import short, visible
+from crdt_sync.cli.times import local_time
+from crdt_sync.core.naming import label_of
 
 
 def show_record(out: Console, result: Json) -> None:
@@ -29,7 +32,7 @@ def show_record(out: Console, result: Json) -> None:
     for name, candidates in result.get("concurrent", {}).items():
         out.print(Text(f"  written at once: {name}"))
         for candidate in candidates:
-            out.print(Text(f"    {short(candidate['value'])}  ({_who(candidate)})"))
+            out.print(Text(f"    {short(candidate['value'])}  ({who(candidate)})"))
     for conflict in result.get("conflicts", ()):
         out.print()
         show_conflict(out, conflict)
@@ -54,50 +57,21 @@ def show_deleted(out: Console, result: Json) -> None:
     out.print(Text(f"deleted {result['model']} {result['id']}"))
 
 
-def show_conflicts(out: Console, result: Json) -> None:
-    """Open conflicts, one after the other."""
-    if not result["total"]:
-        out.print("no open conflicts")
-    for number, conflict in enumerate(result["conflicts"]):
-        if number:
-            out.print()
-        show_conflict(out, conflict)
-    if result["total"] > len(result["conflicts"]):
-        out.print(f"… and {result['total'] - len(result['conflicts'])} more")
-
-
-def show_conflict(out: Console, conflict: Json) -> None:
-    """One conflict: what it is about, where the values come from, and what is shown meanwhile."""
-    title = short(conflict["title"]) or conflict["record_id"]
-    about = conflict["field"] or "deleted and edited at once"
-    out.print(Text(f"{conflict['model']} “{title}” · {about}", style="bold"))
-    out.print(Text(f"  conflict  {conflict['id']}"))
-    out.print(Text(f"  record    {conflict['record_id']}"))
-    if conflict["field"]:
-        out.print(Text(f"  base      {short(conflict['base']) if conflict['base_known'] else 'unknown'}"))
-    first = next((item["number"] for item in conflict["candidates"] if item.get("take") != "delete"), 0)
-    for candidate in conflict["candidates"]:
-        shown = "  ← shown until one is chosen" if candidate["number"] == first else ""
-        value = " ".join(_sides(candidate))
-        out.print(Text(f"  {candidate['number']:>4}      {value}  ({_who(candidate)}){shown}"))
-
-
 def show_resolved(out: Console, result: Json) -> None:
     """A settled conflict."""
-    what = f"{result['field']} = {short(result['value'])}" if result["field"] else _TAKEN[result["take"]]
-    out.print(Text(f"{result['model']} {result['record_id']} {what}"))
+    out.print(Text(f"{result['model']} {result['record_id']} {settled_text(result)}"))
     out.print(f"settled; {result['open_conflicts']} open")
 
 
-_TAKEN = {"delete": "is deleted", "keep": "is kept"}
-
-
-def _sides(candidate: Json) -> Iterator[str]:
-    """A candidate's value; where it is a whole record, what taking it does to that."""
-    if "take" in candidate:
-        yield candidate["take"]
-    if candidate.get("take") != "delete":
-        yield short(candidate["value"])
+def show_settled_by_rule(out: Console, result: Json) -> None:
+    """What came of a rule for many conflicts."""
+    for item in result["conflicts"]:
+        what = item["field"] or "deleted and edited at once"
+        out.print(Text(f"  {item['id'][:8]}  {short(item['title']) or item['record_id']} · {what}"))
+    if result["dry_run"]:
+        out.print(f"{result['settled']} of {result['matching']} would be settled; nothing was changed")
+        return
+    out.print(f"{result['settled']} of {result['matching']} settled; {result['open_conflicts']} open")
 
 
 def show_settled(out: Console, result: Json) -> None:
@@ -120,10 +94,10 @@ def show_log(out: Console, result: Json) -> None:
 
 def show_results(out: Console, result: Json) -> None:
     """What peers said of operations, oldest first."""
-    rows = [
-        [item["operation"], local_time(item["time"]), item["result"], item["peer"], visible(item["error"])]
-        for item in result["results"]
-    ]
+    rows = []
+    for item in result["results"]:
+        peer = visible(label_of(item["peer"], item["peer_name"]))
+        rows.append([item["operation"], local_time(item["time"]), item["result"], peer, visible(item["error"])])
     _table(out, ("operation", "time", "result", "peer", "error"), rows)
 
 
@@ -131,7 +105,7 @@ def show_history(out: Console, result: Json) -> None:
     """What was done to a record, oldest first."""
     out.print(Text(f"{result['model']} {result['id']}", style="bold"))
     for item in result["history"]:
-        out.print(Text(f"  {local_time(item['time'])}  {item['device_id']}  {item['type']}"))
+        out.print(Text(f"  {local_time(item['time'])}  {device(item)}  {item['type']}"))
         for line in _changes(item):
             out.print(Text(f"      {line}"))
     if result["total"] > len(result["history"]):
@@ -171,9 +145,9 @@ def show_status(out: Console, result: Json) -> None:
     lines = {
         "store": result["path"],
         "served by": f"process {served}" if served else "nobody",
-        "device": result["device_id"] or "none yet",
+        "device": _named(result["device_id"], result["device_name"]) if result["device_id"] else "none yet",
         "replica": f"{result['replica_id']} (epoch {result['epoch']})",
-        "devices": ", ".join(result["devices"]) or "none",
+        "devices": ", ".join(_named(item, result["device_names"].get(item)) for item in result["devices"]) or "none",
         "entries": f"{result['entries']} by {result['authors']} authors",
         "operations": f"{result['pending']} pending, {result['failed']} failed",
         "conflicts": str(result["conflicts"]),
@@ -191,7 +165,22 @@ def show_initialised(out: Console, result: Json) -> None:
     """A store that was made, or given other models."""
     models = ", ".join(result["models"]) or "no models"
     made = "made" if result["created"] else "declared anew in"
-    out.print(Text(f"{made} {visible(result['path'])}: device {result['device_id']}, {models}"))
+    who = visible(_named(result["device_id"], result["device_name"]))
+    out.print(Text(f"{made} {visible(result['path'])}: device {who}, {models}"))
+
+
+def show_names(out: Console, result: Json) -> None:
+    """What this device is called, and what the others are."""
+    own = result["device_id"]
+    out.print(Text(f"this device: {visible(_named(own, result['device_name']))}"))
+    for item, name in result["device_names"].items():
+        if item != own:
+            out.print(Text(f"  {visible(_named(item, name))}"))
+
+
+def _named(device_id: str, name: str | None) -> str:
+    """A device with its whole id, for commands that take one."""
+    return f"{name} ({device_id})" if name else device_id
 
 
 def show_report(out: Console, result: Json) -> None:
@@ -239,20 +228,22 @@ def show_compacted(out: Console, result: Json) -> None:
         out.print(f"superseded values that nobody needs any more: {result['values_removed']:,} removed")
     if result["horizon_made"]:
         out.print("Deleted records, or superseded values, are on their way out: sync every device, then compact again.")
-    for device in result["waiting_for"]:
-        out.print(f"More can be folded when device {device} has synced; `crdt-sync forget` waits for it no more.")
+    for item in result["waiting_for"]:
+        waited = visible(_named(item, result["device_names"].get(item)))
+        out.print(f"More can be folded when device {waited} has synced; `crdt-sync forget` waits for it no more.")
 
 
 def _show_outlook(out: Console, result: Json) -> None:
     out.print(f"rows of the log: {result['rows']:,}, of which {result['rows_to_fold']:,} would go now")
     out.print(f"documents: {result['documents']:,}, of which {result['records_to_remove']:,} are deleted records")
     out.print(f"superseded values that nobody needs once all have synced: {result['values_to_remove']:,}")
-    for device in result["waiting_for"]:
-        heard = device["heard_ms"]
+    for item in result["waiting_for"]:
+        heard = item["heard_ms"]
         since = "was never heard of"
         if heard is not None:
             since = f"said last {local_time(datetime.fromtimestamp(heard / 1000, tz=UTC).isoformat())} what it holds"
-        out.print(f"Device {device['device_id']} lacks {device['entries']:,} entries, and {since}.")
+        waited = visible(_named(item["device_id"], result["device_names"].get(item["device_id"])))
+        out.print(f"Device {waited} lacks {item['entries']:,} entries, and {since}.")
     if result["waiting_for"]:
         out.print("One that will not come back: `crdt-sync forget PATH DEVICE`, and nothing waits for it any more.")
 
@@ -271,28 +262,17 @@ def show_safety(out: Console, result: Json) -> None:
     """Whether a store may be wiped, and what each device is known to lack."""
     verdict = "yes" if result["safe"] else "no"
     out.print(Text(f"safe to wipe: {verdict}", style="bold"))
-    for device in result["devices"]:
-        told = f"as it said at {local_time(device['told'])}"
-        missing = device["missing"]
+    for item in result["devices"]:
+        told = f"as it said at {local_time(item['told'])}"
+        missing = item["missing"]
         held = "holds everything" if not missing else f"lacks {missing:,} of {result['entries']:,} entries"
-        out.print(Text(f"  device {device['device_id']} {held}, {told}"))
+        out.print(Text(f"  device {visible(_named(item['device_id'], item['device_name']))} {held}, {told}"))
     if not result["devices"]:
         out.print("  no other device has told what it holds; sync with one")
     if result["failed"]:
         out.print(f"  {result['failed']:,} changes were refused by peers: only this device has them")
     if result["local_keys"]:
         out.print(f"  {result['local_keys']:,} keys of local storage are private to this device and go with it")
-
-
-def local_time(time: str) -> str:
-    """A time in ISO format as the clock on the wall shows it."""
-    if not time:
-        return "beyond time"
-    return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _who(candidate: Json) -> str:
-    return f"device {candidate['device_id']}, {local_time(candidate['time'])}"
 
 
 def _table(out: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

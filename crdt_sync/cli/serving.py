@@ -11,6 +11,7 @@ from typing import Any
 
 from crdt_sync.aio import SyncManager, serve
 from crdt_sync.cli.actions import Json, perform
+from crdt_sync.cli.actions.base import device_json
 from crdt_sync.cli.actions.network import SYNC, sync_while_serving
 from crdt_sync.cli.control import control_socket
 from crdt_sync.cli.opening import Place, open_replica
@@ -53,7 +54,7 @@ async def serve_store(
                     "host": host,
                     "port": server.port,
                     "path": str(place.path),
-                    "device_id": replica.device_id,
+                    **device_json(replica.device_names, replica.device_id or ""),
                     "pid": os.getpid(),
                 }
             )

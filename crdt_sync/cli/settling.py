@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Final
 
 from rich.console import Console
 from rich.text import Text
 
-from crdt_sync.cli import render
 from crdt_sync.cli.actions import Actor, Json
 from crdt_sync.cli.actions.conflicts import CONFLICTS, RESOLVE, ConflictsParams, ResolveParams
-from crdt_sync.cli.output import visible
-from crdt_sync.errors import ConflictNotFoundError, InvalidValueError
+from crdt_sync.cli.conflict_text import settled_text, show_conflict, text_of
+from crdt_sync.cli.editing import Editor
+from crdt_sync.cli.output import short, visible
+from crdt_sync.errors import ConflictNotFoundError, CRDTSyncError, InputError, ModelError, NotACandidateError
 
-_ANSWERS = "number, p proposal, e edit, s skip, q quit; ! behind it: the same for all of this field"
-_DIFF_LINES_MAX = 200
+_HELP: Final = {
+    "p": "write the proposal as it is shown",
+    "m": "choose for each path where the values overlap, and keep the rest of the proposal",
+    "e": "write another value: in $VISUAL or $EDITOR where one is set, or typed as for `set`; := before JSON",
+    "s": "leave it open and go on",
+    "q": "leave the rest open",
+    "!": "behind an answer: do the same for all further conflicts of this field, as far as they offer it",
+}
+_NOT_FOR_ALL: Final = frozenset("em")
 
 
-def settle_all(act: Actor, ask: Callable[[str], str], out: Console, *, model: str | None) -> Json:
+def settle_all(
+    act: Actor, ask: Callable[[str], str], out: Console, *, model: str | None, editor: Editor | None = None
+) -> Json:
     """Show each open conflict and do what is answered; gives what was done.
 
     Args:
@@ -28,8 +38,9 @@ def settle_all(act: Actor, ask: Callable[[str], str], out: Console, *, model: st
         ask: shows a question and gives the answer; raises EOFError where there is none to come, which quits.
         out: where conflicts are shown.
         model: only of this model.
+        editor: edits values; where there is none, they are typed.
     """
-    dialogue = _Dialogue(act, ask, out)
+    dialogue = _Dialogue(act, ask, out, editor=editor)
     params = ConflictsParams(model=model)
     while dialogue.goes_on():
         found = act(CONFLICTS, params)["conflicts"]
@@ -47,9 +58,9 @@ def settle_all(act: Actor, ask: Callable[[str], str], out: Console, *, model: st
 class _Dialogue:
     """What was answered so far."""
 
-    def __init__(self, act: Actor, ask: Callable[[str], str], out: Console) -> None:
-        self._act, self._ask, self._out = act, ask, out
-        self._rules: dict[tuple[str, str], str] = {}
+    def __init__(self, act: Actor, ask: Callable[[str], str], out: Console, *, editor: Editor | None) -> None:
+        self._act, self._ask, self._out, self._editor = act, ask, out, editor
+        self._rules: dict[tuple[str, str, str], str] = {}
         self.passed: set[str] = set()
         self.settled = self.skipped = 0
         self._ended = False
@@ -61,75 +72,153 @@ class _Dialogue:
     def show(self, conflict: Json, place: str) -> None:
         """Settle one conflict, or pass over it."""
         self.passed.add(conflict["id"])
-        kind = (conflict["model"], conflict["field"])
-        rule = self._rules.get(kind)
-        if rule is not None and self._do(conflict, rule):
-            return
+        alike = (conflict["model"], conflict["field"], conflict["kind"])
+        rule = self._rules.get(alike)
+        if rule is not None and rule in _answers(conflict):
+            self._say(f"{place}: {conflict['model']} “{short(conflict['title'])}” {conflict['field']}: {rule}")
+            if self._do(conflict, rule):
+                return
         self._out.print()
-        self._out.print(Text(place))
-        render.show_conflict(self._out, conflict)
-        if conflict["paths"]:
-            self._out.print(Text(f"  overlaps  {visible(', '.join(conflict['paths']))}"))
-            self._out.print(Text(f"  proposal  {visible(_text(conflict['value']))}"))
-        self._show_changes(conflict)
+        self._out.print(Text(place, style="dim"))
+        show_conflict(self._out, conflict)
         while self.goes_on():
-            try:
-                answer = self._ask(f"{_ANSWERS}: ").strip()
-            except EOFError:
-                answer = "q"
-            if answer == "q":
+            answer = self._answer(_question(conflict))
+            if answer is None or answer == "q":
                 self._ended = True
-            elif self._do(conflict, answer.removesuffix("!")):
-                if answer.endswith("!") and answer != "e!":
-                    self._rules[kind] = answer.removesuffix("!")
+                return
+            if self._try(conflict, answer.removesuffix("!"), for_all=answer.endswith("!")):
+                if answer.endswith("!"):
+                    self._rules[alike] = answer.removesuffix("!")
                 return
 
-    def _do(self, conflict: Json, answer: str) -> bool:
-        """Do what was answered; False where it makes no sense here."""
-        params: ResolveParams | None = None
-        if answer.isascii() and answer.isdigit() and 1 <= int(answer) <= len(conflict["candidates"]):
-            params = ResolveParams(conflict_id=conflict["id"], take=answer)
-        elif answer == "p":
-            params = ResolveParams(conflict_id=conflict["id"], json_value=json.dumps(conflict["value"]))
-        elif answer == "e":
-            value = self._edited()
-            if value is None:
-                return False
-            params = ResolveParams(conflict_id=conflict["id"], value=value)
-        elif answer != "s":
+    def _try(self, conflict: Json, answer: str, *, for_all: bool) -> bool:
+        """Do what was answered, or say why not."""
+        answers = _answers(conflict)
+        if answer == "?":
+            for key, what in answers.items():
+                self._say(f"  {key:>2}  {what}")
             return False
-        if params is None:
+        if answer not in answers or answer == "!":
+            self._say(f"there is no answer {answer!r} here; ? lists them")
+            return False
+        if for_all and answer in _NOT_FOR_ALL:
+            self._say(f"{answer} is for one conflict at a time")
+            return False
+        return self._do(conflict, answer)
+
+    def _do(self, conflict: Json, answer: str) -> bool:
+        """Do one of the answers that a conflict takes; False where it is asked again."""
+        if answer == "s":
             self.skipped += 1
             return True
         try:
-            self._act(RESOLVE, params)
-        except InvalidValueError as error:
-            self._out.print(Text(visible(error.message), style="red"))
-            return False
+            params = self._params(conflict, answer)
+            if params is None:
+                return self._ended
+            result = self._act(RESOLVE, params)
         except ConflictNotFoundError:
-            self._out.print("it was settled meanwhile")
+            self._say("it was settled meanwhile")
             return True
+        except (InputError, ModelError, NotACandidateError) as error:
+            self._refused(error)
+            return False
         self.settled += 1
+        self._say(settled_text(result))
         return True
 
-    def _edited(self) -> str | None:
-        try:
-            return self._ask("value: ")
-        except EOFError:
-            self._ended = True
+    def _params(self, conflict: Json, answer: str) -> ResolveParams | None:
+        """What settles it; None where nobody said."""
+        params = ResolveParams(conflict_id=conflict["id"])
+        if answer == "p":
+            return replace(params, proposal=True)
+        if answer == "e":
+            return self._edited(conflict, params)
+        if answer == "m":
+            return self._by_path(conflict, params)
+        take = next(choice["take"] for choice in conflict["choices"] if choice["key"] == answer)
+        return replace(params, take=take)
+
+    def _edited(self, conflict: Json, params: ResolveParams) -> ResolveParams | None:
+        """Another value: edited, or typed."""
+        if self._editor is None:
+            typed = self._answer("value: ", strip=False)
+            if typed is None:
+                self._ended = True
+                return None
+            return _exact(params, typed[2:]) if typed.startswith(":=") else replace(params, value=typed)
+        held = conflict["value"]
+        before = text_of(held) if isinstance(held, str) else json.dumps(held, ensure_ascii=False, indent=2)
+        after = self._editor(before)
+        if after == before:
+            self._say("nothing was changed in the editor; p writes the proposal as it is")
             return None
+        return replace(params, value=after) if isinstance(held, str) or not _is_json(after) else _exact(params, after)
 
-    def _show_changes(self, conflict: Json) -> None:
-        """What each candidate changed of a text of several lines."""
-        base = conflict["base"] if conflict["base_known"] else None
-        for candidate in conflict["candidates"]:
-            value = candidate["value"]
-            if isinstance(base, str) and isinstance(value, str) and "\n" in base + value:
-                lines = list(difflib.unified_diff(base.split("\n"), value.split("\n"), "base", "", lineterm="", n=1))
-                self._out.print(Text(f"  changed by {candidate['number']}"))
-                for line in lines[2 : _DIFF_LINES_MAX + 2]:
-                    self._out.print(Text(f"    {visible(line)}"))
+    def _by_path(self, conflict: Json, params: ResolveParams) -> ResolveParams | None:
+        """A candidate for each path where they overlap."""
+        chosen: list[str] = []
+        numbers = [str(item["number"]) for item in conflict["candidates"]]
+        for overlap in conflict["overlaps"]:
+            question = f"{overlap['path']}: {_range(numbers)}, empty to go back: "
+            answer = self._answer(visible(question))
+            while answer is not None and answer and answer not in numbers:
+                answer = self._answer(visible(question))
+            if answer is None:
+                self._ended = True
+            if not answer:
+                return None
+            chosen.append(f"{overlap['path']}={answer}")
+        return replace(params, paths=tuple(chosen))
+
+    def _answer(self, question: str, *, strip: bool = True) -> str | None:
+        try:
+            answer = self._ask(question)
+        except EOFError:
+            return None
+        return answer.strip() if strip else answer
+
+    def _say(self, text: str) -> None:
+        self._out.print(Text(visible(text)))
+
+    def _refused(self, error: CRDTSyncError) -> None:
+        self._out.print(Text(visible(error.message), style="red"))
+        if error.hint:
+            self._out.print(Text(visible(error.hint), style="dim"))
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _answers(conflict: Json) -> dict[str, str]:
+    """The answers that a conflict takes, and what each does."""
+    offered = {choice["key"]: choice["what"] for choice in conflict["choices"]}
+    keys = ["s", "q", "!"]
+    if conflict["takes_value"]:
+        keys.insert(0, "e")
+        if conflict["overlaps"]:
+            keys.insert(0, "m")
+        if not conflict["needs_app"]:
+            keys.insert(0, "p")
+    return {**offered, **{key: _HELP[key] for key in keys}}
+
+
+def _question(conflict: Json) -> str:
+    answers = _answers(conflict)
+    words = {"p": "(p)roposal", "m": "by path (m)", "e": "(e)dit", "s": "(s)kip", "q": "(q)uit"}
+    numbers = [key for key in answers if key.isdigit()]
+    named = [f"{choice['what']} ({choice['key']})" for choice in conflict["choices"] if not choice["key"].isdigit()]
+    rest = [words[key] for key in answers if key in words]
+    return f"take {_range(numbers)}, {', '.join((*named, *rest))}, ? help: "
+
+
+def _range(numbers: list[str]) -> str:
+    return numbers[0] if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
+
+
+def _exact(params: ResolveParams, text: str) -> ResolveParams:
+    return replace(params, json_value=text)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

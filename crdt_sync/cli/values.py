@@ -25,6 +25,7 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(:=|\+=|-=|=)(.*)", re.DOTALL
 _CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
 _CONTAINERS = frozenset((list, dict, tuple, set, frozenset))
 _ADAPTERS_CACHED = 1024
+_NOT_EXACT = object()
 
 
 class Operator(StrEnum):
@@ -130,15 +131,20 @@ def takes_container(kind: FieldKind) -> bool:
 def _json_of(kind: FieldKind, value: Any, adapter: TypeAdapter[Any]) -> Any:
     if _is_json(value):
         return value
+    dumped = _dumped(value, adapter)
+    return {EXACT: codec.encode(value).hex()} if dumped is _NOT_EXACT else dumped
+
+
+def _dumped(value: Any, adapter: TypeAdapter[Any]) -> Any:
+    """What pydantic makes of a value for JSON; `_NOT_EXACT` where it cannot, or would not read it back as it was."""
     try:
         dumped = adapter.dump_python(value, mode="json", warnings=False)
         back = adapter.validate_json(json.dumps(dumped, allow_nan=False))
         is_exact = type(back) is type(value) and codec.encode(back) == codec.encode(value)
-        if is_exact and not (isinstance(dumped, dict) and dumped.keys() == {EXACT}):
-            return dumped
     except (ValueError, TypeError):
-        pass  # what pydantic cannot dump, or not read back, is given as value bytes below
-    return {EXACT: codec.encode(value).hex()}
+        return _NOT_EXACT
+    is_taken = isinstance(dumped, dict) and dumped.keys() == {EXACT}
+    return dumped if is_exact and not is_taken else _NOT_EXACT
 
 
 def _is_json(value: Any) -> bool:

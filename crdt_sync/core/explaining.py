@@ -14,12 +14,13 @@ from crdt_sync.core.clock import COUNTER_BITS, physical_ms
 from crdt_sync.core.conflict import Unknown
 from crdt_sync.core.content import CREATION_COUNTER, Content, EditAfterDelete, RegisterValue
 from crdt_sync.core.duplicates import MergedContent, Written, element_record, record_of, split_key, untagged, write_of
-from crdt_sync.core.ids import Author, RecordId
+from crdt_sync.core.ids import Author, DeviceId, RecordId
 from crdt_sync.core.kinds import CausalRegister, CounterKind, FieldKind, ListKind, MapKind, SetKind, TextKind
 from crdt_sync.core.kinds.lattice import Lattice
 from crdt_sync.core.kinds.list_cells import Stamp, readable_cells
 from crdt_sync.core.kinds.plain import PlainRegister, latest_first
 from crdt_sync.core.layout import parsed_key
+from crdt_sync.core.naming import label_of
 from crdt_sync.errors import InputError
 
 RULES: Final[Mapping[str, str]] = {
@@ -67,6 +68,7 @@ class Cause:
         saw: the numbers of the writes in the list that its writer had seen.
         note: what else is to be said, or empty.
         record_ids: of a record that others were merged with: those that hold the write.
+        device_name: what that device calls itself, or empty.
     """
 
     number: int
@@ -78,6 +80,7 @@ class Cause:
     saw: tuple[int, ...] = ()
     note: str = ""
     record_ids: tuple[RecordId, ...] = ()
+    device_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +127,7 @@ class _Findings:
     """
 
     name_of: NameOf
+    names: Mapping[DeviceId, str]
     survivor: RecordId | None = None
     causes: list[Cause] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -131,9 +135,9 @@ class _Findings:
     def add(self, what: str, value: Any, author: Author, *, record: RecordId | None = None, **more: Any) -> None:
         """One more write, under the next number; ``record`` where neither it nor the author tells which holds it."""
         more.setdefault("record_ids", self.records((author,)) if record is None else (record,))
-        number = len(self.causes) + 1
-        name = self.name_of(untagged(author))
-        self.causes.append(Cause(number=number, what=what, value=value, device_id=name, **more))
+        number, device = len(self.causes) + 1, self.name_of(untagged(author))
+        name = self.names.get(DeviceId(device), "")
+        self.causes.append(Cause(number=number, what=what, value=value, device_id=device, device_name=name, **more))
 
     def records(self, authors: Iterable[Author]) -> tuple[RecordId, ...]:
         """Which records some authors of a merged content wrote to."""
@@ -150,7 +154,12 @@ class _Findings:
 
 
 def explain_field(
-    kind: FieldKind, content: Content, *, name_of: NameOf, pieces: Iterable[tuple[Author, str]] = ()
+    kind: FieldKind,
+    content: Content,
+    *,
+    name_of: NameOf,
+    names: Mapping[DeviceId, str],
+    pieces: Iterable[tuple[Author, str]] = (),
 ) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
     """The writes that make a field what it is, and what follows of them.
 
@@ -158,9 +167,10 @@ def explain_field(
         kind: the field.
         content: the record's document.
         name_of: names a device by its author.
+        names: what devices call themselves.
         pieces: a text in order, each piece with who inserted it.
     """
-    found = _findings(content, name_of)
+    found = _findings(content, name_of, names)
     match kind:
         case Lattice():
             _lattice(kind, content, found)
@@ -186,10 +196,10 @@ def explain_field(
 
 
 def explain_life(
-    content: Content, policy: EditAfterDelete, *, name_of: NameOf
+    content: Content, policy: EditAfterDelete, *, name_of: NameOf, names: Mapping[DeviceId, str]
 ) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
     """Why a record is live or deleted: its creations, its tombstones, and the edits that no tombstone saw."""
-    found = _findings(content, name_of)
+    found = _findings(content, name_of, names)
     if not isinstance(content, MergedContent):
         found.notes.append(_life(content, policy, found, record=None))
         return tuple(found.causes), tuple(found.notes)
@@ -199,11 +209,11 @@ def explain_life(
     return tuple(found.causes), tuple(found.notes)
 
 
-def _findings(content: Content, name_of: NameOf) -> _Findings:
+def _findings(content: Content, name_of: NameOf, names: Mapping[DeviceId, str]) -> _Findings:
     if not isinstance(content, MergedContent):
-        return _Findings(name_of)
+        return _Findings(name_of, names)
     survivor, *others = (record for record, _ in content.parts)
-    found = _Findings(name_of, survivor)
+    found = _Findings(name_of, names, survivor)
     found.notes.append(f"created more than once: {survivor} shows, and {', '.join(others)} with it")
     return found
 
@@ -324,7 +334,8 @@ def _other_texts(kind: TextKind, content: Content, found: _Findings) -> None:
 
 
 def _by(stamp: Stamp, found: _Findings) -> str:
-    return f"by {found.name_of(stamp.author)} at {time_text(stamp.number)}"
+    device = found.name_of(stamp.author)
+    return f"by {label_of(device, found.names.get(DeviceId(device)))} at {time_text(stamp.number)}"
 
 
 def time_text(hlc: int) -> str:
@@ -343,7 +354,7 @@ def _lines(cause: Cause, field: str) -> Iterable[str]:
     words = [f"{cause.number}.", cause.what]
     if cause.what not in ("created", "deleted", "edited"):
         words.append(f"{where} {_text_of(cause.value)}".strip())
-    words.append(f"by {cause.device_id}")
+    words.append(f"by {label_of(cause.device_id, cause.device_name)}")
     if cause.timestamp is not None:
         words.append(f"at {time_text(cause.timestamp)}")
     yield " ".join(words)

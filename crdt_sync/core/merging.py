@@ -47,6 +47,22 @@ class Merged:
     paths: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """A place where sides overlap, and what stands there.
+
+    Args:
+        path: as in `Merged.paths`.
+        base: value bytes of the ancestor's part, a list of lines or items where the path names some; None where nothing
+            is there, `UNKNOWN` where the ancestor is.
+        sides: the same of each side.
+    """
+
+    path: str
+    base: bytes | Unknown | None
+    sides: tuple[bytes | None, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
     """Value bytes of one's own for a place where sides overlap: of a text for lines, of a list for items."""
@@ -82,15 +98,25 @@ def merge_values(base: bytes | Unknown, sides: Sequence[bytes], *, choices: Choi
     merge = _Merge(choices or {})
     opened = UNKNOWN if isinstance(base, Unknown) else _open(base)
     value = merge.value((), opened, [_open(side) for side in sides])
-    return Merged(data=_close(value), paths=tuple(merge.paths))
+    return Merged(data=_close(value), paths=tuple(path for path, _, _ in merge.overlaps))
+
+
+def overlaps(base: bytes | Unknown, sides: Sequence[bytes]) -> tuple[Overlap, ...]:
+    """What stands in each place where a merge of these values has sides overlap; see `merge_values`."""
+    merge = _Merge({})
+    merge.value((), UNKNOWN if isinstance(base, Unknown) else _open(base), [_open(side) for side in sides])
+    return tuple(
+        Overlap(path=path, base=UNKNOWN if held is UNKNOWN else _part(held), sides=tuple(map(_part, parts)))
+        for path, held, parts in merge.overlaps
+    )
 
 
 class _Merge:
-    """One merge; ``paths`` gathers where the sides overlap."""
+    """One merge; ``overlaps`` gathers where the sides overlap, with the base's part and each side's."""
 
     def __init__(self, choices: Choices) -> None:
         self._choices = choices
-        self.paths: list[str] = []
+        self.overlaps: list[tuple[str, Any, list[Any]]] = []
 
     def value(self, path: Path, base: Any, sides: list[Any]) -> Any:
         changed = _changed(base, sides)
@@ -105,7 +131,7 @@ class _Merge:
             return self._list(path, base, sides)
         if kinds == {str} and type(base) is str:
             return self._text(path, base, sides)
-        return self._overlap(pointer(path), sides, changed[0])
+        return self._overlap(pointer(path), base, sides, changed[0])
 
     def _dict(self, path: Path, base: Any, sides: list[Any]) -> dict[str, Any]:
         keys = set[str]().union(*(side for side in (base, *sides) if _kind(side) is dict))
@@ -130,10 +156,10 @@ class _Merge:
             elif _same_length([held, *others]):
                 merged.extend(self._items(path, part if isinstance(part, int) else part.start, held, others))
             elif len(parts) == 1:
-                return cast("list[Any]", self._overlap(pointer(path), sides, _changed(base, sides)[0]))
+                return cast("list[Any]", self._overlap(pointer(path), base, sides, _changed(base, sides)[0]))
             else:
                 name = _named(path, part)
-                chosen = self._overlap(name, others, changed[0])
+                chosen = self._overlap(name, held, others, changed[0])
                 if type(chosen) is not list:
                     raise UnfitPartError(f"{name}: items are replaced by a list")
                 merged.extend(chosen)
@@ -154,9 +180,9 @@ class _Merge:
                 merged.extend(changed[0] if changed else held)
                 continue
             if len(parts) == 1:
-                return cast("str", self._overlap(pointer(path), sides, _changed(base, sides)[0]))
+                return cast("str", self._overlap(pointer(path), base, sides, _changed(base, sides)[0]))
             name = _named(path, part)
-            chosen = self._overlap(name, found, changed[0])
+            chosen = self._overlap(name, held, found, changed[0])
             if type(chosen) is str:
                 chosen = chosen.removesuffix("\n").split("\n") if chosen else []
             elif not isinstance(chosen, list) or not all(type(line) is str for line in chosen):
@@ -164,8 +190,8 @@ class _Merge:
             merged.extend(chosen)
         return "\n".join(merged)
 
-    def _overlap(self, path: str, sides: list[Any], shown: Any) -> Any:
-        self.paths.append(path)
+    def _overlap(self, path: str, base: Any, sides: list[Any], shown: Any) -> Any:
+        self.overlaps.append((path, base, sides))
         choice = self._choices.get(path)
         if choice is None:
             return shown
@@ -244,6 +270,10 @@ def _same_length(lists: Sequence[list[Any]]) -> bool:
 
 def _open(data: bytes) -> Any:
     return msgpack.unpackb(data, strict_map_key=True)
+
+
+def _part(value: Any) -> bytes | None:
+    return None if value is _MISSING else _close(value)
 
 
 def _close(value: Any) -> bytes:

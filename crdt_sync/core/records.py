@@ -1,8 +1,8 @@
 """Signed space records: what devices agree on about the space itself, replicated before the data.
 
-This version knows the binding of an author to the device that may write under it, horizons, and devices that are not
-waited for any more (`core.horizons`). End records and roles are further kinds of the same carrier. A set of records is
-evaluated alike in any order of arrival.
+This version knows the binding of an author to the device that may write under it, horizons and devices that are not
+waited for any more (`core.horizons`), and names of devices (`core.naming`). End records and roles are further kinds of
+the same carrier. A set of records is evaluated alike in any order of arrival.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from blake3 import blake3
 
 from crdt_sync.core.entry import RECORD_HASH_BYTES
 from crdt_sync.core.horizons import FORGET, HORIZON, ForgetRecord, HorizonRecord, read_forget, read_horizon
-from crdt_sync.core.ids import AUTHOR_MAX, Author, author_of
+from crdt_sync.core.ids import AUTHOR_MAX, Author, DeviceId, author_of, device_id
 from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.naming import NAME, NameRecord, read_name
 from crdt_sync.errors import LimitError, MalformedEntryError
 
 RecordHash = NewType("RecordHash", bytes)
@@ -37,6 +38,7 @@ class RecordKind(IntEnum):
     BIND_AUTHOR = 1
     HORIZON = HORIZON
     FORGET = FORGET
+    NAME = NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +74,15 @@ class SpaceRecord:
         return RecordHash(blake3(self.statement()).digest(RECORD_HASH_BYTES))
 
 
-AnyRecord = SpaceRecord | HorizonRecord | ForgetRecord
+AnyRecord = SpaceRecord | HorizonRecord | ForgetRecord | NameRecord
 """Every kind of record that this version knows."""
+
+
+_READ: dict[int, Callable[[tuple[Any, ...]], AnyRecord]] = {
+    HORIZON: read_horizon,
+    FORGET: read_forget,
+    NAME: read_name,
+}
 
 
 def encode_record(record: AnyRecord) -> bytes:
@@ -106,8 +115,9 @@ def decode_record(data: bytes) -> AnyRecord:
         raise LimitError("a space record larger than the space allows")
     try:
         raw: Any = msgpack.unpackb(data, use_list=False, strict_map_key=True)
-        if raw[0] in (HORIZON, FORGET) and type(raw[0]) is int:
-            return read_horizon(raw) if raw[0] == HORIZON else read_forget(raw)
+        read = _READ.get(raw[0]) if type(raw[0]) is int else None
+        if read is not None:
+            return read(raw)
         kind, space, parents, author, salt, public_key, signature = raw
         shapes = [(space, 32), (salt, SALT_BYTES), (public_key, 32), (signature, 64)]
         shapes += [(parent, RECORD_HASH_BYTES) for parent in parents]
@@ -137,6 +147,7 @@ class RecordSet:
         1. Of several bindings of one author the one with the smallest record hash holds.
         2. `heads` are the records that no other record names as a parent, in order of hash.
         3. A device is enrolled while a binding of it is named in no record that forgets it.
+        4. Of a device's names only the one that holds is kept.
     """
 
     def __init__(self, records: Iterable[AnyRecord] = ()) -> None:
@@ -146,6 +157,7 @@ class RecordSet:
         self._horizons: dict[bytes, HorizonRecord] = {}
         self._named: set[bytes] = set()
         self._bindings: dict[Author, tuple[RecordHash, bytes]] = {}
+        self._names: dict[bytes, NameRecord] = {}
         for record in records:
             self.add(record)
 
@@ -153,10 +165,12 @@ class RecordSet:
         return record_hash in self._by_hash
 
     def __len__(self) -> int:
-        return len(self._by_hash)
+        return len(self._by_hash) + len(self._names)
 
     def add(self, record: AnyRecord) -> bool:
-        """Take in a verified record; True where it was new."""
+        """Take in a verified record; True where it was new and is kept."""
+        if isinstance(record, NameRecord):
+            return self._add_name(record)
         name = RecordHash(record.hash())
         if name in self._by_hash:
             return False
@@ -173,6 +187,21 @@ class RecordSet:
         if held is None or name < held[0]:
             self._bindings[record.author] = (name, record.public_key)
         return True
+
+    def _add_name(self, record: NameRecord) -> bool:
+        held = self._names.get(record.public_key)
+        if held is not None and held.rank() >= record.rank():
+            return False
+        self._names[record.public_key] = record
+        return True
+
+    def name_of(self, public_key: bytes) -> NameRecord | None:
+        """What a device calls itself."""
+        return self._names.get(public_key)
+
+    def names(self) -> Mapping[DeviceId, str]:
+        """The names of all devices that have one."""
+        return {device_id(key): record.name for key, record in self._names.items()}
 
     def bound_key(self, author: Author) -> bytes | None:
         """The public key of the device that may write under ``author``, or None where no record binds it."""

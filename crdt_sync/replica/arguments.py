@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from crdt_sync.core.model import Model
 from crdt_sync.errors import InputError
+
+_SUFFIX_LONGEST = "-journal"
+"""What is put behind a store's name for the files beside it."""
 
 
 def checked_path(path: object, *, what: str) -> Path:
@@ -18,6 +22,13 @@ def checked_path(path: object, *, what: str) -> Path:
         raise InputError(f"{what} is a str or a Path, not a {type(path).__name__}", hint="Give a path.")
     if not str(path) or "\0" in str(path):
         raise InputError(f"{what} is empty or holds a NUL character", hint="Give a path that a file can have.")
+    try:
+        Path(f"{path}{_SUFFIX_LONGEST}").stat()
+    except UnicodeEncodeError:
+        raise InputError(f"{what} holds what no file name can", hint="Leave lone surrogates out.") from None
+    except OSError as error:  # whatever else it is, opening says it
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{what} is longer than the system takes", hint="Give a shorter path.") from None
     return Path(path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, overload
 
 from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind, Settled
@@ -89,7 +90,14 @@ class ConflictCalls:
         self._check()
         resolve(self._state, self._records, conflict, choice)
 
-    def resolve_all(self, *, model: type[Model], field: str | None = None, take: Rule) -> int:
+    def resolve_all(
+        self,
+        *,
+        model: type[Model],
+        field: str | None = None,
+        take: Rule,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> int:
         """Settle all open conflicts of a model, or of one of its fields, by a rule.
 
         It is done in transactions of up to 1,000 conflicts; where the rule raises, the last of them is rolled back.
@@ -99,6 +107,7 @@ class ConflictCalls:
             field: of this field only.
             take: ``"latest"`` or ``"earliest"``: the proposal, with that change wherever changes overlap; or a
                 function of a `Conflict` that gives a `Candidate`, a `Choice`, or None to leave it open.
+            progress: called after each transaction with (conflicts seen to, conflicts in total).
 
         Returns:
             How many were settled.
@@ -112,7 +121,9 @@ class ConflictCalls:
         if field is not None:
             declared.spec.field(field)
         self._upkeep.before_reading(texts_too=False)
-        return resolve_all(self._state, self._records, model=declared.spec.name, field=field, take=take)
+        return resolve_all(
+            self._state, self._records, model=declared.spec.name, field=field, take=take, progress=progress
+        )
 
     def settled(self, *, model: type[Model] | None = None, record: Model | None = None) -> list[Settled]:
         """The conflicts that were settled: who chose what, when, over which candidates; each record's latest first.

@@ -235,14 +235,22 @@ def resolve(state: State, records: Records, conflict: Conflict, choice: Mapping[
     case.write(records, data)
 
 
-def resolve_all(state: State, records: Records, *, model: str, field: str | None, take: Rule) -> int:
+def resolve_all(
+    state: State,
+    records: Records,
+    *,
+    model: str,
+    field: str | None,
+    take: Rule,
+    progress: Callable[[int, int], object] | None = None,
+) -> int:
     """Settle many conflicts by a rule; see `Replica.resolve_all`."""
     if take not in ("latest", "earliest") and not callable(take):
         raise InputError('take= is "latest", "earliest" or a function of a conflict')
     found = find_conflicts(state, records, model=model, key=None, kind=None)
     waiting = [item for item in found if field in (None, item.field)]
     waiting.reverse()
-    settled = 0
+    settled, total = 0, len(waiting)
     while waiting:
         with records.transaction():
             room = BATCH_BYTES
@@ -252,6 +260,8 @@ def resolve_all(state: State, records: Records, *, model: str, field: str | None
                 room -= size or 0
                 if room < 0:
                     break
+        if progress is not None:
+            progress(total - len(waiting), total)
     return settled
 
 

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.core.model import Model, bind
+from crdt_sync.core.naming import checked_name
 from crdt_sync.errors import StoreClosedError, TransactionError, WrongThreadError
 from crdt_sync.replica.arguments import checked_models, checked_path
 from crdt_sync.replica.conflict_calls import ConflictCalls
@@ -23,6 +24,7 @@ from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation, c
 from crdt_sync.replica.keeping_small import KeepsSmall
 from crdt_sync.replica.local import LocalStorage
 from crdt_sync.replica.metrics import Metrics, metrics_of
+from crdt_sync.replica.naming import NamesDevices
 from crdt_sync.replica.observers import Observers, Subscription
 from crdt_sync.replica.opening import Opened, Sources, close_store, open_store
 from crdt_sync.replica.port import Port
@@ -39,7 +41,7 @@ log = logging.getLogger("crdt_sync.replica")
 M = TypeVar("M", bound=Model)
 
 
-class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsSmall):
+class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsSmall, NamesDevices):
     """One durable copy of the data, in one store. Every call is synchronous, and durable when it returns.
 
     Invariants:
@@ -76,6 +78,7 @@ class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsS
         read_only: bool = False,
         create: bool = True,
         state_dir: str | Path | None = None,
+        device_name: str | None = None,
         sources: Sources | None = None,
     ) -> Replica:
         """Open a store, and make it where there is none.
@@ -89,6 +92,7 @@ class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsS
                 texts over 16 KiB may be as of a second ago while it syncs, or else as of its latest call.
             create: False raises where there is no store.
             state_dir: where keys and fences are kept, instead of the user's state directory.
+            device_name: what people call this device, 1 to 64 printable characters; None leaves it as it is.
             sources: where time, randomness and ids come from; tests give their own.
 
         Raises:
@@ -105,6 +109,7 @@ class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsS
             read_only=read_only,
             create=create,
             state_dir=None if state_dir is None else checked_path(state_dir, what="state_dir"),
+            device_name=None if device_name is None else checked_name(device_name),
             sources=sources or Sources(),
         )
         return cls(opened, name=str(path))

@@ -10,6 +10,7 @@ from crdt_sync.errors import InputError
 from crdt_sync.storage.base import Store, Table
 
 KEY_CHARS_MAX = 256
+_HINT = "Give the key a name of ordinary characters."
 
 
 class LocalStorage:
@@ -59,5 +60,8 @@ class LocalStorage:
 
 def _name(key: object) -> bytes:
     if not isinstance(key, str) or not 0 < len(key) <= KEY_CHARS_MAX:
-        raise InputError(f"a key of local storage is a str of 1 to {KEY_CHARS_MAX} characters")
-    return key.encode()
+        raise InputError(f"a key of local storage is a str of 1 to {KEY_CHARS_MAX} characters", hint=_HINT)
+    try:
+        return key.encode()
+    except UnicodeEncodeError:
+        raise InputError("a key of local storage holds a lone surrogate, which is no character", hint=_HINT) from None

@@ -15,8 +15,9 @@ from uuid_utils import uuid7
 from crdt_sync.core.clock import Hlc, HybridClock
 from crdt_sync.core.ids import Author
 from crdt_sync.core.model import Model
+from crdt_sync.core.naming import NUMBER_MAX, NameRecord
 from crdt_sync.core.records import OPEN_SPACE, RecordKind, SpaceRecord
-from crdt_sync.errors import InputError, NotAStoreError, StoreReadOnlyError, StoreVersionError
+from crdt_sync.errors import InputError, LimitError, NotAStoreError, StoreReadOnlyError, StoreVersionError
 from crdt_sync.replica.derive import derive_marked, described_models, rebuild_views
 from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.holdings import HoldingsBook
@@ -74,6 +75,7 @@ def open_store(
     read_only: bool,
     create: bool,
     state_dir: Path | None,
+    device_name: str | None,
     sources: Sources,
 ) -> Opened:
     """Open a store for use; a failed open changes nothing and holds nothing.
@@ -85,6 +87,7 @@ def open_store(
         read_only: for reading beside another process.
         create: make the store where there is none.
         state_dir: instead of `default_state_dir`.
+        device_name: what the device calls itself from now on; None leaves it.
         sources: time, randomness, ids.
     """
     if durability not in ("full", "normal"):
@@ -93,9 +96,11 @@ def open_store(
     if str(path) == MEMORY:
         if read_only:
             raise StoreReadOnlyError("a store in memory begins empty and cannot be opened read-only")
-        return _assemble(MemoryStore(), given, lock=None, state_dir=None, sources=sources)
+        return _named(_assemble(MemoryStore(), given, lock=None, state_dir=None, sources=sources), device_name)
     place = Path(path)
     if read_only:
+        if device_name is not None:
+            raise StoreReadOnlyError("a device cannot be named by a replica that is opened read-only")
         store = open_sqlite(place, create=False, read_only=True, durability=durability)
         return _guarded(store, None, lambda: _assemble_reader(store, given, sources=sources))
     if (not create and not place.exists()) or not place.parent.is_dir():
@@ -112,7 +117,11 @@ def open_store(
     except BaseException:
         lock.release()
         raise
-    return _guarded(store, lock, lambda: _assemble(store, given, lock=lock, state_dir=where, sources=sources))
+    return _guarded(
+        store,
+        lock,
+        lambda: _named(_assemble(store, given, lock=lock, state_dir=where, sources=sources), device_name),
+    )
 
 
 def close_store(opened: Opened) -> None:
@@ -140,6 +149,23 @@ def bind_author(state: State, identity: Identity) -> None:
         public_key=identity.key.public_key,
     )
     state.add_record(replace(record, signature=identity.key.sign(record.statement())))
+
+
+def write_name(state: State, name: str) -> bool:
+    """Record what this device calls itself; whether that is new."""
+    identity = state.identity
+    if identity is None:
+        return False
+    held = state.records.name_of(identity.key.public_key)
+    if held is not None and held.name == name:
+        return False
+    number = 1 if held is None else held.number + 1
+    if number > NUMBER_MAX:
+        raise LimitError("this device has changed its name as often as it can")
+    record = NameRecord(space=state.space, number=number, name=name, public_key=identity.key.public_key)
+    with state.store.transaction():
+        state.add_record(replace(record, signature=identity.key.sign(record.statement())))
+    return True
 
 
 def _guarded(store: Store, lock: StoreLock | None, assemble: Callable[[], Opened]) -> Opened:
@@ -173,6 +199,12 @@ def _assemble(
     rebuild_views(state)
     derive_marked(state, texts_too=True)
     return Opened(state=state, lock=lock)
+
+
+def _named(opened: Opened, name: str | None) -> Opened:
+    if name is not None:
+        write_name(opened.state, name)
+    return opened
 
 
 def _lost_binding(store: Store, lease: Lease) -> str:

@@ -201,7 +201,8 @@ def explain(state: State, declared: Declared, key: DocumentKey, field: str | Non
     group, content = shown_content(state, declared, key)
     record = split_document_key(group[0])[2]
     if field is None:
-        causes, notes = explain_life(content, declared.spec.on_edit_after_delete, name_of=state.name_of)
+        policy = declared.spec.on_edit_after_delete
+        causes, notes = explain_life(content, policy, name_of=state.name_of, names=state.names())
         shown: Any = declared.is_live(content)
         kind_name, rule = "life", LIFE_RULES[declared.spec.on_edit_after_delete]
     else:
@@ -211,7 +212,8 @@ def explain(state: State, declared: Declared, key: DocumentKey, field: str | Non
             shown_text = state.documents.get(group[0])
             whole = parse_update(shown_text.encode(), bounds=DOCUMENT_BOUNDS)
             pieces = list(inserted_by(whole, shown_text.index, kind.stored))
-        causes, notes = explain_field(kind, content, name_of=state.name_of, pieces=pieces)
+        names = state.names()
+        causes, notes = explain_field(kind, content, name_of=state.name_of, names=names, pieces=pieces)
         shown, kind_name = kind.read(content), type(kind).__name__
         rule = RULES[kind_name]
         kind_name = kind_name.removesuffix("Kind").removesuffix("Register").lower()

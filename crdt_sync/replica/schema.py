@@ -10,10 +10,9 @@ from enum import Enum
 from functools import partial
 from time import perf_counter
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
 
-from pydantic import create_model
 from pydantic.fields import FieldInfo
 
 from crdt_sync.core import codec
@@ -42,6 +41,7 @@ from crdt_sync.core.kinds import (
 )
 from crdt_sync.core.kinds.merge_with import no_clock
 from crdt_sync.core.kinds.plain import PlainRegister
+from crdt_sync.core.making import make_model
 from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.core.reference import Ref
 from crdt_sync.core.upgrade import Upgrade, upgrades
@@ -242,19 +242,14 @@ def models_of(description: Mapping[str, Any]) -> list[type[Model]]:
 
 def _model_of(name: str, data: Mapping[str, Any]) -> type[Model]:
     fields = {name: _field_of(item) for name, item in data["fields"].items()}
-    made = create_model(
-        name,
-        __base__=Model,
-        __cls_kwargs__={
-            "key": tuple(data["key"]),
-            "on_edit_after_delete": data["on_edit_after_delete"],
-            "unique": tuple(data.get("unique", ())),
-            "on_duplicate": data.get("on_duplicate", "merge"),
-            "version": data["version"],
-        },
-        **fields,
-    )
-    return cast("type[Model]", made)
+    keywords = {
+        "key": tuple(data["key"]),
+        "on_edit_after_delete": data["on_edit_after_delete"],
+        "unique": tuple(data.get("unique", ())),
+        "on_duplicate": data.get("on_duplicate", "merge"),
+        "version": data["version"],
+    }
+    return make_model(name, keywords=keywords, fields=fields)
 
 
 def _field_of(data: Mapping[str, Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from blake3 import blake3
@@ -12,6 +12,7 @@ from crdt_sync.core.entry import Head, Run, encode_run
 from crdt_sync.core.horizons import HorizonRecord
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey, device_id
 from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.naming import NameRecord
 from crdt_sync.core.records import AnyRecord, RecordSet, decode_record, encode_record
 from crdt_sync.protocol.durable import HORIZONS_MAX
 from crdt_sync.replica.documents import DocumentCache
@@ -122,13 +123,23 @@ class State:
         self.named_records = self.records.heads()
 
     def add_record(self, record: AnyRecord) -> bool:
-        """Keep a verified space record, in the caller's store transaction; True where it was new."""
+        """Keep a verified space record, in the caller's store transaction; True where it was new and is kept."""
+        held = self.records.name_of(record.public_key) if isinstance(record, NameRecord) else None
         if not self.records.add(record):
             return False
         last = next(self.store.scan(Table.RECORD, reverse=True, limit=1), None)
         number = 1 if last is None else key_number(last[0]) + 1
         self.store.put(Table.RECORD, number_key(number), encode_record(record))
+        if held is not None:
+            self._remove_record(encode_record(held))
         return True
+
+    def _remove_record(self, data: bytes) -> None:
+        """Let go of a record; the new one has its number by then, so that no number is used twice."""
+        for key, row in self.store.scan(Table.RECORD):
+            if row == data:
+                self.store.delete(Table.RECORD, key)
+                return
 
     def horizons(self) -> tuple[bytes, ...]:
         """The latest horizons whose vector this replica holds: it writes to nothing that they lock.
@@ -170,6 +181,10 @@ class State:
         """The device that writes under an author, as far as a record tells."""
         key = self.records.bound_key(author)
         return f"author:{author}" if key is None else device_id(key)
+
+    def names(self) -> Mapping[DeviceId, str]:
+        """What devices call themselves."""
+        return self.records.names()
 
     def device(self) -> DeviceId | None:
         """This device, unless the replica is read-only."""

@@ -135,7 +135,7 @@ def _refuse_other_name(path: Path, *, options: OpenOptions) -> None:
     file open by any name holds a lock on it. A reader may join whoever opened it by the reader's own name: then the log
     is beside that.
     """
-    if path.stat().st_nlink < 2 or (options.read_only and _log_of(path).exists()):
+    if path.stat().st_nlink < 2 or (options.read_only and _log_of(path.resolve()).exists()):
         return
     flags = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READWRITE
     file = apsw.VFSFile("", str(path.absolute()), [flags, 0])

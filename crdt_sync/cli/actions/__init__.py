@@ -9,6 +9,8 @@ from crdt_sync.cli.actions.compaction import COMPACT, FORGET
 from crdt_sync.cli.actions.conflicts import CONFLICT, CONFLICTS, RESOLVE
 from crdt_sync.cli.actions.copies import SAFE_TO_WIPE
 from crdt_sync.cli.actions.journal import HISTORY, LOG, RESULTS, STATUS
+from crdt_sync.cli.actions.many_conflicts import RESOLVE_ALL
+from crdt_sync.cli.actions.naming import NAMES, RENAME
 from crdt_sync.cli.actions.past import EXPLAIN, REDO, SHOW_AT, UNDO
 from crdt_sync.cli.actions.records import CREATE, DELETE, LIST, RESTORE, SET, SHOW
 from crdt_sync.cli.actions.transfer import CSV_HEADER, EXPORT_PAGE, IMPORT_CHUNK, IMPORT_MARK
@@ -27,6 +29,7 @@ ACTIONS: dict[str, Action[Any]] = {
         CONFLICTS,
         CONFLICT,
         RESOLVE,
+        RESOLVE_ALL,
         LOG,
         HISTORY,
         RESULTS,
@@ -42,6 +45,8 @@ ACTIONS: dict[str, Action[Any]] = {
         COMPACT,
         FORGET,
         SAFE_TO_WIPE,
+        NAMES,
+        RENAME,
     )
 }
 

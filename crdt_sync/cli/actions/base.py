@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 from crdt_sync.cli.values import json_of_value
-from crdt_sync.core.ids import RecordId
+from crdt_sync.core.ids import DeviceId, RecordId
 from crdt_sync.core.model import Model, document_key_of, host_of, spec_of
 from crdt_sync.errors import InputError, RecordNotFoundError, UnknownModelError
 from crdt_sync.replica import HistoryItem, Replica
@@ -73,6 +74,11 @@ class Actor(Protocol):
         """
 
 
+def device_json(names: Mapping[DeviceId, str], device: str) -> Json:
+    """A device by id, and what it calls itself."""
+    return {"device_id": device, "device_name": names.get(DeviceId(device))}
+
+
 def model_of(replica: Replica, name: str) -> type[Model]:
     """A model of the store by name.
 
@@ -103,3 +109,8 @@ def record_json(record: Model) -> Json:
     values = {} if host is None else host.read_record(document_key_of(record), spec)
     fields = {name: json_of_value(kind, values[name]) for name, kind in spec.fields.items()}
     return {"model": spec.name, "id": record.id, "fields": fields}
+
+
+def readable(value: Any) -> Any:
+    """Values as JSON for people to read; nothing is made of them again."""
+    return to_jsonable_python(value, bytes_mode="base64", inf_nan_mode="strings", fallback=str)

@@ -37,9 +37,10 @@ class ForgetParams:
 
 def _compact(replica: Replica, params: CompactParams) -> Json:
     retention_s = None if params.retention_days is None else params.retention_days * DAY_S
+    names = {"device_names": dict(sorted(replica.device_names.items()))}
     if params.dry_run:
-        return {"dry_run": True, **asdict(replica.compaction_outlook(retention_s=retention_s))}
-    return {"dry_run": False, **asdict(replica.compact(retention_s=retention_s, progress=watcher.get()))}
+        return {"dry_run": True, **asdict(replica.compaction_outlook(retention_s=retention_s)), **names}
+    return {"dry_run": False, **asdict(replica.compact(retention_s=retention_s, progress=watcher.get())), **names}
 
 
 def _forget(replica: Replica, params: ForgetParams) -> Json:

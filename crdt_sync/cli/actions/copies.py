@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from crdt_sync.cli.actions.base import Action, Json
+from crdt_sync.cli.actions.base import Action, Json, device_json
 from crdt_sync.cli.actions.conflicts import device_time
 from crdt_sync.replica import Replica
 
@@ -16,9 +16,9 @@ class WipeParams:
 
 def _safe_to_wipe(replica: Replica, params: WipeParams) -> Json:
     del params
-    safety = replica.safe_to_wipe()
+    safety, names = replica.safe_to_wipe(), replica.device_names
     devices = [
-        {"device_id": item.device_id, "told": device_time(item.told_ms << 16)["time"], "missing": item.missing}
+        {**device_json(names, item.device_id), "told": device_time(item.told_ms << 16)["time"], "missing": item.missing}
         for item in safety.devices
     ]
     return {"safe": bool(safety), **asdict(safety), "devices": devices}

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
-from crdt_sync.cli.actions.base import Action, Json, history_at
+from crdt_sync.cli.actions.base import Action, Json, device_json, history_at, readable
 from crdt_sync.cli.actions.conflicts import device_time
 from crdt_sync.cli.values import json_of_value
-from crdt_sync.core.ids import device_id, record_id
+from crdt_sync.core.ids import DeviceId, device_id, record_id
 from crdt_sync.core.kinds import FieldKind
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.core.records import SpaceRecord, decode_record
@@ -70,7 +68,8 @@ def history(replica: Replica, params: HistoryParams) -> Json:
     for model in replica.models:
         items = history_at(replica, model, wanted)
         if items:
-            shown = [_item_json(model, item) for item in items[-params.limit :]]
+            names = replica.device_names
+            shown = [_item_json(model, item, names) for item in items[-params.limit :]]
             return {"model": spec_of(model).name, "id": wanted, "total": len(items), "history": shown}
     raise RecordNotFoundError(f"there never was a record {wanted} here", record_id=wanted)
 
@@ -78,20 +77,22 @@ def history(replica: Replica, params: HistoryParams) -> Json:
 def results(replica: Replica, params: ResultsParams) -> Json:
     """What peers said of local changes, oldest first."""
     _check_limit(params.limit)
-    return {"results": [_result_json(item) for item in replica.sync_log(limit=params.limit)]}
+    names = replica.device_names
+    return {"results": [_result_json(item, names) for item in replica.sync_log(limit=params.limit)]}
 
 
 def status(replica: Replica, params: NoParams) -> Json:
     """How a store stands."""
     del params
-    devices = list(_devices(replica))
-    own = replica.device_id or next((name for name, is_own in reversed(devices) if is_own), None)
+    own, names = own_device(replica), replica.device_names
     ends = [position.sequence for held in replica.port.vector().values() for position in held.values()]
     return {
         "replica_id": replica.replica_id,
         "epoch": replica.port.epoch.hex(),
         "device_id": own,
-        "devices": sorted({name for name, _ in devices}),
+        "device_name": None if own is None else names.get(DeviceId(own)),
+        "devices": sorted({name for name, _ in _devices(replica)}),
+        "device_names": dict(sorted(names.items())),
         "models": [_model_json(replica, model) for model in replica.models],
         "entries": sum(ends),
         "authors": len(ends),
@@ -99,6 +100,11 @@ def status(replica: Replica, params: NoParams) -> Json:
         "failed": sum(1 for _ in replica.operations(status="failed")),
         "conflicts": len(replica.conflicts()),
     }
+
+
+def own_device(replica: Replica) -> str | None:
+    """This device, also where the replica was opened read-only: then it is the one that last bound an author here."""
+    return replica.device_id or next((name for name, is_own in reversed(list(_devices(replica))) if is_own), None)
 
 
 def _backwards(replica: Replica, status: str | None) -> Iterator[SyncOperation]:
@@ -156,7 +162,7 @@ def _operation_json(operation: SyncOperation) -> Json:
     }
 
 
-def _result_json(item: SyncLog) -> Json:
+def _result_json(item: SyncLog, names: Mapping[DeviceId, str]) -> Json:
     return {
         "id": item.id,
         "operation": item.operation,
@@ -164,10 +170,11 @@ def _result_json(item: SyncLog) -> Json:
         "error": item.error,
         **device_time(item.timestamp),
         "peer": item.peer,
+        "peer_name": names.get(DeviceId(item.peer)),
     }
 
 
-def _item_json(model: type[Model], item: HistoryItem) -> Json:
+def _item_json(model: type[Model], item: HistoryItem, names: Mapping[DeviceId, str]) -> Json:
     fields = spec_of(model).fields
     changes = [
         {
@@ -180,7 +187,7 @@ def _item_json(model: type[Model], item: HistoryItem) -> Json:
     ]
     return {
         "type": item.type.value,
-        "device_id": item.device_id,
+        **device_json(names, item.device_id),
         **device_time(item.timestamp),
         "live": item.live,
         "fields": list(item.fields),
@@ -192,11 +199,6 @@ def _item_json(model: type[Model], item: HistoryItem) -> Json:
 def _json_of(kind: FieldKind | None, value: Any) -> Any:
     """A field's value as JSON; without a field, whether the record was live."""
     return value if kind is None or value is None else json_of_value(kind, value)
-
-
-def readable(value: Any) -> Any:
-    """Values as JSON for people to read; nothing is made of them again."""
-    return to_jsonable_python(value, bytes_mode="base64", inf_nan_mode="strings", fallback=str)
 
 
 LOG = Action(name="log", params=LogParams, work=log, writes=False)

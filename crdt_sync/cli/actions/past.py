@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from crdt_sync.cli.actions.base import Action, Json, model_of
+from crdt_sync.cli.actions.base import Action, Json, model_of, readable
 from crdt_sync.cli.actions.conflicts import device_time
-from crdt_sync.cli.actions.journal import NoParams, readable
+from crdt_sync.cli.actions.journal import NoParams
 from crdt_sync.cli.values import json_of_value
 from crdt_sync.core.ids import record_id
 from crdt_sync.core.model import spec_of
@@ -51,6 +51,7 @@ def explain(replica: Replica, params: ExplainParams) -> Json:
             "what": cause.what,
             "value": readable(cause.value),
             "device_id": cause.device_id,
+            "device_name": cause.device_name or None,
             **({} if cause.timestamp is None else device_time(cause.timestamp)),
             "register": cause.register,
             "saw": list(cause.saw),

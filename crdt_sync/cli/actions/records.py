@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from crdt_sync.cli.actions.base import Action, Json, model_of, record_json
+from crdt_sync.cli.actions.base import Action, Json, device_json, model_of, record_json
 from crdt_sync.cli.actions.conflicts import conflict_json, device_time
 from crdt_sync.cli.values import (
     Assignment,
@@ -90,12 +90,16 @@ def show(replica: Replica, params: RecordParams) -> Json:
     model = model_of(replica, params.model)
     record = replica.get(model, params.record_id)
     shown = record_json(record)
-    concurrent = {}
+    concurrent, names = {}, replica.device_names
     for name, kind in spec_of(model).fields.items():
         candidates = replica.candidates(record, name)
         if len(candidates) > 1:
             concurrent[name] = [
-                {"value": json_of_value(kind, item.value), "device_id": item.device_id, **device_time(item.timestamp)}
+                {
+                    "value": json_of_value(kind, item.value),
+                    **device_json(names, item.device_id),
+                    **device_time(item.timestamp),
+                }
                 for item in candidates
             ]
     conflicts = [conflict_json(replica, conflict) for conflict in replica.conflicts(record=record)]

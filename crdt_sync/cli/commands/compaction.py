@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crdt_sync.cli import render
 from crdt_sync.cli.actions.compaction import COMPACT, FORGET, CompactParams, ForgetParams, watcher
-from crdt_sync.cli.commands.running import run
+from crdt_sync.cli.commands.running import progress, run
 from crdt_sync.cli.options import AsJson, Models, StorePath
-from crdt_sync.cli.output import console
 
 
 def compact(
@@ -41,7 +36,7 @@ def compact(
     They go in two rounds, with a sync of every device between them. A device that comes back later than that gets
     content in place of what was folded, and loses nothing of its own.
     """
-    with _watching():
+    with progress("folding", watcher):
         params = CompactParams(retention_days=retention, dry_run=dry_run)
         run(COMPACT, params, path=path, models=models, as_json=as_json, render=render.show_compacted)
 
@@ -58,16 +53,3 @@ def forget(
     It may come back all the same; it is waited for again then.
     """
     run(FORGET, ForgetParams(device_id=device), path=path, models=models, as_json=as_json, render=render.show_forgotten)
-
-
-@contextmanager
-def _watching() -> Iterator[None]:
-    """Show how far the work is, where somebody watches."""
-    columns = (TextColumn("folding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(sys.stderr), transient=True) as progress:
-        task = progress.add_task("", total=None, visible=False)
-        token = watcher.set(lambda done, total: progress.update(task, completed=done, total=total, visible=True))
-        try:
-            yield
-        finally:
-            watcher.reset(token)

@@ -11,6 +11,7 @@ import typer
 from crdt_sync.cli import render
 from crdt_sync.cli.actions.base import Json
 from crdt_sync.cli.actions.network import SYNC, SyncParams
+from crdt_sync.cli.conflict_text import device
 from crdt_sync.cli.opening import Place, reach
 from crdt_sync.cli.options import AsJson, Models, StorePath
 from crdt_sync.cli.output import console, emit, emit_line, reporting
@@ -53,7 +54,7 @@ def serve(
             emit_line(where)
         else:
             out = console()
-            out.print(f"serving {where['path']} at {where['url']} (device {where['device_id']}); Ctrl-C ends it")
+            out.print(f"serving {where['path']} at {where['url']} as {device(where)}; Ctrl-C ends it")
             out.file.flush()
 
     with reporting(as_json=as_json):

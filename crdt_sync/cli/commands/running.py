@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crdt_sync.cli.actions import Action, Json
 from crdt_sync.cli.actions.base import P
 from crdt_sync.cli.opening import Place, reach
-from crdt_sync.cli.output import emit, reporting
+from crdt_sync.cli.output import console, emit, reporting
 
 
 def run(
@@ -31,3 +35,21 @@ def run(
         with reach(Place(path=path, models=models), writes=action.writes) as act:
             result = act(action, params)
         emit(result, as_json=as_json, render=render)
+
+
+@contextmanager
+def progress(what: str, watcher: ContextVar[Callable[[int, int], None] | None]) -> Iterator[None]:
+    """Show on standard error how far an action is, where somebody watches.
+
+    Args:
+        what: names the work.
+        watcher: through which the action tells (done, total).
+    """
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(sys.stderr), transient=True) as shown:
+        task = shown.add_task("", total=None, visible=False)
+        token = watcher.set(lambda done, total: shown.update(task, completed=done, total=total, visible=True))
+        try:
+            yield
+        finally:
+            watcher.reset(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from crdt_sync.cli import render
-from crdt_sync.cli.actions.base import Json
+from crdt_sync.cli.actions.base import Json, device_json
 from crdt_sync.cli.actions.journal import (
     HISTORY,
     LOG,
@@ -20,29 +21,49 @@ from crdt_sync.cli.actions.journal import (
     NoParams,
     ResultsParams,
 )
+from crdt_sync.cli.actions.naming import fitting_name
 from crdt_sync.cli.commands.running import run
 from crdt_sync.cli.integrity import check_store
 from crdt_sync.cli.opening import Place, open_replica, reach
 from crdt_sync.cli.options import AsJson, Models, StorePath
 from crdt_sync.cli.output import emit, reporting
 from crdt_sync.core.model import spec_of
-from crdt_sync.errors import CorruptStoreError
+from crdt_sync.errors import CorruptStoreError, InputError
 from crdt_sync.storage.sqlite import open_sqlite
 
 
-def init(*, path: StorePath, models: Models = None, as_json: AsJson = False) -> None:
+def init(
+    *,
+    path: StorePath,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="What people call this device, on all devices. A new store takes the name of the machine.",
+            show_default=False,
+        ),
+    ] = None,
+    no_name: Annotated[bool, typer.Option("--no-name", help="Give the device no name.")] = False,
+    models: Models = None,
+    as_json: AsJson = False,
+) -> None:
     """Make a store and declare its models; on a store that exists, declare its models anew.
 
     A store remembers its models, so that the other commands need no --models. Without any it still syncs.
     """
     with reporting(as_json=as_json):
+        if no_name and name is not None:
+            raise InputError("either --name or --no-name", hint="Leave one of them out.")
         existed = path.exists() and path.stat().st_size > 0
-        with open_replica(Place(path=path, models=models), create=True) as replica:
+        if name is None and not no_name and not existed:
+            name = fitting_name(platform.node())
+        with open_replica(Place(path=path, models=models), create=True, device_name=name) as replica:
             result: Json = {
                 "path": str(path),
                 "created": not existed,
                 "replica_id": replica.replica_id,
-                "device_id": replica.device_id,
+                **device_json(replica.device_names, replica.device_id or ""),
                 "models": [spec_of(model).name for model in replica.models],
             }
         emit(result, as_json=as_json, render=render.show_initialised)
@@ -69,6 +90,9 @@ def log(
     as_json: AsJson = False,
 ) -> None:
     """List the changes made here and how far they came, oldest first; or the history of one record."""
+    if (status is not None) + (record is not None) + sync > 1:
+        with reporting(as_json=as_json):
+            raise InputError("--status, --record and --sync ask for different lists", hint="Give one of them.")
     if sync:
         results = ResultsParams(limit=limit)
         run(RESULTS, results, path=path, models=models, as_json=as_json, render=render.show_results)

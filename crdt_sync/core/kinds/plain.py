@@ -191,14 +191,19 @@ def complaint_of(adapter: TypeAdapter[Any], value: Any) -> str:
     try:
         adapter.validate_python(value, strict=True)
     except ValidationError as error:
-        try:
-            if _same(adapter.validate_python(value), value):
-                return ""  # strict mode knows fewer types than annotations can name
-        except ValidationError:
-            pass  # said below, as strict mode sees it
+        if _comes_back(adapter, value):
+            return ""  # strict mode knows fewer types than annotations can name
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         return str(first["msg"])
     return ""
+
+
+def _comes_back(adapter: TypeAdapter[Any], value: Any) -> bool:
+    """Whether a type takes a value and leaves it as it is."""
+    try:
+        return _same(adapter.validate_python(value), value)
+    except ValidationError:
+        return False
 
 
 def latest_first(value: RegisterValue) -> tuple[int, int, int]:

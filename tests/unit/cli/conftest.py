@@ -99,7 +99,7 @@ def cli(capsys: pytest.CaptureFixture[str], state_dir: Path) -> Cli:
 def store(cli: Cli, tmp_path: Path, models_file: Path) -> Path:
     """A store with models and no records."""
     path = tmp_path / "a.db"
-    assert cli("init", path, "--models", models_file).code == 0
+    assert cli("init", path, "--models", models_file, "--no-name").code == 0
     return path
 
 
@@ -107,7 +107,7 @@ def store(cli: Cli, tmp_path: Path, models_file: Path) -> Path:
 def other(cli: Cli, tmp_path: Path, models_file: Path) -> Path:
     """Another device's store."""
     path = tmp_path / "b.db"
-    assert cli("init", path, "--models", models_file).code == 0
+    assert cli("init", path, "--models", models_file, "--no-name").code == 0
     return path
 
 

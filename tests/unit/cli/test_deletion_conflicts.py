@@ -24,8 +24,8 @@ def stores(cli: Cli, tmp_path: Path) -> tuple[Path, Path]:
     """Two stores with one such conflict; the edit came later."""
     models, paths = tmp_path / "rooms.py", (tmp_path / "a.db", tmp_path / "b.db")
     models.write_text(MODEL)
-    for path in paths:
-        assert cli("init", path, "--models", models).code == 0
+    for path, name in zip(paths, ("laptop", "phone"), strict=True):
+        assert cli("init", path, "--models", models, "--name", name).code == 0
     created(cli, paths[0], "name=Blue", model="Room")
     with Replica.open(paths[0]) as a, Replica.open(paths[1]) as b:
         exchange(a, b)
@@ -55,7 +55,8 @@ def test_it_is_shown_with_both_sides(cli: Cli, stores: tuple[Path, Path]) -> Non
     assert "Green" in lines["keep"]
     assert "shown until one is chosen" in lines["keep"]
     assert "shown until" not in lines["delete"]
-    assert conflict["candidates"][0]["device_id"] in shown
+    for item in conflict["candidates"]:
+        assert f"{item['device_name']} ({item['device_id'][:4]}…)" in shown
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,9 @@ def test_the_guide_works(cli: Cli, tmp_path: Path) -> None:
         ('title = {type = "str", renamed_from = "a b"}', "first name"),
         ('_title = "str"', "a field is named by a letter"),
         ('"a b" = "str"', "a field is named by a letter"),
+        ('model_dump = "str"', "every model has this attribute"),
+        ('model_config = "str"', "every model has this attribute"),
+        ('model_fields = "str"', "every model has this attribute"),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, declared: str, said: str) -> None:
@@ -132,6 +135,17 @@ def test_a_wrong_field_is_named(tmp_path: Path, declared: str, said: str) -> Non
 def test_a_wrong_table_is_named(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(SchemaError, match=said):
         load_models(written(tmp_path, text))
+
+
+def test_fields_named_as_old_methods_of_pydantic_are_fields_like_others(cli: Cli, tmp_path: Path) -> None:
+    names = ("copy", "json", "dict", "schema", "validate", "construct")
+    source = written(tmp_path, "[Task.fields]\n" + "".join(f'{name} = "str"\n' for name in names))
+    assert cli("init", tmp_path / "a.db", "--models", source).code == 0  # and warns of nothing, or the test would fail
+    values = [f"{name}={name}" for name in names]
+    made = cli("create", tmp_path / "a.db", "Task", *values, "--json").json
+    assert cli("set", tmp_path / "a.db", "Task", made["id"], "copy=second").code == 0
+    shown = cli("show", tmp_path / "a.db", "Task", made["id"], "--json").json["fields"]
+    assert shown == {**{name: name for name in names}, "copy": "second"}
 
 
 def test_what_is_no_such_file_is_said(tmp_path: Path) -> None:

@@ -16,9 +16,28 @@ COMMANDS = dict(commands())
 
 
 def test_the_commands_are_those_that_were_promised() -> None:
-    on_stores = {"init", "serve", "sync", "log", "status", "check", "compact", "forget", "import", "export", "demo"}
+    on_stores = {
+        "init",
+        "serve",
+        "sync",
+        "log",
+        "status",
+        "check",
+        "compact",
+        "forget",
+        "import",
+        "export",
+        "demo",
+        "name",
+    }
     on_copies = {"backup", "safe-to-wipe"}
-    on_conflicts = {"conflicts list", "conflicts show", "conflicts resolve", "conflicts settle"}
+    on_conflicts = {
+        "conflicts list",
+        "conflicts show",
+        "conflicts resolve",
+        "conflicts resolve-all",
+        "conflicts settle",
+    }
     on_records = {"create", "show", "list", "set", "delete", "restore", "explain", "undo", "redo"}
     promised = on_stores | on_copies | on_records | on_conflicts
     assert {name.removeprefix("crdt-sync ") for name in COMMANDS} == promised

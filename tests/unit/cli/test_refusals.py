@@ -223,6 +223,7 @@ def test_errors_of_a_models_file_are_named(cli: Cli, tmp_path: Path, state_dir: 
     cases = {
         "syntax.py": ("def", "InputError", 2),
         "raises.py": ("1 / 0", "InputError", 2),
+        "leaves.py": ("raise SystemExit(3)", "InputError", 2),
         "nothing.py": ("x = 1", "InputError", 2),
         "bad.py": ("from crdt_sync import Model\nclass A(Model, key=('b',)):\n    a: int", "SchemaError", 4),
     }
@@ -242,3 +243,21 @@ def test_an_error_is_one_json_document_on_standard_error(cli: Cli, store: Path) 
             "hint": "Its models: Task, City.",
         }
     }
+
+
+@pytest.mark.parametrize("path", ["", "\ud800.db", "x" * 300], ids=["empty", "surrogate", "long"])
+@pytest.mark.parametrize("command", [("init",), ("status",), ("check",), ("list", "Task"), ("serve",)])
+def test_what_no_store_can_be_called_is_refused(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = cli(command[0], path, *command[1:], "--json")
+    assert (refused.code, refused.error["type"]) == (2, "InputError")
+    assert "path of a store" in refused.error["message"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [("--sync", "--record", "x"), ("--sync", "--status", "failed")])
+def test_lists_that_exclude_each_other_are_not_mixed(cli: Cli, store: Path, options: tuple[str, ...]) -> None:
+    refused = cli("log", store, *options, "--json")
+    assert (refused.code, refused.error["hint"]) == (2, "Give one of them.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,22 @@ def test_a_file_is_replaced_only_when_told_and_appears_whole(cli: Cli, store: Pa
     assert json.loads(file.read_text())["fields"]["title"] == "a"
     assert cli("export", store, "-o", tmp_path / "nowhere" / "out.jsonl", "--json").error["type"] == "InputError"
     assert [path.name for path in tmp_path.glob("*.part")] == []
+
+
+def test_an_export_never_replaces_a_database(cli: Cli, store: Path, tmp_path: Path) -> None:
+    created(cli, store, "title=a")
+    foreign, link = tmp_path / "foreign.csv", tmp_path / "link.jsonl"
+    connection = sqlite3.connect(foreign)
+    connection.execute("CREATE TABLE precious (a)")
+    connection.close()
+    link.symlink_to(store)
+    for target in (store, foreign, link):
+        before = target.read_bytes()
+        refused = cli("export", store, "--model", "Task", "-o", target, "--force", "--json")
+        assert (refused.code, refused.error["type"]) == (2, "InputError")
+        assert "never replaces" in refused.error["message"]
+        assert target.read_bytes() == before
+    assert link.is_symlink()
 
 
 def test_many_records_go_in_pages(cli: Cli, store: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from crdt_sync.core import codec
 from crdt_sync.core.conflict import UNKNOWN, Unknown
-from crdt_sync.core.merging import Choices, Given, UnfitPartError, merge_values
+from crdt_sync.core.merging import Choices, Given, UnfitPartError, merge_values, overlaps
 from tests.unit.core.values import alike, values
 
 
@@ -227,3 +227,22 @@ def test_large_and_hostile_texts_take_bounded_work() -> None:
     hostile = "\n".join("ab"[number % 3 % 2] for number in range(20_000))
     other = "\n".join("ab"[number % 5 % 2] for number in range(20_000))
     merge(hostile, other, other[::-1])
+
+
+def test_overlaps_are_told_with_what_stands_there() -> None:
+    base, sides = {"a": 1, "b": {"c": 2}, "k": 0}, [{"a": 3, "b": {"c": 4}, "k": 0}, {"a": 5, "k": 9}]
+    found = overlaps(codec.encode(base), [codec.encode(side) for side in sides])
+    opened = [(item.path, item.base, *item.sides) for item in found]
+    encoded = [None if value is None else codec.encode(value) for value in (1, 3, 5, {"c": 2}, {"c": 4}, None)]
+    assert opened == [("/a", *encoded[:3]), ("/b", *encoded[3:])]
+
+
+def test_overlaps_of_lines_hold_the_lines() -> None:
+    (found,) = overlaps(codec.encode("a\nb\nc"), [codec.encode("a\nx\ny\nc"), codec.encode("a\nc")])
+    assert found.path == "#2-2"
+    assert [found.base, *found.sides] == [codec.encode(lines) for lines in (["b"], ["x", "y"], [])]
+
+
+def test_where_nothing_is_known_of_the_ancestor_overlaps_say_so() -> None:
+    (found,) = overlaps(UNKNOWN, [codec.encode(1), codec.encode(2)])
+    assert (found.path, found.base, found.sides) == ("", UNKNOWN, (codec.encode(1), codec.encode(2)))

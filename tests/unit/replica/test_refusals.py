@@ -198,6 +198,7 @@ REFUSALS: list[tuple[str, type[CRDTSyncError], Call]] = [
     ("local: empty key", InputError, lambda s: s.replica.local.save("", 1)),
     ("local: key no str", InputError, lambda s: s.replica.local.save(5, 1)),
     ("local: long key", InputError, lambda s: s.replica.local.load("k" * 257)),
+    ("local: key that is no text", InputError, lambda s: s.replica.local.save("\ud800", 1)),
     ("local: unrepresentable", UnrepresentableValueError, lambda s: s.replica.local.save("k", object())),
 ]
 
@@ -372,16 +373,23 @@ def test_a_missing_folder_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", [None, b"a.db", 5, "", "a\0.db", Path("a\0.db")])
+@pytest.mark.parametrize("path", [None, b"a.db", 5, "", "a\0.db", Path("a\0.db"), "\ud800.db", "x" * 300])
 def test_what_is_no_path_is_refused(path: Any, tmp_path: Path) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(InputError) as refusal:
         Replica.open(path, [Task], state_dir=tmp_path)
+    assert refusal.value.hint
     with pytest.raises(InputError):
         Replica.open(path, [Task], state_dir=tmp_path, read_only=True)
     if path is not None:
         with pytest.raises(InputError):
             Replica.open(tmp_path / "a.db", [Task], state_dir=path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_must_leave_room_for_the_files_beside_the_store(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="longer than the system takes"):
+        Replica.open(tmp_path / ("x" * 248), [Task], state_dir=tmp_path)
+    Replica.open(tmp_path / ("x" * 247), [Task], state_dir=tmp_path / "state").close()
 
 
 @pytest.mark.parametrize("models", [Task, "Task", 5, {Task}])

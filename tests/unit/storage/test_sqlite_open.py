@@ -338,6 +338,21 @@ def test_a_store_that_is_open_by_another_name_is_in_use(made: Path, apart: bool,
         assert again.get(Table.META, b"other") == b""
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links as POSIX has them")
+def test_a_reader_may_come_by_a_symbolic_link_to_the_name_in_use(made: Path) -> None:
+    os.link(made, made.with_name("link"))
+    made.with_name("symlink").symlink_to(made)
+    made.with_name("symlink to link").symlink_to(made.with_name("link"))
+    with open_sqlite(made) as store:
+        with store.transaction():
+            store.put(Table.META, b"key", b"new")
+        with open_sqlite(made.with_name("symlink"), read_only=True) as reader:
+            assert reader.get(Table.META, b"key") == b"new"
+        with pytest.raises(StoreInUseError, match="another name") as caught:
+            open_sqlite(made.with_name("symlink to link"), read_only=True)
+        assert "open it by that name" in caught.value.hint
+
+
 def test_a_store_that_is_locked_whole_is_in_use(made: Path) -> None:
     other = apsw.Connection(str(made))
     other.pragma("locking_mode", "exclusive")
