@@ -89,22 +89,31 @@ class ConflictCalls:
         self._check()
         resolve(self._state, self._records, conflict, choice)
 
-    def resolve_all(self, *, model: type[Model], field: str | None = None, take: Rule) -> int:
-        """Settle all open conflicts of a model, or of one of its fields, by a rule.
+    def resolve_all(
+        self,
+        *,
+        model: type[Model],
+        field: str | None = None,
+        kind: str | ConflictKind | None = None,
+        take: Rule,
+    ) -> int:
+        """Settle all open conflicts of a model, of one of its fields, or of one kind, by a rule.
 
         It is done in transactions of up to 1,000 conflicts; where the rule raises, the last of them is rolled back.
 
         Args:
             model: whose conflicts.
             field: of this field only.
-            take: ``"latest"`` or ``"earliest"``: the proposal, with that change wherever changes overlap; or a
-                function of a `Conflict` that gives a `Candidate`, a `Choice`, or None to leave it open.
+            kind: of this kind only.
+            take: ``"latest"`` or ``"earliest"``: the proposal, with that change wherever changes overlap; of whole
+                records, that candidate; or a function of a `Conflict` that gives a `Candidate`, a `Choice`, or None to
+                leave it open.
 
         Returns:
             How many were settled.
 
         Raises:
-            InputError: no such rule, or a function that gives something else.
+            InputError: no such rule or kind, or a function that gives something else.
             NotACandidateError, InvalidValueError: what the function gives does not settle the conflict.
         """
         self._check()
@@ -112,7 +121,7 @@ class ConflictCalls:
         if field is not None:
             declared.spec.field(field)
         self._upkeep.before_reading(texts_too=False)
-        return resolve_all(self._state, self._records, model=declared.spec.name, field=field, take=take)
+        return resolve_all(self._state, self._records, model=declared.spec.name, field=field, kind=kind, take=take)
 
     def settled(self, *, model: type[Model] | None = None, record: Model | None = None) -> list[Settled]:
         """The conflicts that were settled: who chose what, when, over which candidates; each record's latest first.

@@ -7,10 +7,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from crdt_sync.core import codec
-from crdt_sync.core.conflict import Candidate, Choice, Conflict, ConflictKind, Settled
+from crdt_sync.core.conflict import BothKept, Candidate, Choice, Conflict, ConflictKind, Deletion, Settled
 from crdt_sync.core.content import Content, Dot, RegisterValue
 from crdt_sync.core.duplicates import dot_in, untagged
 from crdt_sync.core.ids import DEFAULT_PARTITION, Author, DocumentKey, document_key, model_prefix, split_document_key
@@ -22,10 +22,12 @@ from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.merging import Given, UnfitPartError
 from crdt_sync.core.model import validate_change
 from crdt_sync.errors import ConflictNotFoundError, InputError, InvalidValueError, NotACandidateError, RecordError
+from crdt_sync.replica.deciding import settle_duplicate
 from crdt_sync.replica.deletions import settle_deletion
 from crdt_sync.replica.derive import conflicts_of, named, whole_path
 from crdt_sync.replica.derived_rows import SettledRow, split_settled_key, unpack_settled_row
 from crdt_sync.replica.duplicates import group_of, shown_content
+from crdt_sync.replica.questions import conflict_of, duplicate_conflicts, question_of
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.rows import after_prefix
 from crdt_sync.replica.schema import Declared, partition_of
@@ -56,8 +58,12 @@ def find_conflicts(
         names = ", ".join(item.value for item in ConflictKind)
         raise InputError(f"there is no kind of conflict {kind!r}", hint=f"Kinds: {names}.") from None
     if key is not None:
-        if model not in (None, split_document_key(key)[1]):
+        declared = state.schema.by_key(key)
+        if declared is None or model not in (None, declared.spec.name):
             return
+        question = question_of(state, declared, key) if ConflictKind.DUPLICATE_CREATE in wanted else ()
+        if question and question[0].group[0] != key:
+            yield conflict_of(state, declared, question)  # it stands with another record
         start = bytes(key)
     elif model is not None:
         start = model_prefix(DEFAULT_PARTITION, model)
@@ -71,7 +77,8 @@ def find_conflicts(
         if declared is not None:
             group, content = shown_content(state, declared, document)
             is_shown = group[0] == document and declared.is_live(content)
-            found = conflicts_of(state, declared, state.documents.get(document), content) if is_shown else []
+            found = conflicts_of(state, declared, group, content) if is_shown else []
+            found += duplicate_conflicts(state, declared, document) if is_shown else []
             yield from (conflict for conflict in found if conflict.kind in wanted)
 
 
@@ -193,9 +200,12 @@ def resolve(state: State, records: Records, conflict: Conflict, choice: Mapping[
         raise NotACandidateError("the chosen candidate is not in this conflict")
     if name == "paths" and not isinstance(chosen, Mapping):
         raise InputError("paths= takes a dict: path → candidate, or the part to put there")
-    if conflict.kind is ConflictKind.EDIT_OF_DELETED:
-        settle_deletion(state, records, conflict, choice)
+    settle = _WHOLE_RECORD.get(conflict.kind)
+    if settle is not None:
+        settle(state, records, conflict, choice)
         return
+    if isinstance(chosen, Deletion | BothKept):
+        raise InputError(f"{chosen} settles no conflict of a field")
     case = _open_case(state, records, conflict)
     match name:
         case "take":
@@ -207,11 +217,13 @@ def resolve(state: State, records: Records, conflict: Conflict, choice: Mapping[
     case.write(records, data)
 
 
-def resolve_all(state: State, records: Records, *, model: str, field: str | None, take: Rule) -> int:
+def resolve_all(
+    state: State, records: Records, *, model: str, field: str | None, kind: str | ConflictKind | None, take: Rule
+) -> int:
     """Settle many conflicts by a rule; see `Replica.resolve_all`."""
     if take not in ("latest", "earliest") and not callable(take):
         raise InputError('take= is "latest", "earliest" or a function of a conflict')
-    found = find_conflicts(state, records, model=model, key=None, kind=None)
+    found = find_conflicts(state, records, model=model, key=None, kind=kind)
     waiting = [item for item in found if field in (None, item.field)]
     waiting.reverse()
     settled = 0
@@ -237,9 +249,9 @@ def _settle_by_rule(state: State, records: Records, conflict: Conflict, take: Ru
             f"a rule gives a Candidate, a Choice or None, not a {type(answer).__name__}",
             hint="Write Choice(value=…) for a value of your own.",
         )
-    if conflict.kind is ConflictKind.EDIT_OF_DELETED:
+    if conflict.kind in _WHOLE_RECORD:
         answer = answer or conflict.candidates[0 if take == "latest" else -1]
-        return _settle_deletion_by_rule(state, records, conflict, answer)
+        return _settle_record_by_rule(state, records, conflict, answer)
     try:
         case = _open_case(state, records, conflict)
     except (ConflictNotFoundError, RecordError):
@@ -254,7 +266,14 @@ def _settle_by_rule(state: State, records: Records, conflict: Conflict, take: Ru
     return len(data)
 
 
-def _settle_deletion_by_rule(
+_WHOLE_RECORD: Final = {
+    ConflictKind.EDIT_OF_DELETED: settle_deletion,
+    ConflictKind.DUPLICATE_CREATE: settle_duplicate,
+}
+"""How conflicts are settled that are about no field."""
+
+
+def _settle_record_by_rule(
     state: State, records: Records, conflict: Conflict, answer: Candidate | Choice
 ) -> int | None:
     choice: dict[str, Any] = {"take": answer}
