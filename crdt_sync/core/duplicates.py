@@ -107,7 +107,7 @@ def record_dot(record: RecordId) -> Dot:
     return Dot(tagged(Author(0), record), CREATION_COUNTER)
 
 
-def record_of(dot: Dot) -> RecordId:
+def named_record(dot: Dot) -> RecordId:
     """The record that `record_dot` names."""
     return RecordId(str(UUID(int=dot.author >> _AUTHOR_BITS)))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from crdt_sync.core.conflict import KEEP_BOTH, Candidate, Conflict
 from crdt_sync.core.content import Content
-from crdt_sync.core.duplicates import merge_contents, record_of
+from crdt_sync.core.duplicates import merge_contents, named_record
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import DocumentKey, RecordId, document_key, split_document_key
 from crdt_sync.core.kinds import Write
@@ -85,7 +85,7 @@ class _Case:
             ConflictNotFoundError: nothing.
         """
         declared = state.schema.of(conflict.model)
-        candidates = {record_of(candidate.dot): candidate for candidate in reversed(conflict.candidates)}
+        candidates = {named_record(candidate.dot): candidate for candidate in reversed(conflict.candidates)}
         members: dict[RecordId, Member] = {}
         questions: dict[DocumentKey, dict[RecordId, Member]] = {}
         for record in candidates:
@@ -108,7 +108,7 @@ class _Case:
 
     def take(self, records: Records, chosen: Candidate) -> None:
         """Merge with the values of one record, except for those that it is kept apart from."""
-        record = record_of(chosen.dot)
+        record = named_record(chosen.dot)
         own = self.members.get(record)
         among = next((question for question in self.questions if own in question), ())
         if own is None or not any(not own.is_apart(other) for other in among if other is not own):

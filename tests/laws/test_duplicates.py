@@ -68,7 +68,7 @@ def act(replica: Replica, dice: Random, *, model: Some, held: list[str]) -> None
     name = dice.choice(held) if held and dice.random() < 0.3 else None
     try:
         things: list[Any] = [replica.get(model, name)] if name else list(replica.find(model))
-        if not things or dice.random() < 0.2:
+        if not things or dice.random() < 0.3:
             made = replica.create(model, code=dice.choice(CODES), title=dice.choice("ab"), due=dice.randint(1, 2))
             held.append(made.id)
             replica.create(Loose, code="x")
@@ -108,13 +108,14 @@ def rarely(replica: Replica, dice: Random, *, model: Some, seen: list[Conflict])
     """Delete, or settle a conflict: one that is open, or one that somebody saw long ago, perhaps elsewhere."""
     things, conflicts = replica.find(model), replica.conflicts(model=model)
     seen += conflicts
-    if things and dice.random() < 0.3:
+    if things and dice.random() < 0.2:
         replica.delete(dice.choice(things))
     elif seen and dice.random() < 0.3:
         with suppress(ConflictNotFoundError, RecordError):  # it was settled meanwhile, or never came here
             settle(replica, dice.choice(seen), dice)
     elif conflicts:
-        conflict = dice.choice(conflicts)
+        questions = [item for item in conflicts if item.kind is ConflictKind.DUPLICATE_CREATE]
+        conflict = dice.choice(questions or conflicts)
         own = conflict.kind is ConflictKind.EDIT_OF_DELETED
         try:
             settle(replica, conflict, dice)
@@ -176,7 +177,7 @@ def test_everybody_sees_the_same(seed: int) -> None:
         replica, model = dice.choice(replicas), dice.choice((Thing, Asked))
         if dice.random() < 0.3:
             exchange(replica, dice.choice([other for other in replicas if other is not replica]))
-        elif dice.random() < 0.2:
+        elif dice.random() < 0.3:
             rarely(replica, dice, model=model, seen=seen)
         else:
             act(replica, dice, model=model, held=held[model])
