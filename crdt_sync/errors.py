@@ -11,7 +11,8 @@
     ├── RecordError                   the state of one record
     │   ├── RecordNotFoundError
     │   ├── RecordExistsError         a live record has this natural key, or these unique values
-    │   └── RecordDeletedError        an edit of a deleted record, without a restore
+    │   ├── RecordDeletedError        an edit of a deleted record, without a restore
+    │   └── HistoryFoldedError        what is asked about was compacted: nobody can tell any more
     ├── ConflictError
     │   ├── ConflictNotFoundError     no such conflict, or it was settled meanwhile
     │   └── NotACandidateError        resolving with something that is not in the conflict
@@ -149,6 +150,10 @@ class RecordDeletedError(RecordError):
     """An edit of a deleted record."""
 
     default_hint = "Restore the record first: replica.restore(Model, record_id)."
+
+
+class HistoryFoldedError(RecordError):
+    """What is asked about, or to be undone, was compacted here: the log does not reach back that far any more."""
 
 
 class ConflictError(CRDTSyncError):
@@ -334,12 +339,7 @@ class AddressInUseError(SyncError):
 
 
 class ChannelClosed(SyncError):  # noqa: N818  (the ordinary end of a channel, as StopIteration is one of an iterator)
-    """The channel to the peer ended; nothing more can be sent or received on it.
-
-    Args:
-        code: a websocket close code (RFC 6455 section 7.4); 1006 when the connection was lost without one.
-        reason: what the end that closed it said, at most 123 bytes.
-    """
+    """The channel to the peer ended: ``code`` of RFC 6455 section 7.4 (1006 without one), ``reason`` of 123 bytes."""
 
     default_hint = "Connect again; what was acknowledged is kept and the rest is sent then."
 

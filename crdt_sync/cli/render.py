@@ -143,7 +143,9 @@ def _changes(item: Json) -> Iterator[str]:
     for change in item["changes"]:
         new = short(change["new"])
         shown = new if change["conflict"] and change["old"] == change["new"] else f"{short(change['old'])} → {new}"
-        yield f"{change['field']}: {shown}" + (f" (conflict {change['conflict']})" if change["conflict"] else "")
+        yield f"{change['field'] or '(the record) live'}: {shown}" + (
+            f" (conflict {change['conflict']})" if change["conflict"] else ""
+        )
     if item["type"] == "update":
         changed = {change["field"] for change in item["changes"]}
         yield from (f"{name}: written, and the value shown stays" for name in item["fields"] if name not in changed)

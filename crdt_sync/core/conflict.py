@@ -129,16 +129,19 @@ class Settled:
 
     Args:
         id: the conflict's id.
+        kind: what clashed.
         model: the model's name.
         record_id: the record.
-        field: the field.
-        register: the field, or ``field/entry`` for an entry of a map.
+        field: the field; empty where the whole record was in question.
+        register: the field, or ``field/entry`` for an entry of a map; empty as ``field`` is.
         paths: where the candidates overlapped; empty for the whole value.
         candidates: the concurrent values, latest first.
-        chosen: the write that settled it: value, device, timestamp and dot.
+        chosen: the write that settled it: value, device, timestamp and dot. Of a whole record the value is `DELETED`,
+            or its values by field.
     """
 
     id: str
+    kind: ConflictKind
     model: str
     record_id: RecordId
     field: str

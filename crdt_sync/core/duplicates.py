@@ -46,16 +46,17 @@ class MergedContent(Content):
         return any(content.is_live(policy) for _, content in self.parts)
 
 
-def merge_contents(parts: Sequence[tuple[RecordId, Content]]) -> MergedContent:
+def merge_contents(parts: Sequence[tuple[RecordId, Content]], *, survivor: RecordId | None = None) -> MergedContent:
     """Put the contents of one group beside each other.
 
     Args:
         parts: record and content, the survivor first.
+        survivor: whose cells keep their names, where it is not the first part: it was not there yet.
     """
-    first = parts[0][1]
+    first, own = parts[0][1], parts[0][0] if survivor is None else survivor
     merged = MergedContent(texts=first.texts, state_vector=first.state_vector, parts=tuple(parts))
-    for number, (record, content) in enumerate(parts):
-        _add(merged, content, record if number else None)
+    for record, content in parts:
+        _add(merged, content, None if record == own else record)
     return merged
 
 
@@ -112,6 +113,17 @@ def named_record(dot: Dot) -> RecordId:
     return RecordId(str(UUID(int=dot.author >> _AUTHOR_BITS)))
 
 
+def record_of(author: Author, *, survivor: RecordId) -> RecordId:
+    """Whose document an author of a merged content wrote to."""
+    tag = author >> _AUTHOR_BITS
+    return RecordId(str(UUID(int=tag))) if tag else survivor
+
+
+def write_of(item: RegisterValue) -> tuple[Author, int, bytes]:
+    """Names the write that gave a value: one to a merged record stands in several documents."""
+    return untagged(item.dot.author), item.hlc, item.data
+
+
 def dot_in(dot: Dot, record: RecordId, *, survivor: RecordId) -> Dot:
     """A dot of a merged content as the content that has another survivor gives it.
 
@@ -120,8 +132,7 @@ def dot_in(dot: Dot, record: RecordId, *, survivor: RecordId) -> Dot:
         record: who was the survivor then.
         survivor: who is now.
     """
-    tag = dot.author >> _AUTHOR_BITS
-    owner = RecordId(str(UUID(int=tag))) if tag else record
+    owner = record_of(dot.author, survivor=record)
     return Dot(tagged(untagged(dot.author), None if owner == survivor else owner), dot.counter)
 
 
@@ -137,10 +148,20 @@ def split_writes(writes: Iterable[Write], *, survivor: RecordId) -> dict[RecordI
     for write in writes:
         record, own = survivor, write
         if isinstance(write, Put | Drop):
-            record, key = _split_key(write.key, survivor=survivor)
+            record, key = split_key(write.key, survivor=survivor)
             own = write._replace(key=key)
         found.setdefault(record, []).append(own)
     return found
+
+
+def untagged_element(name: str) -> str:
+    """What an element of a list is called in its own document."""
+    return name[_TAG_CHARS:] if name.startswith(_TAG) else name
+
+
+def element_record(name: str, *, survivor: RecordId) -> RecordId:
+    """Whose document an element of a list was first put in."""
+    return RecordId(str(UUID(name[1:_TAG_CHARS]))) if name.startswith(_TAG) else survivor
 
 
 def _tag(record: RecordId | None) -> str:
@@ -157,7 +178,8 @@ def _tagged_list_key(key: str, record: RecordId | None) -> str:
     return map_key(KeyClass.LIST, parsed.author, field=parsed.field, rest=_tag(record) + parsed.rest)
 
 
-def _split_key(key: str, *, survivor: RecordId) -> tuple[RecordId, str]:
+def split_key(key: str, *, survivor: RecordId) -> tuple[RecordId, str]:
+    """A key of a merged content: whose document it is in, and what it is called there."""
     at = key.find(_TAG)
     if at < 0 or (at and key[0] != KeyClass.LIST.value):
         return survivor, key

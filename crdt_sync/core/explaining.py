@@ -13,6 +13,7 @@ from typing import Any, Final
 from crdt_sync.core.clock import COUNTER_BITS, physical_ms
 from crdt_sync.core.conflict import Unknown
 from crdt_sync.core.content import CREATION_COUNTER, Content, EditAfterDelete, RegisterValue
+from crdt_sync.core.duplicates import MergedContent, element_record, record_of, split_key, untagged, write_of
 from crdt_sync.core.ids import Author, RecordId
 from crdt_sync.core.kinds import CausalRegister, CounterKind, FieldKind, ListKind, MapKind, SetKind, TextKind
 from crdt_sync.core.kinds.lattice import Lattice
@@ -65,6 +66,7 @@ class Cause:
         register: the field, or ``field/key`` for an entry of a map.
         saw: the numbers of the writes in the list that its writer had seen.
         note: what else is to be said, or empty.
+        record_ids: of a record that others were merged with: those that hold the write.
     """
 
     number: int
@@ -75,6 +77,7 @@ class Cause:
     register: str = ""
     saw: tuple[int, ...] = ()
     note: str = ""
+    record_ids: tuple[RecordId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,16 +117,36 @@ class Explanation:
 
 @dataclass(slots=True)
 class _Findings:
-    """What an explanation is gathered in."""
+    """What an explanation is gathered in.
+
+    Args:
+        survivor: of a record that others were merged with, the one that shows; None of any other.
+    """
 
     name_of: NameOf
+    survivor: RecordId | None = None
     causes: list[Cause] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, what: str, value: Any, author: Author, **more: Any) -> None:
-        """One more write, under the next number."""
+    def add(self, what: str, value: Any, author: Author, *, record: RecordId | None = None, **more: Any) -> None:
+        """One more write, under the next number; ``record`` where neither it nor the author tells which holds it."""
+        more.setdefault("record_ids", self.records((author,)) if record is None else (record,))
         number = len(self.causes) + 1
-        self.causes.append(Cause(number=number, what=what, value=value, device_id=self.name_of(author), **more))
+        name = self.name_of(untagged(author))
+        self.causes.append(Cause(number=number, what=what, value=value, device_id=name, **more))
+
+    def records(self, authors: Iterable[Author]) -> tuple[RecordId, ...]:
+        """Which records some authors of a merged content wrote to."""
+        if self.survivor is None:
+            return ()
+        return tuple(sorted({record_of(author, survivor=self.survivor) for author in authors}))
+
+    def place(self, key: str) -> tuple[Author, RecordId | None]:
+        """Who wrote a cell, and in which of several records."""
+        if self.survivor is None:
+            return parsed_key(key).author, None
+        record, own = split_key(key, survivor=self.survivor)
+        return parsed_key(own).author, record
 
 
 def explain_field(
@@ -137,7 +160,7 @@ def explain_field(
         name_of: names a device by its author.
         pieces: a text in order, each piece with who inserted it.
     """
-    found = _Findings(name_of)
+    found = _findings(content, name_of)
     match kind:
         case Lattice():
             _lattice(kind, content, found)
@@ -156,6 +179,7 @@ def explain_field(
         case TextKind():
             for author, text in pieces:
                 found.add("part", text, author)
+            _other_texts(kind, content, found)
         case _:
             raise InputError(f"a field of kind {type(kind).__name__} cannot be explained")
     return tuple(found.causes), tuple(found.notes)
@@ -165,24 +189,40 @@ def explain_life(
     content: Content, policy: EditAfterDelete, *, name_of: NameOf
 ) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
     """Why a record is live or deleted: its creations, its tombstones, and the edits that no tombstone saw."""
-    found = _Findings(name_of)
+    found = _findings(content, name_of)
+    if not isinstance(content, MergedContent):
+        found.notes.append(_life(content, policy, found, record=None))
+        return tuple(found.causes), tuple(found.notes)
+    for record, part in content.parts:
+        found.notes.append(f"{record}: {_life(part, policy, found, record=record)}")
+    found.notes.append("it is live while one of the records that it was merged from is")
+    return tuple(found.causes), tuple(found.notes)
+
+
+def _findings(content: Content, name_of: NameOf) -> _Findings:
+    if not isinstance(content, MergedContent):
+        return _Findings(name_of)
+    survivor, *others = (record for record, _ in content.parts)
+    found = _Findings(name_of, survivor)
+    found.notes.append(f"created more than once: {survivor} shows, and {', '.join(others)} with it")
+    return found
+
+
+def _life(content: Content, policy: EditAfterDelete, found: _Findings, *, record: RecordId | None) -> str:
+    """The causes of one record's life; returns what follows of them."""
     for made in sorted(content.creations, key=lambda item: (item.hlc, item.author)):
-        found.add("created", None, made.author, timestamp=made.hlc)
+        found.add("created", None, made.author, record=record, timestamp=made.hlc)
     for key, tombstone in sorted(content.tombstones.items()):
         note = "saw all that was here for it then"
-        found.add("deleted", None, parsed_key(key).author, timestamp=tombstone.hlc, note=note)
+        found.add("deleted", None, parsed_key(key).author, record=record, timestamp=tombstone.hlc, note=note)
     edited = sorted(content.edited_since()) if content.tombstones else []
     for author in edited:
-        found.add("edited", None, author, note="an edit that no delete saw")
+        found.add("edited", None, author, record=record, note="an edit that no delete saw")
     if not content.tombstones:
-        found.notes.append("nobody deleted it, or it was restored since")
-    elif content.is_live(policy):
-        found.notes.append("so the edit keeps it")
-    elif edited:
-        found.notes.append("its model lets deleting win")
-    else:
-        found.notes.append("every edit was seen by a delete")
-    return tuple(found.causes), tuple(found.notes)
+        return "nobody deleted it, or it was restored since"
+    if content.is_live(policy):
+        return "so the edit keeps it"
+    return "its model lets deleting win" if edited else "every edit was seen by a delete"
 
 
 def _register(kind: PlainRegister, content: Content, found: _Findings) -> None:
@@ -194,11 +234,12 @@ def _register(kind: PlainRegister, content: Content, found: _Findings) -> None:
     kept = kind.kept(content) if isinstance(kind, CausalRegister) else [*shown, *_hidden_creations(kind, content)]
     dots = {item.dot for item in shown}
     ordered = [*shown, *sorted((item for item in kept if item.dot not in dots), key=latest_first)]
+    writes = _by_write(ordered, is_merged=isinstance(content, MergedContent))
     first = len(found.causes) + 1
-    for at, item in enumerate(ordered):
-        saw = tuple(first + number for number, other in enumerate(ordered) if _saw(item, other))
+    for at, items in enumerate(writes):
+        item = items[0]
+        saw = tuple(first + number for number, others in enumerate(writes) if number != at and _saw(items, others))
         what = "hidden" if item.dot not in dots else "beside" if at else "shown"
-        note = "as it was created" if item.dot.counter == CREATION_COUNTER else ""
         found.add(
             what,
             kind.decode(item.data),
@@ -206,14 +247,25 @@ def _register(kind: PlainRegister, content: Content, found: _Findings) -> None:
             timestamp=item.hlc,
             register=kind.name,
             saw=saw,
-            note=note,
+            note="as it was created" if item.dot.counter == CREATION_COUNTER else "",
+            record_ids=found.records(item.dot.author for item in items),
         )
-    if isinstance(kind, CausalRegister) and len(shown) > 1:
+    if isinstance(kind, CausalRegister) and len({write_of(item) for item in shown}) > 1:
         _note_merge(kind, content, shown, found)
 
 
-def _saw(item: RegisterValue, other: RegisterValue) -> bool:
-    return item.dot != other.dot and item.context.get(other.dot.author, -1) >= other.dot.counter
+def _by_write(values: Iterable[RegisterValue], *, is_merged: bool) -> list[list[RegisterValue]]:
+    """Values in their order; a write to several merged records stands in each of them, and is one."""
+    if not is_merged:
+        return [[item] for item in values]
+    writes: dict[tuple[Author, int, bytes], list[RegisterValue]] = {}
+    for item in values:
+        writes.setdefault(write_of(item), []).append(item)
+    return list(writes.values())
+
+
+def _saw(items: Iterable[RegisterValue], others: list[RegisterValue]) -> bool:
+    return any(item.context.get(other.dot.author, -1) >= other.dot.counter for item in items for other in others)
 
 
 def _hidden_creations(kind: PlainRegister, content: Content) -> list[RegisterValue]:
@@ -246,7 +298,8 @@ def _lattice(kind: Lattice, content: Content, found: _Findings) -> None:
 def _set(kind: SetKind, content: Content, found: _Findings) -> None:
     for element, name in kind.named(content):
         for key, _ in sorted(content.sets[kind.stored][name]):
-            found.add("part", element, parsed_key(key).author, note="added it")
+            author, record = found.place(key)
+            found.add("part", element, author, record=record, note="added it")
 
 
 def _list(kind: ListKind, content: Content, found: _Findings) -> None:
@@ -256,7 +309,18 @@ def _list(kind: ListKind, content: Content, found: _Findings) -> None:
         others = sum(cell != element.cell for cell in readable_cells(content.lists[kind.stored][element.id]))
         if others:
             note += f"; {others} written at once with it"
-        found.add("part", kind.element.decode(element.cell.data), value.author, timestamp=value.number, note=note)
+        record = None if found.survivor is None else element_record(element.id, survivor=found.survivor)
+        shown = kind.element.decode(element.cell.data)
+        found.add("part", shown, value.author, record=record, timestamp=value.number, note=note)
+
+
+def _other_texts(kind: TextKind, content: Content, found: _Findings) -> None:
+    """The texts of the records that were merged into the one that shows."""
+    for record, part in content.parts[1:] if isinstance(content, MergedContent) else ():
+        text, made = kind.read(part), part.created()
+        if text and made is not None:
+            note = "the text of a record that was merged with it: kept there, and not shown"
+            found.add("beside", text, made[1], record=record, timestamp=made[0], note=note)
 
 
 def _by(stamp: Stamp, found: _Findings) -> str:
@@ -283,6 +347,8 @@ def _lines(cause: Cause, field: str) -> Iterable[str]:
     if cause.timestamp is not None:
         words.append(f"at {time_text(cause.timestamp)}")
     yield " ".join(words)
+    if cause.record_ids:
+        yield f"   in {', '.join(cause.record_ids)}"
     if cause.note:
         yield f"   {cause.note}"
     if cause.saw:

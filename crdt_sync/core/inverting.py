@@ -1,18 +1,21 @@
 """What takes back one transaction's writes to a record, as far as they still stand; texts are in `respelling`.
 
+Of records that were merged it is given what they show together, and writes to each of them what belongs there.
+
 It compares the record before the transaction, after it and now. A value is taken back only where what stands now is
 what the transaction wrote, and nobody else has written the same thing since.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
-from crdt_sync.core.content import Content
-from crdt_sync.core.ids import Author
+from crdt_sync.core.content import Content, RegisterValue
+from crdt_sync.core.duplicates import MergedContent, split_key, split_writes, untagged, untagged_element, write_of
+from crdt_sync.core.ids import Author, RecordId
 from crdt_sync.core.kinds import (
     CounterKind,
     Drop,
@@ -51,13 +54,11 @@ class Since:
         places: what they wrote or removed.
         everything: whether it cannot be told, or they created the record too.
         wrote: whether they did anything at all.
-        cut: units of texts that they deleted, as author → (start, end) ranges.
     """
 
     places: AbstractSet[Place]
     everything: bool
     wrote: bool
-    cut: dict[int, list[tuple[int, int]]]
 
     def touched(self, place: Place) -> bool:
         """Whether they wrote this, or may have."""
@@ -72,6 +73,7 @@ class Inversion:
         before: the record before the transaction.
         after: the record after it.
         now: the record as it is.
+        record: its id; of several, that of the one that shows.
         own: every author of ours.
         since: what others did since.
         context: who takes back, and when.
@@ -80,16 +82,17 @@ class Inversion:
     before: Content
     after: Content
     now: Content
+    record: RecordId
     own: Collection[Author]
     since: Since
     context: WriteContext
-    writes: list[Write] = field(default_factory=list)
+    writes: dict[RecordId, list[Write]] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
     def invert(self, kind: FieldKind) -> None:
         """Take back what the transaction did to one field."""
-        known = len(self.writes)
+        known = self._count()
         match kind:
             case Lattice():
                 if self.before.lattices.get(kind.stored) != self.after.lattices.get(kind.stored):
@@ -102,14 +105,14 @@ class Inversion:
                     self._entry(kind, name)
             case CounterKind():
                 step = kind.read(self.after) - kind.read(self.before)
-                self.writes += kind.add(self.now, -step, context=self.context)
+                self._write(kind.add(self.now, -step, context=self.context))
             case SetKind():
                 self._set(kind)
             case ListKind():
                 self._list(kind)
             case _:
                 raise InputError(f"a field of kind {type(kind).__name__} cannot be undone")
-        if len(self.writes) > known:
+        if self._count() > known:
             self.done.append(kind.name)
 
     def skip(self, name: str, reason: str) -> None:
@@ -117,25 +120,45 @@ class Inversion:
         if (name, reason) not in self.skipped:
             self.skipped.append((name, reason))
 
+    def add(self, record: RecordId, writes: Iterable[Write]) -> None:
+        """Write to one document."""
+        self.writes.setdefault(record, []).extend(writes)
+
+    def _count(self) -> int:
+        return sum(map(len, self.writes.values()))
+
+    def _write(self, writes: Iterable[Write]) -> None:
+        for record, own in split_writes(writes, survivor=self.record).items():
+            self.add(record, own)
+
+    def _everywhere(self, make: Callable[[Content], list[Write]]) -> None:
+        """Write to each document: a half that somebody knows by itself never comes back with another value."""
+        parts = self.now.parts if isinstance(self.now, MergedContent) else ((self.record, self.now),)
+        for record, part in parts:
+            self.add(record, make(part))
+
+    def _author_of(self, key: str) -> Author:
+        return parsed_key(split_key(key, survivor=self.record)[1]).author
+
     def _is_ours(self, register: PlainRegister) -> bool:
         """Whether a register holds what the transaction left there, and nothing else."""
-        found, left = register.candidates(self.now), register.candidates(self.after)
+        found, left = _writes(register.candidates(self.now)), _writes(register.candidates(self.after))
         return (
             not self.since.touched((register.stored, ""))
             and len(found) == len(left) == 1
-            and found[0].dot.author in self.own
+            and untagged(found[0].dot.author) in self.own
             and found[0].data == left[0].data
         )
 
     def _register(self, name: str, register: PlainRegister) -> None:
-        before = register.candidates(self.before)
-        if before == register.candidates(self.after):
+        before = _writes(register.candidates(self.before))
+        if before == _writes(register.candidates(self.after)):
             return
         if not self._is_ours(register):
             self.skip(name, OTHERS_WROTE)
             return
-        writes = register.assign(self.now, register.read(self.before), context=self.context)
-        self.writes += writes
+        value = register.read(self.before)
+        self._everywhere(lambda part: register.assign(part, value, context=self.context))
         if len(before) > 1:
             self.skip(name, STAYS_SETTLED)
 
@@ -148,9 +171,10 @@ class Inversion:
             if self.since.touched((register.stored, "")):
                 self.skip(kind.name, OTHERS_WROTE)
             elif not register.candidates(self.now):
-                self.writes += register.assign(self.now, register.read(self.before), context=self.context)
+                value = register.read(self.before)
+                self._everywhere(lambda part: register.assign(part, value, context=self.context))
         elif self._is_ours(register):
-            self.writes += kind.drops(self.now, [name])
+            self._write(kind.drops(self.now, [name]))
         elif register.candidates(self.now):
             self.skip(kind.name, OTHERS_WROTE)
 
@@ -160,10 +184,10 @@ class Inversion:
             if self.since.touched((kind.stored, name)):
                 self.skip(kind.name, OTHERS_WROTE)
             elif name in after:
-                self.writes += [Drop(key) for key, _ in now.get(name, ()) if parsed_key(key).author in self.own]
+                self._write(Drop(key) for key, _ in now.get(name, ()) if self._author_of(key) in self.own)
             elif name not in now:
                 key = map_key(KeyClass.SET, self.context.author, field=kind.stored, rest=name)
-                self.writes.append(Put(key, before[name][0][1]))
+                self._write((Put(key, before[name][0][1]),))
 
     def _list(self, kind: ListKind) -> None:
         before, after, now = (
@@ -174,12 +198,12 @@ class Inversion:
             was, left, here = before.get(name), after.get(name), now.get(name)
             if (None if was is None else was.cell) == (None if left is None else left.cell):
                 continue
-            if self.since.touched((kind.stored, name)):
+            if self.since.touched((kind.stored, untagged_element(name))):
                 self.skip(kind.name, OTHERS_WROTE)
             elif was is None:
-                self.writes += [] if here is None else [Drop(key) for key in here.keys]
+                self._write(() if here is None else (Drop(key) for key in here.keys))
             elif left is None:
-                self.writes += [] if here is not None else [put_cell(kind.stored, name, was.cell, context=self.context)]
+                self._write(() if here else (put_cell(kind.stored, name, was.cell, context=self.context),))
             elif here is not None:
                 self._element(kind, was, left, here)
 
@@ -187,4 +211,12 @@ class Inversion:
         data = was.cell.data if was.cell.data != left.cell.data == here.cell.data else None
         place = was.place if was.place != left.place == here.place else None
         if data is not None or place is not None:
-            self.writes += rewrite(kind.stored, here, data=data, place=place, context=self.context)
+            self._write(rewrite(kind.stored, here, data=data, place=place, context=self.context))
+
+
+def _writes(values: Iterable[RegisterValue]) -> list[RegisterValue]:
+    """Values of a register, each write once: one to several merged records stands in each of them."""
+    found: dict[tuple[Author, int, bytes], RegisterValue] = {}
+    for item in values:
+        found.setdefault(write_of(item), item)
+    return list(found.values())

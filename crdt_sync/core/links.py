@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum, unique
+from itertools import pairwise
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -83,7 +84,7 @@ def verdicts_of(content: Content) -> Iterator[Verdict]:
     for author, data in content.aliases.items():
         items = [item for item in _items(data) if item[0] == _CHOICE or item[0] in _KINDS]
         starts = [at for at, (kind, _) in enumerate(items) if kind == _CHOICE]
-        for start, end in zip(starts, [*starts[1:], len(items)], strict=True):
+        for start, end in pairwise([*starts, len(items)]):
             head, links = items[start][1], tuple(_link(kind, name) for kind, name in items[start + 1 : end])
             taken = int.from_bytes(head[8:], "big")
             if len(links) > 1 and (taken <= len(links) or taken == FIELD_BY_FIELD):

@@ -3,7 +3,7 @@
 One's own unsent updates of one document, by any number of earlier authors, are rewritten in their order, as if one
 author that is new to the document had written all of them:
 
-- ids change in blocks, origins, deletions, keys, causal contexts, tombstones and creations seen;
+- ids change in blocks, origins, deletions, keys, causal contexts, tombstones, what a touch saw, and creations seen;
 - the new author's clocks, and its counters of registers with a context, go on from one update to the next;
 - one key of the new author takes what several authors wrote under keys of theirs: the later value supersedes;
 - a text stays exactly where it was seen, also beside what others put at the same place at the same time, where the
@@ -24,8 +24,10 @@ from crdt_sync.core.blocks import Block, Bytes, DeleteRange, UnitId, Update
 from crdt_sync.core.content import (
     CREATION_COUNTER,
     Content,
+    read_context,
     read_register,
     read_tombstone,
+    write_context,
     write_register,
     write_tombstone,
 )
@@ -203,8 +205,17 @@ class Rewriting:
             case KeyClass.TOMBSTONE:
                 tombstone = read_tombstone(data)
                 return write_tombstone(tombstone._replace(vector=self._vector(tombstone.vector)))
+            case KeyClass.TOUCH:
+                return self._touch(data)
             case _:
                 return data
+
+    def _touch(self, data: bytes) -> bytes:
+        """What a touch says that its writer had seen; most say nothing."""
+        try:
+            return write_context(self._vector(read_context(data, 0)[0])) if data else data
+        except MalformedEntryError:
+            return data
 
     def _total(self, field: str, author: Author, total: int) -> int:
         """The new author's total of a counter: what the old one's has grown by comes on top."""

@@ -36,6 +36,7 @@ from crdt_sync.replica.collector import collector_paused
 from crdt_sync.replica.derive import Derivation, fields_of
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.rows import LogRow, Touch, touch_key
+from crdt_sync.replica.settled_deletions import settles
 from crdt_sync.replica.state import Change, State, Touched
 from crdt_sync.security.identity import verify
 from crdt_sync.storage.base import Table
@@ -299,10 +300,12 @@ def _take(
     loaded.add(data, screened)
     taken.touches.append(touch_key(key, touch))
     fields, text_only = fields_of(screened, state.schema.by_key(key))
+    settles_at = touch.position if settles(screened) else None
     before = taken.touched.get(key)
     if before is not None:
         fields, text_only = fields | before.fields, text_only and before.text_only
-    taken.touched[key] = Touched(key=key, fields=fields, text_only=text_only)
+        settles_at = settles_at if before.settles_at is None else before.settles_at
+    taken.touched[key] = Touched(key=key, fields=fields, text_only=text_only, settles_at=settles_at)
 
 
 def _observe(state: State, run: Run, entry: Entry, sequence: int, chain_hash: ChainHash) -> None:

@@ -131,12 +131,12 @@ class ConflictCalls:
         self._check()
         self._upkeep.before_reading(texts_too=False)
         name = None if model is None else self._state.schema.of(model).spec.name
-        start = b"" if name is None else model_prefix(DEFAULT_PARTITION, name)
+        starts = [b"" if name is None else model_prefix(DEFAULT_PARTITION, name)]
         if record is not None:
-            key = self._records.own(record)[1]
-            if not key.startswith(start):
+            declared, key = self._records.own(record)
+            if not key.startswith(starts[0]):
                 return []  # a record of another model
-            start = bytes(key)
-        found = list(find_settled(self._state, start=start))
+            starts = [bytes(member) for member in group_of(self._state, declared, key)]
+        found = list(find_settled(self._state, starts=starts))
         self._records.let_go()
         return found

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from heapq import merge
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, Final, Literal, TypeAlias
 
 from crdt_sync.core import codec
-from crdt_sync.core.conflict import BothKept, Candidate, Choice, Conflict, ConflictKind, Deletion, Settled
+from crdt_sync.core.conflict import DELETED, BothKept, Candidate, Choice, Conflict, ConflictKind, Deletion, Settled
 from crdt_sync.core.content import Content, Dot, RegisterValue
-from crdt_sync.core.duplicates import dot_in, untagged
-from crdt_sync.core.ids import DEFAULT_PARTITION, Author, DocumentKey, document_key, model_prefix, split_document_key
+from crdt_sync.core.duplicates import dot_in, write_of
+from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, split_document_key
 from crdt_sync.core.kinds.base import Clash, FieldKind
 from crdt_sync.core.kinds.causal import CausalRegister
 from crdt_sync.core.kinds.plain import latest_first
@@ -25,12 +25,13 @@ from crdt_sync.errors import ConflictNotFoundError, InputError, InvalidValueErro
 from crdt_sync.replica.deciding import settle_duplicate
 from crdt_sync.replica.deletions import settle_deletion
 from crdt_sync.replica.derive import conflicts_of, named, whole_path
-from crdt_sync.replica.derived_rows import SettledRow, split_settled_key, unpack_settled_row
+from crdt_sync.replica.derived_rows import GONE, SettledRow, read_held, split_settled_key, unpack_settled_row
 from crdt_sync.replica.duplicates import group_of, shown_content
 from crdt_sync.replica.questions import conflict_of, duplicate_conflicts, question_of
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.rows import after_prefix
 from crdt_sync.replica.schema import Declared, partition_of
+from crdt_sync.replica.settled_duplicates import settled_duplicate
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Table
 
@@ -82,8 +83,21 @@ def find_conflicts(
             yield from (conflict for conflict in found if conflict.kind in wanted)
 
 
-def find_settled(state: State, *, start: bytes) -> Iterator[Settled]:
-    """The settled conflicts of the documents whose addresses begin with ``start``, each record's latest first."""
+def find_settled(state: State, *, starts: Iterable[bytes]) -> Iterator[Settled]:
+    """The settled conflicts of the documents whose addresses begin so, each record's latest first.
+
+    What was decided about several records stands with each of them, and is told once.
+    """
+    told: set[tuple[str, Dot]] = set()
+    for item in chain.from_iterable(_find_settled(state, start=start) for start in starts):
+        name = (item.id, item.chosen.dot)
+        if name not in told:
+            yield item
+        if item.kind is ConflictKind.DUPLICATE_CREATE:
+            told.add(name)
+
+
+def _find_settled(state: State, *, start: bytes) -> Iterator[Settled]:
     rows = state.store.scan(Table.SETTLED, start=start, end=after_prefix(start) if start else None)
     for key, items in groupby(rows, key=lambda row: split_settled_key(row[0])[0]):
         declared = state.schema.by_key(key)
@@ -91,7 +105,11 @@ def find_settled(state: State, *, start: bytes) -> Iterator[Settled]:
             found = [(split_settled_key(name)[1], unpack_settled_row(data)) for name, data in items]
             found.sort(key=lambda item: (-item[1].chosen.hlc, item[1].register, item[1].chosen.dot, item[0]))
             for number, row in found:
-                if row.field in declared.names:
+                if row.kind is ConflictKind.DUPLICATE_CREATE:
+                    yield settled_duplicate(state, declared, key, number, row)
+                elif row.kind is ConflictKind.EDIT_OF_DELETED:
+                    yield _settled_record(state, declared, key, number, row)
+                elif row.field in declared.names:
                     yield _settled(state, declared.spec.field(declared.names[row.field]), key, number, row)
 
 
@@ -101,12 +119,38 @@ def _settled(state: State, kind: FieldKind, key: DocumentKey, number: str, row: 
     (chosen,) = named(state, register, (row.chosen,))
     return Settled(
         id=number,
+        kind=row.kind,
         model=model,
         record_id=record,
         field=kind.name,
         register=register.name,
         paths=tuple(path for path in (start + inside for inside in row.paths) if path),
         candidates=named(state, register, row.candidates),
+        chosen=chosen,
+    )
+
+
+def _settled_record(state: State, declared: Declared, key: DocumentKey, number: str, row: SettledRow) -> Settled:
+    _, model, record = split_document_key(key)
+    values = declared.values(read_held(row.held))
+    chosen, *candidates = (
+        Candidate(
+            value=DELETED if item.data == GONE else values,
+            device_id=state.name_of(item.dot.author),
+            timestamp=item.hlc,
+            dot=item.dot,
+        )
+        for item in (row.chosen, *row.candidates)
+    )
+    return Settled(
+        id=number,
+        kind=row.kind,
+        model=model,
+        record_id=record,
+        field="",
+        register="",
+        paths=(),
+        candidates=tuple(candidates),
         chosen=chosen,
     )
 
@@ -176,9 +220,9 @@ class _Case:
 
     def write(self, records: Records, data: bytes) -> None:
         """Supersede exactly the candidates of the conflict; of a write to several merged records all of its values."""
-        writes = {_write_of(item) for item in self.candidates}
+        writes = {write_of(item) for item in self.candidates}
         kept = self.register.kept(self.content)
-        dots = {*self.names.values(), *(item.dot for item in kept if _write_of(item) in writes)}
+        dots = {*self.names.values(), *(item.dot for item in kept if write_of(item) in writes)}
         records.settle(self.key, self.content, self.register, data, field=self.kind.name, dots=dots)
 
     def _base(self) -> Any:
@@ -321,8 +365,3 @@ def _is_open(clash: Clash, kind: FieldKind, conflict: Conflict, dots: AbstractSe
     """Whether any candidate of a conflict still stands in a clash."""
     is_same = kind.register_kind(clash.register).name == conflict.register
     return is_same and not dots.isdisjoint(item.dot for item in clash.candidates)
-
-
-def _write_of(item: RegisterValue) -> tuple[Author, int, bytes]:
-    """Names the write that gave a value: one to a merged record stands in several documents."""
-    return untagged(item.dot.author), item.hlc, item.data

@@ -15,7 +15,7 @@ from typing import Any
 from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Conflict, ConflictKind, conflict_id, pointer
 from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.deleting import Side
-from crdt_sync.core.duplicates import untagged
+from crdt_sync.core.duplicates import untagged, write_of
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.kinds import Clash, FieldKind
 from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass
@@ -27,12 +27,13 @@ from crdt_sync.replica.grouping import ALIAS, HIDDEN, SHOWN, Grouping
 from crdt_sync.replica.questions import duplicate_conflicts
 from crdt_sync.replica.schema import OPEN, Declared, Row
 from crdt_sync.replica.settled import journal_settled
+from crdt_sync.replica.settled_deletions import journal_deletions
 from crdt_sync.replica.state import Change, State, Touched
 from crdt_sync.replica.unique_index import Group
 from crdt_sync.storage.base import Store, Table
 
-ALL, TEXT_ONLY = b"a", b"t"
-"""What a mark says: whether anything but texts changed since the last derivation."""
+ALL, TEXT_ONLY, ANEW = b"a", b"t", b"n"
+"""What a mark says: whether anything but texts changed since the last derivation, or by which declaration it was."""
 
 MODELS = b"models"
 """Key of the declarations in the meta table."""
@@ -60,10 +61,12 @@ class Derivation:
     def touch(self, touched: Touched) -> None:
         """Derive a document that this transaction changed, or mark it where that is too much for one change."""
         loaded = self._state.documents.get(touched.key)
+        if touched.settles_at is not None:
+            self.look_back(touched.key, since=touched.settles_at)
         if loaded.is_large and loaded.position:
             text_only = touched.text_only and loaded.live
             held = self._state.store.get(Table.DIRTY, touched.key)
-            self._marks.append((touched.key, TEXT_ONLY if text_only and held != ALL else ALL))
+            self._marks.append((touched.key, TEXT_ONLY if text_only and held in (None, TEXT_ONLY) else ALL))
             if text_only:
                 self._tell(touched.key, "update", touched.fields)
                 return
@@ -78,6 +81,13 @@ class Derivation:
             fold: write the snapshot, however short the tail is.
         """
         self._derive(self._state.documents.get(key), fields=fields, fold=fold)
+
+    def look_back(self, key: DocumentKey, *, since: int = 0) -> None:
+        """Note what was settled from a log position on, of which the document itself tells nothing any more."""
+        declared = self._state.schema.by_key(key)
+        last = self._state.documents.get(key).index.last
+        if declared is not None and any(name.startswith(KeyClass.TOMBSTONE.value) for name in last):
+            journal_deletions(self._state, declared, key, since=since)
 
     def _derive(self, loaded: Loaded, *, fields: frozenset[str], fold: bool) -> None:
         key = loaded.key
@@ -202,10 +212,10 @@ def derive_marked(state: State, *, texts_too: bool, fold: bool = False) -> int:
     """
     done = 0
     while True:
-        batch: list[bytes] = []
+        batch: list[tuple[bytes, bytes]] = []
         for key, mark in state.store.scan(Table.DIRTY):
             if texts_too or mark != TEXT_ONLY:
-                batch.append(key)
+                batch.append((key, mark))
             if len(batch) == DERIVE_BATCH:
                 break
         if not batch:
@@ -213,8 +223,10 @@ def derive_marked(state: State, *, texts_too: bool, fold: bool = False) -> int:
         try:
             with state.store.transaction():
                 derivation = Derivation(state, origin="local")
-                for key in batch:
+                for key, mark in batch:
                     derivation.derive(DocumentKey(key), fold=fold)
+                    if mark == ANEW:
+                        derivation.look_back(DocumentKey(key))
                     derivation.unmark(key)
                 derivation.finish()
         except BaseException:
@@ -250,7 +262,7 @@ def rebuild_views(state: State) -> None:
         merged = {**described, **closed}
         if merged != held:
             state.store.put(Table.META, MODELS, json.dumps(merged).encode())
-        marks = ((key, ALL) for key, _ in state.store.scan(Table.VERSION) if split_document_key(key)[1] in models)
+        marks = ((key, ANEW) for key, _ in state.store.scan(Table.VERSION) if split_document_key(key)[1] in models)
         if models:
             state.store.put_many(Table.DIRTY, list(marks))
     derive_marked(state, texts_too=True)
@@ -339,7 +351,7 @@ def named(state: State, kind: FieldKind, values: Iterable[RegisterValue]) -> tup
     if any(item.dot.author != untagged(item.dot.author) for item in listed):
         writes: dict[tuple[Author, int, bytes], RegisterValue] = {}
         for item in listed:
-            writes.setdefault((untagged(item.dot.author), item.hlc, item.data), item)
+            writes.setdefault(write_of(item), item)
         listed = list(writes.values())
     return tuple(
         Candidate(

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from crdt_sync.core.content import Dot, RegisterValue
+from crdt_sync.core.conflict import ConflictKind
+from crdt_sync.core.content import Content, Dot, RegisterValue, parse_content
 from crdt_sync.core.ids import DocumentKey
 from crdt_sync.core.layout import ENTRY_SEPARATOR
 from crdt_sync.replica.rows import pack_values, unpack_values
+
+GONE: Final = b""
+"""Stands for the value of a deletion, in a row about the whole record ..."""
+AS_IT_WAS: Final = b"+"
+"""... and for that of an edit: the values that the record showed."""
 
 
 def settled_key(document: DocumentKey, conflict: str, chosen: Dot) -> bytes:
@@ -25,16 +33,21 @@ class SettledRow:
     """A write that settled a conflict.
 
     Args:
-        register: what was in conflict.
+        kind: what clashed.
+        register: what was in conflict; empty where it was the whole record.
         paths: where the candidates overlapped, inside of the register's value.
         chosen: the write; it and the candidates come back without context and key.
-        candidates: what it took the place of, latest first.
+        candidates: what it took the place of, latest first. Where the whole record was in conflict, the values of
+            these and of ``chosen`` are `GONE` or `AS_IT_WAS`.
+        held: what the record held then (`write_held`); empty where it was not the whole record.
     """
 
     register: str
     paths: tuple[str, ...]
     chosen: RegisterValue
     candidates: tuple[RegisterValue, ...]
+    kind: ConflictKind = ConflictKind.CONCURRENT_EDIT
+    held: bytes = b""
 
     @property
     def field(self) -> str:
@@ -44,16 +57,37 @@ class SettledRow:
     def pack(self) -> bytes:
         """The row's bytes."""
         values = [(*item.dot, item.hlc, item.data) for item in (self.chosen, *self.candidates)]
-        return pack_values(self.register, self.paths, values)
+        if self.kind is ConflictKind.CONCURRENT_EDIT:
+            return pack_values(self.register, self.paths, values)
+        return pack_values(self.register, self.paths, values, self.kind.value, self.held)
 
 
 def unpack_settled_row(data: bytes) -> SettledRow:
     """Read a row of the table of settled conflicts."""
-    register, paths, values = unpack_values(data, 3, "settled")
+    register, paths, values, *whole = unpack_values(data, (3, 5), "settled")
+    kind, held = whole or (ConflictKind.CONCURRENT_EDIT, b"")
     chosen, *candidates = (
         RegisterValue(Dot(author, counter), hlc, value, {}, "") for author, counter, hlc, value in values
     )
-    return SettledRow(register=register, paths=paths, chosen=chosen, candidates=tuple(candidates))
+    return SettledRow(
+        kind=ConflictKind(kind),
+        register=register,
+        paths=paths,
+        chosen=chosen,
+        candidates=tuple(candidates),
+        held=held,
+    )
+
+
+def write_held(cells: Mapping[str, bytes], texts: Mapping[str, str]) -> bytes:
+    """The bytes of what a record held: the live cells of its map root, and its texts by field."""
+    return pack_values(sorted(cells.items()), sorted(texts.items()))
+
+
+def read_held(data: bytes) -> Content:
+    """What a record held."""
+    cells, texts = unpack_values(data, 2, "settled")
+    return parse_content(dict(cells), dict(texts), {})
 
 
 def unique_key(document: DocumentKey) -> bytes:

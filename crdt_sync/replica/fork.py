@@ -172,6 +172,7 @@ def _write_again(
         derivation = Derivation(state, origin="local")
         for key, fields in writer.fields.items():
             derivation.derive(key, fields=fields, fold=True)
+            derivation.look_back(key, since=rows[0][0])
         derivation.finish()
     state.documents.shrink()
     return derivation.changes

@@ -13,6 +13,7 @@ from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.duplicates import content_of, group_of
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.settled import journal_settled
+from crdt_sync.replica.settled_duplicates import journal_verdicts
 from crdt_sync.replica.state import State
 from crdt_sync.replica.unique_index import Group, held_row, note_group, note_record, unique_values
 from crdt_sync.storage.base import Table
@@ -49,6 +50,7 @@ class Grouping:
         key = loaded.key
         if loaded.live:
             journal_settled(self._state.store, declared, key, content)
+        journal_verdicts(self._state.store, key, content)
         before = self.noted.get(key, Noted(frozenset(), fold=False))
         self.noted[key] = Noted(fields=before.fields | fields, fold=before.fold or fold)
         self.affect(declared, note_record(self._state.store, declared, key, content))

@@ -1,21 +1,31 @@
-"""A record's history: its operations in the order in which this replica applied them, with old and new values."""
+"""A record's history: its operations in the order in which this replica applied them, with old and new values.
+
+Of records that were merged it is one history: what was done to any of them, and what they showed together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from crdt_sync.core.content import Content, Dot
+from crdt_sync.core.content import Content
+from crdt_sync.core.deleting import sides_of
+from crdt_sync.core.duplicates import untagged
 from crdt_sync.core.entry import OperationType
-from crdt_sync.core.ids import DocumentKey
+from crdt_sync.core.ids import Author, DocumentKey, RecordId, split_document_key
 from crdt_sync.core.screening import Screened
 from crdt_sync.errors import CorruptStoreError, EntryError
 from crdt_sync.replica.derive import fields_of
 from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.past import Step, steps_of
+from crdt_sync.replica.duplicates import group_of
+from crdt_sync.replica.past import Replay, Step, replay_of, steps_of
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
+
+Clashing = dict[str, frozenset[tuple[str, Author, int]]]
+"""Field → the writes that clash in it: register, author, timestamp. The whole record is the field without a name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +33,8 @@ class FieldChange:
     """One field before and after an operation.
 
     Args:
-        field: its name.
-        old: the value shown before.
+        field: its name; empty where it is about whether the record stays deleted, which was opened or settled.
+        old: the value shown before; of the whole record, whether it was live.
         new: the value shown after it; the same where only a conflict was settled or opened.
         conflict: ``opened`` or ``settled`` where the operation did so, or empty.
     """
@@ -37,7 +47,7 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryItem:
-    """One operation on a record.
+    """One operation on a record, or what one transaction did to several that were merged.
 
     Args:
         type: what it did.
@@ -46,6 +56,7 @@ class HistoryItem:
         live: whether the record was live after it.
         fields: the fields that it wrote, in declared order.
         changes: the fields whose shown value it changed here, or in which it opened or settled a conflict.
+        record_ids: the records that it wrote to: one, but for those that were merged.
     """
 
     type: OperationType
@@ -54,6 +65,7 @@ class HistoryItem:
     live: bool
     fields: tuple[str, ...]
     changes: tuple[FieldChange, ...]
+    record_ids: tuple[RecordId, ...]
 
 
 COMPACTED = "earlier operations, compacted"
@@ -61,39 +73,75 @@ COMPACTED = "earlier operations, compacted"
 
 
 def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[HistoryItem]:
-    """Replay a record's operations on a document of its own; takes time in proportion to them.
+    """Replay a record's operations on documents of its own; takes time in proportion to them.
 
     What compaction has folded comes first, as one item.
     """
-    replay = state.documents.base(key)
-    before: dict[str, Any] = {}
-    clashes: dict[str, frozenset[tuple[str, Dot]]] = {}
+    group = group_of(state, declared, key)
+    replay = replay_of(state, declared, group)
+    before = _Shown(declared, Replay(declared, {}))
     if replay.known:
-        yield _folded(declared, replay)
-        content = replay.content(declared.text_fields)
-        before, clashes = declared.values(content), _clashes(declared, content)
-    for step in steps_of(state, key):
-        verdict, operation = _applied(step, replay), step.operation
-        written = frozenset[str]() if verdict is None else fields_of(verdict, declared)[0]
-        kind = OperationType.UPDATE if operation is None else operation.type
-        who = "content taken from a peer" if operation is None else state.name_of(step.row.author)
-        content = replay.content(declared.text_fields)
-        after = declared.values(content)
-        clashing = _clashes(declared, content)
-        compared = {name: _conflict(clashes.get(name), clashing.get(name)) for name in after}
-        yield HistoryItem(
-            type=kind,
-            device_id=who,
-            timestamp=step.hlc,
-            live=declared.is_live(content),
-            fields=tuple(name for name in after if name in written),
-            changes=tuple(
-                FieldChange(field=name, old=before.get(name), new=value, conflict=compared[name])
-                for name, value in after.items()
-                if name not in before or before[name] != value or compared[name]
-            ),
-        )
-        before, clashes = after, clashing
+        after = _Shown(declared, replay)
+        yield _folded(replay, before, after)
+        before = after
+    for _, together in groupby(steps_of(state, group), key=lambda step: step.touch[:2]):
+        steps = list(together)
+        verdicts = [_applied(step, replay.members[step.key]) for step in steps]
+        written = frozenset[str]().union(*(fields_of(item, declared)[0] for item in verdicts if item is not None))
+        after = _Shown(declared, replay)
+        yield _item(state, declared, steps, written, (before, after))
+        before = after
+
+
+class _Shown:
+    """What a replay shows.
+
+    Args:
+        declared: the model.
+        replay: as it stands; it may go on afterwards.
+    """
+
+    def __init__(self, declared: Declared, replay: Replay) -> None:
+        content = replay.content()
+        self.values = declared.values(content) if replay.known else dict[str, Any]()
+        self.is_live = replay.known and declared.is_live(content)
+        self.clashing = _clashes(declared, content) if self.is_live else Clashing()
+        if len(replay.members) == 1 and self.is_live and content.tombstones:
+            (member,) = replay.members.values()
+            sides = sides_of(content, declared.spec.on_edit_after_delete, member.index.last)
+            if sides:
+                self.clashing[""] = frozenset((side.key, *side.dot) for side in sides)
+
+    def changes_to(self, after: _Shown) -> tuple[FieldChange, ...]:
+        """What is different afterwards."""
+        names = [*({""} & (self.clashing.keys() | after.clashing.keys())), *after.values]
+        changes = []
+        for name in names:
+            old, new = self.values.get(name), after.values.get(name)
+            if not name:
+                old, new = self.is_live, after.is_live
+            conflict = _conflict(self.clashing.get(name), after.clashing.get(name))
+            if conflict or (name and (name not in self.values or old != new)):
+                changes.append(FieldChange(field=name, old=old, new=new, conflict=conflict))
+        return tuple(changes)
+
+
+def _item(
+    state: State, declared: Declared, steps: list[Step], written: frozenset[str], shown: tuple[_Shown, _Shown]
+) -> HistoryItem:
+    """What some steps of one transaction did, with what was shown before and after."""
+    before, after = shown
+    types = [step.operation.type for step in steps if step.operation is not None]
+    kind = next((wanted for wanted in (OperationType.DELETE, OperationType.CREATE) if wanted in types), None)
+    return HistoryItem(
+        type=kind or OperationType.UPDATE,
+        device_id=state.name_of(steps[0].row.author) if types else "content taken from a peer",
+        timestamp=steps[0].hlc,
+        live=after.is_live,
+        fields=tuple(name for name in after.values if name in written),
+        changes=before.changes_to(after),
+        record_ids=tuple(dict.fromkeys(split_document_key(step.key)[2] for step in steps)),
+    )
 
 
 def _applied(step: Step, replay: Loaded) -> Screened | None:
@@ -103,36 +151,34 @@ def _applied(step: Step, replay: Loaded) -> Screened | None:
         raise CorruptStoreError("rows that lead to the entries of a record are missing", table="touch") from None
 
 
-def _folded(declared: Declared, base: Loaded) -> HistoryItem:
-    content = base.content(declared.text_fields)
-    values, clashing = declared.values(content), _clashes(declared, content)
+def _folded(replay: Replay, before: _Shown, after: _Shown) -> HistoryItem:
     return HistoryItem(
         type=OperationType.CREATE,
         device_id=COMPACTED,
-        timestamp=min((creation.hlc for creation in content.creations), default=0),
-        live=declared.is_live(content),
-        fields=tuple(values),
-        changes=tuple(
-            FieldChange(field=name, old=None, new=value, conflict=_conflict(None, clashing.get(name)))
-            for name, value in values.items()
-        ),
+        timestamp=min((creation.hlc for creation in replay.content().creations), default=0),
+        live=after.is_live,
+        fields=tuple(after.values),
+        changes=before.changes_to(after),
+        record_ids=tuple(split_document_key(key)[2] for key, member in replay.members.items() if member.known),
     )
 
 
-def _clashes(declared: Declared, content: Content) -> dict[str, frozenset[tuple[str, Dot]]]:
-    """The fields that are in conflict, each with the values that clash."""
-    if not declared.is_live(content):
-        return {}
+def _clashes(declared: Declared, content: Content) -> Clashing:
+    """The fields that are in conflict, each with the writes that clash."""
     found = ((name, kind.clashes(content)) for name, kind in declared.spec.fields.items())
     return {
-        name: frozenset((clash.register, item.dot) for clash in clashes for item in clash.candidates)
+        name: frozenset(
+            (clash.register, untagged(item.dot.author), item.hlc) for clash in clashes for item in clash.candidates
+        )
         for name, clashes in found
         if clashes
     }
 
 
-def _conflict(before: frozenset[tuple[str, Dot]] | None, after: frozenset[tuple[str, Dot]] | None) -> str:
-    """What became of a field's conflict; another one in its place counts as opened."""
+def _conflict(
+    before: frozenset[tuple[str, Author, int]] | None, after: frozenset[tuple[str, Author, int]] | None
+) -> str:
+    """What became of a conflict; another one in its place counts as opened."""
     if before == after:
         return ""
     return "opened" if after else "settled"

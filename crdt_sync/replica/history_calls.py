@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, TypeVar, cast, overload
 
 from crdt_sync.core.explaining import Explanation
-from crdt_sync.core.ids import DocumentKey
+from crdt_sync.core.ids import DocumentKey, split_document_key
 from crdt_sync.core.model import Model
-from crdt_sync.errors import InputError, StoreReadOnlyError
+from crdt_sync.errors import HistoryFoldedError, InputError, StoreReadOnlyError
 from crdt_sync.replica.history import HistoryItem, history_of
 from crdt_sync.replica.past import explain, values_at
 from crdt_sync.replica.port import Port
@@ -37,8 +38,11 @@ class HistoryCalls:
     def _check_idle(self) -> None:
         """Raise where the replica cannot be used, or a transaction is open."""
 
-    def history(self, record: Model | type[Model], id: str | None = None, /) -> list[HistoryItem]:
+    def history(self, record: Model | type[Model], id: str | None = None, /) -> Iterator[HistoryItem]:
         """What was done to a record, in the order in which this replica applied it; also of a deleted one.
+
+        It is read while it is iterated over, so that a long one takes little memory. Of records that were merged it is
+        one history.
 
         Args:
             record: a record; or its model, with ``id``.
@@ -46,10 +50,26 @@ class HistoryCalls:
 
         Raises:
             RecordNotFoundError: there never was one.
+            HistoryFoldedError: it was compacted while it was iterated over.
         """
         self._check()
         declared, key = self._records.own(record) if id is None else self._records.known(record, id)
-        return list(history_of(self._state, declared, key))
+        return self._history(declared, key)
+
+    def _history(self, declared: Declared, key: DocumentKey) -> Iterator[HistoryItem]:
+        generation = self._state.ledger.folded.generation
+        for item in history_of(self._state, declared, key):
+            self._records.let_go()
+            yield item
+            self._check()
+            if self._state.ledger.folded.generation != generation:
+                name, record = declared.spec.name, split_document_key(key)[2]
+                raise HistoryFoldedError(
+                    f"the history of {name} {record} was compacted meanwhile",
+                    hint="Read it again.",
+                    model=name,
+                    record_id=record,
+                )
 
     @overload
     def at(self, record: M, time: datetime | int, /) -> M: ...

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from heapq import merge
 from typing import Any, Final, cast
 
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS
 from crdt_sync.core.clock import COUNTER_BITS, HLC_MAX, pack
+from crdt_sync.core.content import Content
+from crdt_sync.core.duplicates import merge_contents
 from crdt_sync.core.entry import Entry, EntryOperation
 from crdt_sync.core.explaining import LIFE_RULES, RULES, Explanation, explain_field, explain_life
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
+from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.kinds import TextKind
 from crdt_sync.core.screening import Screened, screen
 from crdt_sync.core.spelling import inserted_by
 from crdt_sync.core.update import parse_update
 from crdt_sync.errors import InputError, MissingCauseError, RecordDeletedError, RecordNotFoundError
 from crdt_sync.replica.documents import Loaded
+from crdt_sync.replica.duplicates import group_of, shown_content
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.rows import LogRow, Touch, after_prefix, number_key, split_touch_key
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
+from crdt_sync.replica.unique_index import Group
 from crdt_sync.storage.base import Table
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,15 +37,16 @@ class Step:
     """One operation on a document, as the log has it.
 
     Args:
+        key: the document.
         touch: where.
         row: of the log.
         entry: the transaction; None for content taken from a peer, which nobody's entry tells of.
     """
 
-    __slots__ = ("entry", "row", "touch")
+    __slots__ = ("entry", "key", "row", "touch")
 
-    def __init__(self, touch: Touch, row: LogRow, entry: Entry | None) -> None:
-        self.touch, self.row, self.entry = touch, row, entry
+    def __init__(self, key: DocumentKey, touch: Touch, row: LogRow, entry: Entry | None) -> None:
+        self.key, self.touch, self.row, self.entry = key, touch, row, entry
 
     @property
     def hlc(self) -> int:
@@ -61,34 +68,90 @@ class Step:
         if operation is None:
             replay.add_content(self.row.body)
             return None
-        verdict = screen(operation.update, author=self.row.author, index=replay.index, operation=operation.type)
+        verdict = self.screened(replay.index)
         replay.add(operation.update, verdict)
         return verdict
 
+    def screened(self, index: DocumentIndex) -> Screened:
+        """What it would do to a copy of the document; it is no content taken from a peer.
 
-def steps_of(state: State, key: DocumentKey, *, after: int = 0) -> Iterator[Step]:
-    """A record's operations in the order in which this replica applied them, those behind log position ``after``."""
+        Raises:
+            EntryError: it can not be done there.
+        """
+        operation = self.entry.operations[self.touch.operation] if self.entry else None
+        if operation is None:
+            raise MissingCauseError("content from a peer is no operation")
+        return screen(operation.update, author=self.row.author, index=index, operation=operation.type)
+
+
+class Replay:
+    """Copies of a record's document, and of those that it was merged with, that are brought forward step by step.
+
+    Args:
+        declared: the model.
+        members: document → its copy, in the order of the group that they show as now, the survivor first.
+    """
+
+    def __init__(self, declared: Declared, members: Mapping[DocumentKey, Loaded]) -> None:
+        self._declared = declared
+        self.members = dict(members)
+
+    @property
+    def known(self) -> bool:
+        """Whether any of them was written to."""
+        return any(member.known for member in self.members.values())
+
+    def content(self) -> Content:
+        """What they show together, as far as they were written to; empty where none was."""
+        names = self._declared.text_fields
+        known = [(split_document_key(key)[2], item.content(names)) for key, item in self.members.items() if item.known]
+        if len(self.members) > 1 and known:
+            return merge_contents(known, survivor=split_document_key(next(iter(self.members)))[2])
+        return known[0][1] if known else Content()
+
+
+def replay_of(state: State, declared: Declared, group: Group) -> Replay:
+    """Copies of the documents of a group, as their folded operations left them."""
+    return Replay(declared, {key: state.documents.base(key) for key in group})
+
+
+def steps_of(
+    state: State, group: Sequence[DocumentKey], *, after: Mapping[DocumentKey, int] | None = None
+) -> Iterator[Step]:
+    """The operations on some documents in the order in which this replica applied them.
+
+    Args:
+        state: the replica.
+        group: the documents.
+        after: document → log position behind which its operations begin; from the first one on where it is not in it.
+    """
+    found = (_steps_of_one(state, key, after=(after or {}).get(key, 0)) for key in group)
+    yield from merge(*found, key=lambda step: step.touch)
+
+
+def _steps_of_one(state: State, key: DocumentKey, *, after: int) -> Iterator[Step]:
     start = key + number_key(after + 1)
     for touch_key, _ in state.store.scan(Table.TOUCH, start=start, end=after_prefix(key)):
         touch = split_touch_key(touch_key)
         row, _ = state.ledger.row(touch.position)
         is_content = row.author == CONTENT_AUTHOR
-        yield Step(touch, row, None if is_content else state.ledger.entry(touch.position, touch.entry))
+        yield Step(key, touch, row, None if is_content else state.ledger.entry(touch.position, touch.entry))
 
 
 def values_at(state: State, declared: Declared, key: DocumentKey, *, time: datetime | int) -> dict[str, Any]:
     """The values of a record's fields as they were; see `Replica.at`."""
-    until = packed_time(time)
-    replay = state.documents.base(key)
-    if replay.known and min((item.hlc for item in replay.content(()).creations), default=0) > until:
-        replay = Loaded(key, author=state.documents.author)
-    for step in steps_of(state, key):
+    until, group = packed_time(time), group_of(state, declared, key)
+    replay = replay_of(state, declared, group)
+    for folded, copy in replay.members.items():
+        if copy.known and min((item.hlc for item in copy.content(()).creations), default=0) > until:
+            replay.members[folded] = Loaded(folded, author=state.documents.author)
+    for step in steps_of(state, group):
         if step.hlc <= until:
             try:
-                step.apply(replay)
+                step.apply(replay.members[step.key])
             except MissingCauseError:
                 continue  # a clock that went wrong: it rests on what was made later, so it was made later, too
-    name, record = declared.spec.name, split_document_key(key)[2]
+    name, record = declared.spec.name, split_document_key(group[0])[2]
     if not replay.known:
         raise RecordNotFoundError(
             f"{name} {record} was not there at that time, as far as this replica's log tells",
@@ -96,7 +159,7 @@ def values_at(state: State, declared: Declared, key: DocumentKey, *, time: datet
             model=name,
             record_id=record,
         )
-    content = replay.content(declared.text_fields)
+    content = replay.content()
     if not declared.is_live(content):
         raise RecordDeletedError(f"{name} {record} was deleted at that time", model=name, record_id=record)
     return declared.values(content)
@@ -120,9 +183,8 @@ def packed_time(time: object) -> int:
 
 def explain(state: State, declared: Declared, key: DocumentKey, field: str | None) -> Explanation:
     """Why a field, or the record's life, is as it is; see `Replica.explain`."""
-    loaded = state.documents.get(key)
-    content = loaded.content(declared.text_fields)
-    record = split_document_key(key)[2]
+    group, content = shown_content(state, declared, key)
+    record = split_document_key(group[0])[2]
     if field is None:
         causes, notes = explain_life(content, declared.spec.on_edit_after_delete, name_of=state.name_of)
         shown: Any = declared.is_live(content)
@@ -131,7 +193,9 @@ def explain(state: State, declared: Declared, key: DocumentKey, field: str | Non
         kind = declared.spec.field(field)
         pieces: list[tuple[Author, str]] = []
         if isinstance(kind, TextKind):
-            pieces = list(inserted_by(parse_update(loaded.encode(), bounds=DOCUMENT_BOUNDS), loaded.index, field))
+            shown_text = state.documents.get(group[0])
+            whole = parse_update(shown_text.encode(), bounds=DOCUMENT_BOUNDS)
+            pieces = list(inserted_by(whole, shown_text.index, kind.stored))
         causes, notes = explain_field(kind, content, name_of=state.name_of, pieces=pieces)
         shown, kind_name = kind.read(content), type(kind).__name__
         rule = RULES[kind_name]

@@ -335,8 +335,8 @@ def pack_values(*values: Any) -> bytes:
     return packed
 
 
-def unpack_values(data: bytes, count: int, table: str) -> tuple[Any, ...]:
-    """Read a row that is an array of so many values.
+def unpack_values(data: bytes, count: int | tuple[int, ...], table: str) -> tuple[Any, ...]:
+    """Read a row that is an array of so many values, or of one of these numbers of them.
 
     Raises:
         CorruptStoreError: it is no such array.
@@ -345,6 +345,6 @@ def unpack_values(data: bytes, count: int, table: str) -> tuple[Any, ...]:
         values = msgpack.unpackb(data, use_list=False, strict_map_key=False)
     except (ValueError, msgpack.exceptions.UnpackException):
         raise CorruptStoreError(f"a row of table {table} cannot be read", table=table) from None
-    if not isinstance(values, tuple) or len(values) != count:
+    if not isinstance(values, tuple) or len(values) not in (count if isinstance(count, tuple) else (count,)):
         raise CorruptStoreError(f"a row of table {table} has the wrong shape", table=table)
     return values

@@ -36,6 +36,11 @@ def journal_settled(store: Store, declared: Declared, key: DocumentKey, content:
             for settling in register.settlings(content):
                 row_key, row = _row(key, settling)
                 found[row_key] = row
+    keep_settled(store, key, found)
+
+
+def keep_settled(store: Store, key: DocumentKey, found: dict[bytes, bytes]) -> None:
+    """Keep rows of one record that are new, and let go of what is too old; in a store transaction."""
     if not found:
         return
     held = dict(store.scan(Table.SETTLED, start=key, end=after_prefix(key)))

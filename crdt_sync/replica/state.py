@@ -185,8 +185,10 @@ class Touched:
         key: the document.
         fields: the fields that were written.
         text_only: whether nothing but texts changed.
+        settles_at: log position of the first operation that may have settled whether the record stays deleted.
     """
 
     key: DocumentKey
     fields: frozenset[str]
     text_only: bool
+    settles_at: int | None = None

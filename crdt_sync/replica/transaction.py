@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from crdt_sync.core.content import Tombstone, write_tombstone
+from crdt_sync.core.content import Tombstone, write_context, write_tombstone
 from crdt_sync.core.document import merge_updates
 from crdt_sync.core.entry import (
     Entry,
@@ -18,7 +18,7 @@ from crdt_sync.core.entry import (
 )
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.kinds import Cut, Drop, Mark, Put, Write, WriteContext
-from crdt_sync.core.layout import KeyClass, map_key, parsed_key
+from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import StoreReadOnlyError, TransactionError
 from crdt_sync.replica.collector import BULK_DOCUMENTS, BulkWork, collector_paused
@@ -41,6 +41,7 @@ class _Pending:
     updates: list[bytes] = field(default_factory=list)
     fields: set[str] = field(default_factory=set)
     text_only: bool = True
+    settles: bool = False
 
 
 class LocalTransaction:
@@ -83,9 +84,12 @@ class LocalTransaction:
         self._admit(key)
         if len(self._pending) == BULK_DOCUMENTS:
             self._bulk.begin()
-        writes = self._moving(writes)
         loaded = self._state.documents.get(key)
         pending = self._pending.setdefault(key, _Pending(operation))
+        if any(isinstance(item, Put | Drop) and _is_of(item, KeyClass.TOMBSTONE) for item in writes):
+            pending.settles = True
+            writes = self._telling_what_was_seen(loaded, writes)
+        writes = self._moving(writes)
         if operation is OperationType.DELETE or (operation is OperationType.CREATE and not pending.updates):
             pending.type = operation
         self.torn = True
@@ -199,8 +203,14 @@ class LocalTransaction:
             self._hide(key)  # whoever is still live gets its row again
         derivation = Derivation(state, origin="local", regrouped=self.regrouped)
         for key, pending in self._pending.items():
-            touched = Touched(key=key, fields=frozenset(pending.fields), text_only=pending.text_only)
-            derivation.touch(touched)
+            derivation.touch(
+                Touched(
+                    key=key,
+                    fields=frozenset(pending.fields),
+                    text_only=pending.text_only,
+                    settles_at=position if pending.settles else None,
+                )
+            )
         derivation.finish()
         return derivation.changes
 
@@ -214,6 +224,15 @@ class LocalTransaction:
             )
         if key not in self._pending and len(self._pending) >= ENTRY_LIMITS.documents_max:
             raise TransactionError(f"a transaction touches at most {ENTRY_LIMITS.documents_max} records")
+
+    def _telling_what_was_seen(self, loaded: Loaded, writes: list[Write]) -> list[Write]:
+        """Have whatever takes deletions back say what it saw, where a model asks: it settles a conflict, perhaps."""
+        declared = self._state.schema.by_key(loaded.key)
+        asks = declared is not None and declared.spec.on_edit_after_delete == "ask"
+        if not asks or any(isinstance(item, Put) and _is_of(item, KeyClass.TOMBSTONE) for item in writes):
+            return writes
+        seen = write_context({Author(author): clock for author, clock in loaded.index.state_vector.items()})
+        return [*writes, Put(map_key(KeyClass.TOUCH, self._identity.author), seen)]
 
     def _moving(self, writes: list[Write]) -> list[Write]:
         for item in writes:
@@ -244,5 +263,9 @@ def sign_entry(state: State, identity: Identity, *, partition: str, entry: Entry
 def _is_cell(write: Write) -> bool:
     """Whether a write changes more than a text: a touch key does not."""
     if isinstance(write, Put):
-        return parsed_key(write.key).key_class is not KeyClass.TOUCH
+        return not _is_of(write, KeyClass.TOUCH)
     return isinstance(write, Drop)
+
+
+def _is_of(write: Put | Drop, key_class: KeyClass) -> bool:
+    return write.key.startswith(key_class.value)

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
-from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Format
 from crdt_sync.core.content import Content
+from crdt_sync.core.duplicates import MergedContent
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author, DocumentKey, RecordId, split_document_key
-from crdt_sync.core.index import DocumentIndex
-from crdt_sync.core.inverting import OTHERS_WROTE, Inversion, Place, Since, place_of
-from crdt_sync.core.kinds import Drop, TextKind, TextRun, Write
-from crdt_sync.core.layout import KeyClass, parsed_key
-from crdt_sync.core.respelling import Action, Aliases, Spelled, attributes_back, edits, plan, put_back, spelled
-from crdt_sync.core.screening import Screened
-from crdt_sync.core.spelling import Piece, pieces_of
-from crdt_sync.core.update import parse_update
-from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.past import Step, steps_of
+from crdt_sync.core.inverting import OTHERS_WROTE, STAYS_SETTLED, Inversion
+from crdt_sync.core.kinds import Drop, TextKind, Write
+from crdt_sync.core.layout import parsed_key
+from crdt_sync.core.respelling import Action, Aliases, attributes_back, edits, plan, put_back
+from crdt_sync.errors import HistoryFoldedError
+from crdt_sync.replica.duplicates import content_of, group_of
+from crdt_sync.replica.group_writes import delete_group, write_group
 from crdt_sync.replica.records import Records
-from crdt_sync.replica.rows import OperationRow, chain_key, unpack_chain_row, unpack_document_row
+from crdt_sync.replica.retracing import Around, around, text_of
+from crdt_sync.replica.rows import FLOOR_POSITION, OperationRow, chain_key, unpack_chain_row
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
 from crdt_sync.replica.transaction import LocalTransaction
 from crdt_sync.replica.undo_stack import UndoStack, load_stack, operation_at
+from crdt_sync.replica.unique_index import Group
 from crdt_sync.storage.base import Table
 
 UNKNOWN_MODEL: Final = "this replica is not open with its model"
 DELETED_BY_OTHERS: Final = "others deleted the record"
+GONE_FOR_GOOD: Final = "the record is gone for good: a horizon settled its deletion"
 WHOLE_RECORD: Final = ""
 """Stands for the field where it is about the record itself: its creation, its end."""
 
@@ -65,20 +65,6 @@ class UndoReport:
     skipped: tuple[UndoItem, ...]
 
 
-@dataclass(slots=True)
-class _Past:
-    """One document around the transaction that is taken back."""
-
-    key: DocumentKey
-    declared: Declared
-    was_live: bool
-    left_live: bool
-    before: Content
-    after: Content
-    spelled: dict[str, tuple[Spelled, Spelled]]
-    since: Since
-
-
 def take_back(state: State, records: Records, *, own: frozenset[Author], redo: bool) -> UndoReport | None:
     """Undo the latest transaction, or redo what was undone last; None where there is none.
 
@@ -104,23 +90,33 @@ def take_back(state: State, records: Records, *, own: frozenset[Author], redo: b
 def _take_back_one(
     state: State, transaction: LocalTransaction, stack: UndoStack, operation: OperationRow, *, own: frozenset[Author]
 ) -> UndoReport | None:
-    """Take back the transaction that an operation belongs to; None where there was nothing to do or to leave."""
+    """Take back the transaction that an operation belongs to; None where there was nothing to do or to leave.
+
+    Raises:
+        HistoryFoldedError: it was folded, or a part of it.
+    """
     done: list[UndoItem] = []
     skipped: list[UndoItem] = []
     partition = split_document_key(operation.document)[0]
     found = state.store.get(Table.CHAIN, chain_key(partition, operation.author, operation.sequence))
-    if found is None:
-        return None
-    position = unpack_chain_row(found)[0]
+    position = FLOOR_POSITION if found is None else unpack_chain_row(found)[0]
+    if position == FLOOR_POSITION:
+        raise _folded(operation.document)
+    groups: dict[Group, Declared] = {}
     for key in [item.document for item in state.ledger.entry(position, 0).operations]:
         _, model, record = split_document_key(key)
         declared = state.schema.by_key(key)
         if declared is None:
             skipped.append(UndoItem(model=model, record_id=record, field=WHOLE_RECORD, reason=UNKNOWN_MODEL))
-            continue
-        past = _past(state, declared, key, position, own=own)
-        change = _Change(state=state, transaction=transaction, stack=stack, past=past, own=own)
-        change.make()
+        else:
+            groups[group_of(state, declared, key)] = declared
+    for group, declared in groups.items():
+        past = around(state, declared, group, position, own=own)
+        if past is None:
+            raise _folded(group[0])
+        change = _Change(state=state, transaction=transaction, stack=stack, past=past, declared=declared, group=group)
+        change.make(own)
+        _, model, record = split_document_key(group[0])
         done += [UndoItem(model=model, record_id=record, field=name) for name in change.done]
         skipped += [UndoItem(model=model, record_id=record, field=name, reason=why) for name, why in change.skipped]
     if not done and not skipped:
@@ -128,180 +124,130 @@ def _take_back_one(
     return UndoReport(timestamp=operation.hlc, done=tuple(done), skipped=tuple(skipped))
 
 
+def _folded(key: DocumentKey) -> HistoryFoldedError:
+    _, model, record = split_document_key(key)
+    return HistoryFoldedError(
+        "the transaction was compacted, so what it took the place of is not known any more",
+        hint="Write the values that you want; every device has what the transaction wrote.",
+        model=model,
+        record_id=record,
+    )
+
+
 class _Change:
-    """Takes back what one transaction did to one record."""
+    """Takes back what one transaction did to one record, or to several that show as one."""
 
     def __init__(
-        self, *, state: State, transaction: LocalTransaction, stack: UndoStack, past: _Past, own: frozenset[Author]
+        self,
+        *,
+        state: State,
+        transaction: LocalTransaction,
+        stack: UndoStack,
+        past: Around,
+        declared: Declared,
+        group: Group,
     ) -> None:
-        self._transaction, self._stack, self._past, self._own = transaction, stack, past, own
-        self._loaded = state.documents.get(past.key)
-        self._texts: dict[str, list[Action]] = {}
+        self._state, self._transaction, self._stack, self._past = state, transaction, stack, past
+        self._declared, self._group = declared, group
+        self._texts: dict[tuple[DocumentKey, str], list[Action]] = {}
         self.done: list[str] = []
         self.skipped: list[tuple[str, str]] = []
 
-    def make(self) -> None:
+    def make(self, own: frozenset[Author]) -> None:
         """Decide by the record's life, then write."""
         past, now = self._past, self._content()
-        is_live = past.declared.is_live(now)
+        is_live = self._declared.is_live(now)
         if past.left_live and not is_live:
             if past.was_live:
                 self.skipped.append((WHOLE_RECORD, DELETED_BY_OTHERS))
             return
         if past.left_live and not past.was_live:
-            self._delete_again()
+            self._delete_again(own)
         elif past.was_live and not past.left_live:
-            self._bring_back(now, is_live=is_live)
+            self._bring_back(own, is_live=is_live)
         else:
-            self._write([])
+            if past.before.tombstones.keys() - past.after.tombstones.keys():
+                self.skipped.append((WHOLE_RECORD, STAYS_SETTLED))
+            self._write({}, own)
 
-    def _delete_again(self) -> None:
+    def _delete_again(self, own: frozenset[Author]) -> None:
         past = self._past
         if past.since.wrote:
             self.skipped.append((WHOLE_RECORD, OTHERS_WROTE))
             return
         if past.before.creations:
-            self._write([])
-        content, seen = self._content(), self._loaded.index.state_vector
-        self._transaction.tombstone(self._loaded, over=content.tombstones, seen=seen)
+            self._write({}, own)
+        content = self._content()
+        if isinstance(content, MergedContent):
+            delete_group(self._state, self._declared, self._transaction, self._group[0], content)
+        else:
+            loaded = self._state.documents.get(self._group[0])
+            self._transaction.tombstone(loaded, over=content.tombstones, seen=loaded.index.state_vector)
         self.done.append(WHOLE_RECORD)
 
-    def _bring_back(self, now: Content, *, is_live: bool) -> None:
-        if is_live or any(parsed_key(key).author not in self._own for key in now.tombstones):
+    def _bring_back(self, own: frozenset[Author], *, is_live: bool) -> None:
+        names = self._declared.text_fields
+        deleted = sorted(self._past.deleted)
+        tombs = {key: self._state.documents.get(key).content(names).tombstones for key in deleted}
+        by_others = any(parsed_key(name).author not in own for found in tombs.values() for name in found)
+        if is_live or by_others:
             self.skipped.append((WHOLE_RECORD, OTHERS_WROTE))
             return
-        self._write([Drop(key) for key in now.tombstones])
+        if any(map(self._state.locks, deleted)):
+            self.skipped.append((WHOLE_RECORD, GONE_FOR_GOOD))
+            return
+        self._write({split_document_key(key)[2]: [Drop(name) for name in found] for key, found in tombs.items()}, own)
         self.done.insert(0, WHOLE_RECORD)
 
-    def _write(self, writes: list[Write]) -> None:
-        past = self._past
+    def _write(self, writes: dict[RecordId, list[Write]], own: frozenset[Author]) -> None:
+        past, survivor = self._past, self._group[0]
+        now = self._content()
         inversion = Inversion(
             before=past.before,
             after=past.after,
-            now=self._content(),
-            own=self._own,
+            now=now,
+            record=split_document_key(survivor)[2],
+            own=own,
             since=past.since,
             context=self._transaction.context,
             writes=writes,
         )
-        for kind in past.declared.spec.fields.values():
+        for kind in self._declared.spec.fields.values():
             if isinstance(kind, TextKind):
-                self._text(kind.stored, inversion)
+                self._text(kind, inversion)
             else:
                 inversion.invert(kind)
-        fields = frozenset(inversion.done) or frozenset(past.declared.spec.fields)
-        self._transaction.write(past.key, inversion.writes, operation=OperationType.UPDATE, fields=fields)
+        fields = frozenset(inversion.done) or self._declared.all_fields
+        if isinstance(now, MergedContent):
+            write_group(self._declared, self._transaction, survivor, now, inversion.writes, fields=fields)
+        else:
+            for own_writes in inversion.writes.values():
+                self._transaction.write(survivor, own_writes, operation=OperationType.UPDATE, fields=fields)
         self.done += inversion.done
         self.skipped += inversion.skipped
-        for name, actions in self._texts.items():
-            aliases = put_back(actions, _text_of(self._loaded, name).chars)
-            self._stack.aliases += [(past.key, alias) for alias in aliases]
+        for (key, name), actions in self._texts.items():
+            aliases = put_back(actions, text_of(self._state.documents.get(key), name).chars)
+            self._stack.aliases += [(key, alias) for alias in aliases]
 
-    def _text(self, name: str, inversion: Inversion) -> None:
-        if name not in self._past.spelled:
-            return
-        before, after = self._past.spelled[name]
-        now, pieces, plain = _text_of(self._loaded, name)
-        aliases = Aliases(self._stack.aliases_of(self._past.key))
-        actions, lost = plan(before, after, now, pieces=pieces, aliases=aliases, cut_by_others=self._past.since.cut)
-        if lost:
-            inversion.skip(name, OTHERS_WROTE)
-        back = attributes_back(before, after, now, aliases=aliases)
-        writes = edits(name, actions, back=back, plain=plain)
-        if writes:
-            inversion.writes += writes
-            inversion.done.append(name)
-            self._texts[name] = actions
+    def _text(self, kind: TextKind, inversion: Inversion) -> None:
+        """Take back edits of a text in the document in which they were made; it may not be the one that shows."""
+        name = kind.stored
+        for key in self._group:
+            if (key, name) not in self._past.spelled:
+                continue
+            before, after = self._past.spelled[key, name]
+            now, pieces, plain = text_of(self._state.documents.get(key), name)
+            aliases = Aliases(self._stack.aliases_of(key))
+            cut = self._past.cut.get(key, {})
+            actions, lost = plan(before, after, now, pieces=pieces, aliases=aliases, cut_by_others=cut)
+            if lost:
+                inversion.skip(kind.name, OTHERS_WROTE)
+            back = attributes_back(before, after, now, aliases=aliases)
+            writes = edits(name, actions, back=back, plain=plain)
+            if writes:
+                inversion.add(split_document_key(key)[2], writes)
+                inversion.done += [] if kind.name in inversion.done else [kind.name]
+                self._texts[key, name] = actions
 
     def _content(self) -> Content:
-        return self._loaded.content(self._past.declared.text_fields)
-
-
-def _past(state: State, declared: Declared, key: DocumentKey, position: int, *, own: frozenset[Author]) -> _Past:
-    """Replay a document from before a transaction of ours up to now."""
-    replay = _starting_before(state, key, position)
-    steps = steps_of(state, key, after=replay.position)
-    found: _Past | None = None
-    others = _Others()
-    for step in steps:
-        if step.touch.position < position:
-            step.apply(replay)
-        elif found is None:
-            found = _around(declared, key, step, replay)
-        else:
-            verdict = step.apply(replay)
-            if step.row.author not in own:
-                others.take(verdict)
-    if found is None:
-        raise RuntimeError("a transaction that touched a document, and left no trace in its history")
-    found.since = others.since()
-    return found
-
-
-def _around(declared: Declared, key: DocumentKey, step: Step, replay: Loaded) -> _Past:
-    """The document before and after one step."""
-    before = replay.content(declared.text_fields) if replay.known else Content()
-    was_live = replay.known and declared.is_live(before)
-    texts = {name: _text_of(replay, name).chars for name in declared.text_fields} if replay.known else {}
-    verdict = step.apply(replay)
-    after = replay.content(declared.text_fields)
-    touched = frozenset[str]() if verdict is None else verdict.text_fields
-    both = {
-        name: (texts.get(name, {}), _text_of(replay, name).chars) for name in declared.text_fields if name in touched
-    }
-    return _Past(key, declared, was_live, declared.is_live(after), before, after, both, _Others().since())
-
-
-class _Others:
-    """Gathers what others did to a document."""
-
-    def __init__(self) -> None:
-        self._places: set[Place] = set()
-        self._cut: dict[int, list[tuple[int, int]]] = {}
-        self._everything = self._wrote = False
-
-    def take(self, verdict: Screened | None) -> None:
-        """One of their operations; None is content of which nobody can tell who wrote what."""
-        self._wrote = True
-        if verdict is None:
-            self._everything = True
-            return
-        for key in (*(key for key, _ in verdict.written), *verdict.removed_keys):
-            self._everything = self._everything or key.key_class is KeyClass.CREATION
-            self._places.add(place_of(key))
-        for author, start, end in verdict.update.deletes:
-            self._cut.setdefault(author, []).append((start, end))
-
-    def since(self) -> Since:
-        """All that they did."""
-        return Since(places=self._places, everything=self._everything, wrote=self._wrote, cut=self._cut)
-
-
-def _starting_before(state: State, key: DocumentKey, position: int) -> Loaded:
-    """A copy of a document as it was some time before a log position: its snapshot, or nothing."""
-    author = state.documents.author
-    data = state.store.get(Table.DOCUMENT, key)
-    if data is not None:
-        row = unpack_document_row(data)
-        if row.position < position:
-            index = DocumentIndex.from_bytes(row.units)
-            return Loaded(key, author=author, snapshot=row.state, index=index, position=row.position)
-    return Loaded(key, author=author)
-
-
-class _Text(NamedTuple):
-    """A text as it stands: its code points, its pieces, and whether nobody ever gave it attributes."""
-
-    chars: Spelled
-    pieces: list[Piece]
-    plain: bool
-
-
-def _text_of(loaded: Loaded, field: str) -> _Text:
-    if not loaded.known:
-        return _Text({}, [], plain=True)
-    state = parse_update(loaded.encode(), bounds=DOCUMENT_BOUNDS)
-    pieces = list(pieces_of(state, loaded.index, field))
-    plain = not any(type(block.content) is Format for block in state.blocks)
-    runs: list[TextRun] = [] if plain else loaded.engine().runs(field)
-    return _Text(spelled(pieces, runs), pieces, plain)
+        return content_of(self._state, self._declared, self._group)

@@ -140,7 +140,8 @@ def settle(replica: Replica, conflict: Conflict, dice: Random) -> None:
 def view(replica: Replica) -> list[Any]:
     """Everything that users see, and that tools find in the tables."""
     shown = [_view_of(replica, model) for model in (Thing, Asked)]
-    return [shown, replica.conflicts(), [thing.id for thing in replica.find(Loose, order_by="id")]]
+    decided = [item for item in replica.settled(model=Asked) if item.kind is ConflictKind.DUPLICATE_CREATE]
+    return [shown, replica.conflicts(), decided, [thing.id for thing in replica.find(Loose, order_by="id")]]
 
 
 def _view_of(replica: Replica, model: Some) -> list[Any]:

@@ -92,7 +92,7 @@ def model_of(replica: Replica, name: str) -> type[Model]:
 def history_at(replica: Replica, model: type[Model], record: RecordId) -> list[HistoryItem]:
     """What was done to a record; nothing where there never was one."""
     try:
-        return replica.history(model, record)
+        return list(replica.history(model, record))
     except RecordNotFoundError:
         return []
 

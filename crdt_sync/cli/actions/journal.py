@@ -168,12 +168,12 @@ def _result_json(item: SyncLog) -> Json:
 
 
 def _item_json(model: type[Model], item: HistoryItem) -> Json:
-    kinds = spec_of(model).fields
+    fields = spec_of(model).fields
     changes = [
         {
-            "field": change.field,
-            "old": json_of_value(kinds[change.field], change.old) if change.old is not None else None,
-            "new": json_of_value(kinds[change.field], change.new) if change.new is not None else None,
+            "field": change.field or None,
+            "old": _json_of(fields.get(change.field), change.old),
+            "new": _json_of(fields.get(change.field), change.new),
             "conflict": change.conflict or None,
         }
         for change in item.changes
@@ -185,7 +185,13 @@ def _item_json(model: type[Model], item: HistoryItem) -> Json:
         "live": item.live,
         "fields": list(item.fields),
         "changes": changes,
+        "record_ids": list(item.record_ids),
     }
+
+
+def _json_of(kind: FieldKind | None, value: Any) -> Any:
+    """A field's value as JSON; without a field, whether the record was live."""
+    return value if kind is None or value is None else json_of_value(kind, value)
 
 
 def readable(value: Any) -> Any:

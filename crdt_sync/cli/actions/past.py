@@ -55,6 +55,7 @@ def explain(replica: Replica, params: ExplainParams) -> Json:
             "register": cause.register,
             "saw": list(cause.saw),
             "note": cause.note,
+            "record_ids": list(cause.record_ids),
         }
         for cause in found.causes
     ]

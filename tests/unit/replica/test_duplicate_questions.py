@@ -540,3 +540,39 @@ def test_a_merged_record_that_was_deleted_and_edited_asks(
                 replica.get(model, theirs.id)
         else:
             assert replica.get(model, mine.id).title == replica.get(model, theirs.id).title == "kept"
+
+
+def test_what_was_decided_can_be_looked_up(devices: list[Replica]) -> None:
+    one, two, three = devices
+    older, younger = pair(devices)
+    conflict = asked(two)
+    two.resolve(conflict, take=candidate(conflict, younger.id))
+    later = [replica.create(Part, code="z", title=title) for replica, title in ((one, "a"), (three, "b"))]
+    meet(*devices)
+    other = asked(three)
+    three.resolve(other, value=KEEP_BOTH)
+    meet(*devices)
+    found = one.settled(model=Part)
+    assert [replica.settled(model=Part) for replica in devices] == [found] * 3
+    merged, apart = sorted(found, key=lambda item: item.chosen.timestamp)
+    assert (merged.id, merged.kind.value, merged.record_id) == (conflict.id, KIND, older.id)
+    assert [item.value["id"] for item in merged.candidates] == [younger.id, older.id]
+    assert {item.value["title"] for item in merged.candidates} == {"left", "right"}
+    assert [(item.device_id, item.timestamp) for item in merged.candidates] == [
+        (item.device_id, item.timestamp) for item in conflict.candidates
+    ]
+    assert (merged.chosen.value["id"], merged.chosen.device_id) == (younger.id, str(two.device_id))
+    assert (apart.id, apart.chosen.value, apart.chosen.device_id) == (other.id, KEEP_BOTH, str(three.device_id))
+    for record in later:
+        for replica in devices:
+            assert replica.settled(record=replica.get(Part, record.id)) == [apart]
+    assert one.settled(record=one.get(Part, younger.id)) == [merged]
+
+
+def test_what_was_decided_field_by_field_can_be_looked_up(devices: list[Replica]) -> None:
+    one, *_ = devices
+    older, _ = pair(devices)
+    conflict = asked(one)
+    one.resolve(conflict, paths=dict.fromkeys(conflict.paths, conflict.candidates[0]))
+    (item,) = one.settled()
+    assert (item.id, item.chosen.value["id"]) == (conflict.id, older.id)

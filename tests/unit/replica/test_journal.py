@@ -157,7 +157,7 @@ def test_history_tells_who_changed_what(pair: tuple[Replica, Replica]) -> None:
     exchange(left, right)
     left.delete(task)
     left.restore(Task, task.id)
-    items = left.history(task)
+    items = list(left.history(task))
     assert [item.type.value for item in items] == ["create", "update", "update", "delete", "update"]
     assert [item.device_id for item in items] == [left.device_id] * 2 + [right.device_id] + [left.device_id] * 2
     assert [item.live for item in items] == [True, True, True, False, True]
@@ -169,7 +169,7 @@ def test_history_tells_who_changed_what(pair: tuple[Replica, Replica]) -> None:
 def test_history_of_a_deleted_record_is_readable(replica: Replica) -> None:
     task = replica.create(Task, title="a", mood=Mood.WILD)
     replica.delete(task)
-    items = replica.history(task)
+    items = list(replica.history(task))
     assert [item.live for item in items] == [True, False]
     assert {change.field: change.new for change in items[0].changes}["mood"] is Mood.WILD
 
@@ -178,7 +178,11 @@ def test_history_is_asked_for_by_model_and_id_too(pair: tuple[Replica, Replica])
     replica, other = pair
     task = replica.create(Task, title="a")
     replica.delete(task)
-    assert replica.history(Task, task.id) == replica.history(Task, task.id.upper()) == replica.history(task)
+    assert (
+        list(replica.history(Task, task.id))
+        == list(replica.history(Task, task.id.upper()))
+        == list(replica.history(task))
+    )
     with pytest.raises(RecordNotFoundError):
         other.history(Task, task.id)
     with pytest.raises(InputError, match="UUID"):
@@ -198,7 +202,7 @@ def test_history_tells_of_conflicts_opened_and_settled(pair: tuple[Replica, Repl
     left.resolve(conflict, take=conflict.candidates[0])
     exchange(left, right)
     for replica in pair:
-        items = replica.history(Task, task.id)
+        items = list(replica.history(Task, task.id))
         assert [item.fields for item in items[1:]] == [("due",), ("due",), ("title",), ("due",)] or replica is right
         assert [change.conflict for item in items for change in item.changes if change.conflict] == [
             "opened",

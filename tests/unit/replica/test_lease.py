@@ -245,7 +245,7 @@ def test_a_reader_sees_what_the_writer_commits(store: Path, state: Path) -> None
         new = writer.create(Task, title="new")
         assert reader.get(Task, new.id).title == "new"
         assert reader.count(Task) == 2
-        assert len(reader.history(seen)) == 4
+        assert len(list(reader.history(seen))) == 4
         assert len(list(reader.operations())) == 5
 
 

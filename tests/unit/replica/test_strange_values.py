@@ -92,7 +92,7 @@ def test_strange_cells_harm_nobody(made: list[tuple[KeyClass, str, str, bytes]])
         for replica in (left, right):
             found = replica.get(Task, task.id)
             repr(found)
-            replica.history(found)
+            list(replica.history(found))
             replica.conflicts()
             assert replica.find(Task, order_by=["price", "-at", "size"], limit=5)
             replica.find(Task, price__lt=5)

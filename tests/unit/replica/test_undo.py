@@ -351,7 +351,7 @@ def test_undo_is_an_ordinary_transaction(pair: tuple[Replica, Replica]) -> None:
     assert (left.pending_count(), told) == (pending + 1, ["update"])
     meet(left, right)
     assert right.get(Note, note.id).title == "a"
-    assert [item.changes[-1].new for item in left.history(note)[1:]] == ["b", "a"]
+    assert [item.changes[-1].new for item in list(left.history(note))[1:]] == ["b", "a"]
 
 
 def test_new_write_takes_away_what_could_be_redone(replica: Replica) -> None:
