@@ -12,6 +12,7 @@ from crdt_sync.core.ids import Author, DocumentKey, RecordId, split_document_key
 from crdt_sync.core.inverting import OTHERS_WROTE, STAYS_SETTLED, Inversion
 from crdt_sync.core.kinds import Drop, TextKind, Write
 from crdt_sync.core.layout import parsed_key
+from crdt_sync.core.links import verdicts_of
 from crdt_sync.core.respelling import Action, Aliases, attributes_back, edits, plan, put_back
 from crdt_sync.errors import HistoryFoldedError
 from crdt_sync.replica.duplicates import content_of, group_of
@@ -166,7 +167,8 @@ class _Change:
         elif past.was_live and not past.left_live:
             self._bring_back(own, is_live=is_live)
         else:
-            if past.before.tombstones.keys() - past.after.tombstones.keys():
+            took_back = past.before.tombstones.keys() - past.after.tombstones.keys()
+            if took_back or _verdicts(past.after) - _verdicts(past.before):
                 self.skipped.append((WHOLE_RECORD, STAYS_SETTLED))
             self._write({}, own)
 
@@ -251,3 +253,9 @@ class _Change:
 
     def _content(self) -> Content:
         return content_of(self._state, self._declared, self._group)
+
+
+def _verdicts(content: Content) -> set[tuple[Author, int]]:
+    """The choices that a record's documents tell of, about records that were created twice."""
+    parts = [part for _, part in content.parts] if isinstance(content, MergedContent) else [content]
+    return {(verdict.author, verdict.hlc) for part in parts for verdict in verdicts_of(part)}

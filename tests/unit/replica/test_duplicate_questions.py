@@ -27,6 +27,7 @@ from crdt_sync import (
     max_,
     three_way,
 )
+from crdt_sync.core.inverting import STAYS_SETTLED
 from crdt_sync.errors import (
     ConflictNotFoundError,
     InputError,
@@ -576,3 +577,22 @@ def test_what_was_decided_field_by_field_can_be_looked_up(devices: list[Replica]
     one.resolve(conflict, paths=dict.fromkeys(conflict.paths, conflict.candidates[0]))
     (item,) = one.settled()
     assert (item.id, item.chosen.value["id"]) == (conflict.id, older.id)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_undo_leaves_what_was_decided(devices: list[Replica], *, apart: bool) -> None:
+    one, two, _ = devices
+    one.create(Part, code="x")
+    two.create(Part, code="x")
+    meet(*devices)
+    conflict = asked(one)
+    if apart:
+        one.resolve(conflict, value=KEEP_BOTH)
+    else:
+        one.resolve(conflict, take=conflict.candidates[0])
+    shown = view(one)
+    report = one.undo()
+    assert report is not None
+    assert not report.done
+    assert {(item.field, item.reason) for item in report.skipped} == {("", STAYS_SETTLED)}
+    assert view(one) == shown
