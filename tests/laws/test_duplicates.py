@@ -25,7 +25,7 @@ from tests.unit.replica.devices import memory
 
 DEVICES = 3
 STEPS = 40
-CODES = ("x", "y", None)
+CODES = ("x", "y", "z", None)
 
 
 class Thing(Model, unique=("code",), on_duplicate="merge"):
@@ -169,13 +169,27 @@ def derived(replica: Replica) -> list[Any]:
 
 @pytest.mark.parametrize("seed", range(25))
 def test_everybody_sees_the_same(seed: int) -> None:
+    run_history(seed, (Thing, Asked))
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_everybody_is_asked_the_same(seed: int) -> None:
+    run_history(seed, (Asked,))
+
+
+def run_history(seed: int, models: tuple[Some, ...]) -> None:
+    """Random changes of records of some models; then everybody meets."""
     dice = Random(seed)
     replicas = [memory(10 * seed + number, *MODELS) for number in range(DEVICES)]
     late = memory(10 * seed + 9, *MODELS)
     held: dict[Some, list[str]] = {Thing: [], Asked: []}
     seen: list[Conflict] = []
+    for replica in replicas:
+        for code in filter(None, CODES):
+            model = dice.choice(models)
+            held[model].append(replica.create(model, code=code, title=code, due=dice.randint(1, 2)).id)
     for _ in range(2 * STEPS):
-        replica, model = dice.choice(replicas), dice.choice((Thing, Asked))
+        replica, model = dice.choice(replicas), dice.choice(models)
         if dice.random() < 0.3:
             exchange(replica, dice.choice([other for other in replicas if other is not replica]))
         elif dice.random() < 0.3:
