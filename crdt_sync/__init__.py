@@ -5,7 +5,7 @@ from __future__ import annotations
 from crdt_sync import errors
 from crdt_sync.aio import SyncManager, connect, serve
 from crdt_sync.blocking import reconcile
-from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Choice, Conflict, Settled
+from crdt_sync.core.conflict import DELETED, KEEP_BOTH, UNKNOWN, Candidate, Choice, Conflict, Settled
 from crdt_sync.core.kinds import (
     ASK,
     Counter,
@@ -37,6 +37,7 @@ from crdt_sync.replica import (
 __all__ = [
     "ASK",
     "DELETED",
+    "KEEP_BOTH",
     "UNKNOWN",
     "Candidate",
     "Change",

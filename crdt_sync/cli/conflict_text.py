@@ -29,6 +29,7 @@ VALUE_CHARS: Final = 400
 """Other values are cut here; with --json all of them is told."""
 _SIGNS: Final = {"-": "red", "+": "green", "@": "dim", " ": ""}
 _TAKEN: Final = {"delete": "is deleted", "keep": "is kept"}
+_SETTLED: Final = {**_TAKEN, "both": "both are kept", "merge": "they are one record"}
 _ABOUT: Final = {"edit_of_deleted": "deleted and edited at once", "duplicate_create": "created twice"}
 
 
@@ -54,6 +55,8 @@ def show_conflict(out: Console, conflict: Json) -> None:
     if conflict["field"]:
         out.print(Text(f"  base      {_brief(conflict['base']) if conflict['base_known'] else 'no longer kept'}"))
     first = next((item["number"] for item in conflict["candidates"] if item.get("take") != "delete"), 0)
+    if conflict["kind"] == "duplicate_create":
+        first = 0  # all of them are
     is_merged = bool(conflict["overlaps"])
     values = [" ".join(_sides(candidate)) for candidate in conflict["candidates"]]
     width = max(map(len, values))
@@ -76,7 +79,7 @@ def settled_text(result: Json) -> str:
     """What settled a conflict."""
     if result["field"]:
         return f"{visible(result['register'])} = {_brief(result['value'])}"
-    return _TAKEN.get(result["take"]) or str(result["take"])
+    return _SETTLED.get(result["take"]) or str(result["take"])
 
 
 def device(item: Json) -> str:
@@ -117,7 +120,7 @@ def _part(item: Json, *, of_text: bool) -> str:
 
 def _sides(candidate: Json) -> Iterator[str]:
     """A candidate's value; where it is a whole record, what taking it does to that."""
-    if "take" in candidate:
+    if candidate.get("take") in _TAKEN:
         yield candidate["take"]
     if candidate.get("take") != "delete":
         yield _brief(candidate["value"])

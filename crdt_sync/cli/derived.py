@@ -14,10 +14,10 @@ from crdt_sync.core.kinds.merge_with import MergeWithRegister
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.replica.derive import described_models
 from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.duplicates import held_row, neighbours
 from crdt_sync.replica.grouping import ALIAS
 from crdt_sync.replica.rows import after_prefix, unpack_document_row
 from crdt_sync.replica.schema import OPEN, UPGRADES, Declared, Schema, models_of
+from crdt_sync.replica.unique_index import held_row, neighbours
 from crdt_sync.storage.base import Column, Filter, FilterOp, Order, Query, Store, Table, View, ViewValue
 
 CONFLICT_ID_BYTES: Final = 16
@@ -108,8 +108,8 @@ class DerivedCheck:
         return False
 
     def _is_merged(self, declared: Declared, key: DocumentKey) -> bool:
-        """Whether a record is shown together with others."""
-        return declared.spec.merges and next(neighbours(self._store, key), None) is not None
+        """Whether a record is shown together with others, or asked about with them."""
+        return declared.spec.groups and next(neighbours(self._store, key), None) is not None
 
     def _note_behind(self, model: str) -> None:
         self.behind[model] = self.behind.get(model, 0) + 1

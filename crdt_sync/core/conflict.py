@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from blake3 import blake3
 
 from crdt_sync.core.content import Dot
-from crdt_sync.core.ids import DocumentKey, RecordId
+from crdt_sync.core.ids import Author, DocumentKey, RecordId
 
 
 class ConflictKind(str, Enum):
@@ -18,6 +18,7 @@ class ConflictKind(str, Enum):
 
     CONCURRENT_EDIT = "concurrent_edit"
     EDIT_OF_DELETED = "edit_of_deleted"
+    DUPLICATE_CREATE = "duplicate_create"
 
 
 class Unknown(Enum):
@@ -46,6 +47,19 @@ DELETED = Deletion.DELETED
 """Stands for the deletion of a record, among the candidates of a conflict and as what it is resolved by."""
 
 
+class BothKept(Enum):
+    """The type of `KEEP_BOTH`."""
+
+    KEEP_BOTH = "keep_both"
+
+    def __repr__(self) -> str:
+        return "KEEP_BOTH"
+
+
+KEEP_BOTH = BothKept.KEEP_BOTH
+"""What a conflict of records that were created twice is resolved by where they are not the same thing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One of the values that stand side by side.
@@ -54,13 +68,17 @@ class Candidate:
         value: the value as the field's type; of a whole record its values by field, or `DELETED`.
         device_id: who wrote it; ``author:…`` where no record names the device.
         timestamp: packed HLC timestamp of the write.
-        dot: the write's identity; where a whole record is in question, the author and how far it had written.
+        dot: the write's identity; where a whole record is in question, the author and how far it had written; of one
+            of several records, which.
+        seen: of one of several records: how far its documents had been written, as record, author and next clock, so
+            that what comes later is not superseded by a choice that did not see it.
     """
 
     value: Any
     device_id: str
     timestamp: int
     dot: Dot
+    seen: tuple[tuple[RecordId, Author, int], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

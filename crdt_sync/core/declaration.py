@@ -20,7 +20,7 @@ from crdt_sync.core.layout import check_field_name
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import MalformedEntryError, SchemaError, UnknownFieldError
 
-OnDuplicate = Literal["merge", "keep_both"]
+OnDuplicate = Literal["merge", "keep_both", "ask"]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -49,9 +49,14 @@ class ModelSpec:
     on_duplicate: OnDuplicate = "merge"
 
     @property
-    def merges(self) -> bool:
-        """Whether records that were created twice are shown as one."""
-        return bool(self.unique) and self.on_duplicate == "merge"
+    def groups(self) -> bool:
+        """Whether several records may show as one: by their values, or since somebody said so."""
+        return bool(self.unique) and self.on_duplicate != "keep_both"
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person says what becomes of records that were created twice."""
+        return bool(self.unique) and self.on_duplicate == "ask"
 
     def natural_id(self, values: Mapping[str, Any]) -> RecordId:
         """The record id that the natural key of ``values`` gives."""
@@ -170,8 +175,8 @@ def _check_unique(
             raise SchemaError(f"model {name!r}: the unique field {field!r} must hold a plain value")
     if on_duplicate not in get_args(OnDuplicate):
         raise SchemaError(
-            f"model {name!r}: on_duplicate={on_duplicate!r} is not built yet",
-            hint='This version knows "merge" and "keep_both".',
+            f"model {name!r}: there is no on_duplicate={on_duplicate!r}",
+            hint=f"It is one of {', '.join(map(repr, get_args(OnDuplicate)))}.",
         )
     if on_duplicate != "merge" and not unique:
         raise SchemaError(f"model {name!r}: on_duplicate= goes with unique=")

@@ -1,4 +1,4 @@
-"""Records that were created twice: what names their equality, what links them, and their contents as one.
+"""Records that were created twice: what names their equality, and their contents as one.
 
 The merged content of a group is the survivor's, with what the other members hold beside it as if it had been written at
 the same time. Authors and keys of the other members carry their record's id, so that each member's causal contexts
@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 from blake3 import blake3
 
 from crdt_sync.core import codec
-from crdt_sync.core.content import Content, Creation, Dot, EditAfterDelete, RegisterValue
+from crdt_sync.core.content import CREATION_COUNTER, Content, Creation, Dot, EditAfterDelete, RegisterValue
 from crdt_sync.core.ids import Author, RecordId
 from crdt_sync.core.kinds import Drop, Put, Write
 from crdt_sync.core.layout import KeyClass, map_key, parsed_key
 
 HASH_BYTES: Final = 16
-_ID_BYTES: Final = 16
-LINK_BYTES: Final = 1 + _ID_BYTES
-"""Of one link in an alias cell."""
-_MERGED, _DISTINCT = 1, 2
 _AUTHOR_BITS: Final = 40
 _TAG = "\0"
 """Begins what a member's id stands in front of; no key of a document has it there."""
@@ -35,52 +31,12 @@ Written = tuple[Author, int, bytes]
 """Names a write to a register: author, timestamp, value bytes."""
 
 
-class Links(NamedTuple):
-    """What a record's document says of others: those it was merged with, and those it was found to differ from."""
-
-    merged: frozenset[RecordId]
-    distinct: frozenset[RecordId]
-
-
-NO_LINKS: Final = Links(frozenset(), frozenset())
-
-
 def values_hash(fields: Sequence[str], values: Mapping[str, Any]) -> bytes | None:
     """Names the values of the unique fields; None where one of them is None, which equals nothing."""
     found = [values.get(name) for name in fields]
     if None in found:
         return None
     return blake3(codec.encode([list(fields), found])).digest(HASH_BYTES)
-
-
-def links_of(content: Content) -> Links:
-    """What the alias cells of a document say, all authors' together."""
-    return read_links(content.aliases.values()) if content.aliases else NO_LINKS
-
-
-def read_links(cells: Iterable[bytes]) -> Links:
-    """Read alias cells; one that is malformed links nothing."""
-    found: dict[int, set[RecordId]] = {_MERGED: set(), _DISTINCT: set()}
-    for data in cells:
-        if len(data) % LINK_BYTES:
-            continue
-        for start in range(0, len(data), LINK_BYTES):
-            if data[start] in found:
-                found[data[start]].add(RecordId(str(UUID(bytes=data[start + 1 : start + 1 + _ID_BYTES]))))
-    return Links(frozenset(found[_MERGED]), frozenset(found[_DISTINCT]))
-
-
-def link(content: Content, *, author: Author, merged: Iterable[str] = (), distinct: Iterable[str] = ()) -> list[Write]:
-    """The write that adds links to an author's alias cell; none where the document has them already."""
-    held = links_of(content)
-    new = Links(frozenset(map(RecordId, merged)) - held.merged, frozenset(map(RecordId, distinct)) - held.distinct)
-    if not new.merged and not new.distinct:
-        return []
-    own = read_links([content.aliases[author]]) if author in content.aliases else NO_LINKS
-    parts = [(_MERGED, name) for name in sorted(own.merged | new.merged)]
-    parts += [(_DISTINCT, name) for name in sorted(own.distinct | new.distinct)]
-    data = b"".join(bytes((kind,)) + UUID(name).bytes for kind, name in parts)
-    return [Put(map_key(KeyClass.ALIAS, author), data)]
 
 
 @dataclass(slots=True)
@@ -149,6 +105,16 @@ def tagged(author: Author, record: RecordId | None) -> Author:
 def untagged(author: Author) -> Author:
     """Who it really is."""
     return Author(author & (1 << _AUTHOR_BITS) - 1)
+
+
+def record_dot(record: RecordId) -> Dot:
+    """Names a record among several, where they are candidates themselves."""
+    return Dot(tagged(Author(0), record), CREATION_COUNTER)
+
+
+def named_record(dot: Dot) -> RecordId:
+    """The record that `record_dot` names."""
+    return RecordId(str(UUID(int=dot.author >> _AUTHOR_BITS)))
 
 
 def record_of(author: Author, *, survivor: RecordId) -> RecordId:

@@ -95,25 +95,28 @@ class ConflictCalls:
         *,
         model: type[Model],
         field: str | None = None,
+        kind: str | ConflictKind | None = None,
         take: Rule,
         progress: Callable[[int, int], object] | None = None,
     ) -> int:
-        """Settle all open conflicts of a model, or of one of its fields, by a rule.
+        """Settle all open conflicts of a model, of one of its fields, or of one kind, by a rule.
 
         It is done in transactions of up to 1,000 conflicts; where the rule raises, the last of them is rolled back.
 
         Args:
             model: whose conflicts.
             field: of this field only.
-            take: ``"latest"`` or ``"earliest"``: the proposal, with that change wherever changes overlap; or a
-                function of a `Conflict` that gives a `Candidate`, a `Choice`, or None to leave it open.
+            kind: of this kind only.
+            take: ``"latest"`` or ``"earliest"``: the proposal, with that change wherever changes overlap; of whole
+                records, that candidate; or a function of a `Conflict` that gives a `Candidate`, a `Choice`, or None to
+                leave it open.
             progress: called after each transaction with (conflicts seen to, conflicts in total).
 
         Returns:
             How many were settled.
 
         Raises:
-            InputError: no such rule, or a function that gives something else.
+            InputError: no such rule or kind, or a function that gives something else.
             NotACandidateError, InvalidValueError: what the function gives does not settle the conflict.
         """
         self._check()
@@ -121,9 +124,8 @@ class ConflictCalls:
         if field is not None:
             declared.spec.field(field)
         self._upkeep.before_reading(texts_too=False)
-        return resolve_all(
-            self._state, self._records, model=declared.spec.name, field=field, take=take, progress=progress
-        )
+        name = declared.spec.name
+        return resolve_all(self._state, self._records, model=name, field=field, kind=kind, take=take, progress=progress)
 
     def settled(self, *, model: type[Model] | None = None, record: Model | None = None) -> list[Settled]:
         """The conflicts that were settled: who chose what, when, over which candidates; each record's latest first.
@@ -135,8 +137,8 @@ class ConflictCalls:
         name = None if model is None else self._state.schema.of(model).spec.name
         start = b"" if name is None else model_prefix(DEFAULT_PARTITION, name)
         group = () if record is None else group_of(self._state, *self._records.own(record))
-        places = [start] if record is None else [key for key in group if key.startswith(start)]
-        found = [item for place in places for item in find_settled(self._state, start=place)]
+        starts = [start] if record is None else [bytes(key) for key in group if key.startswith(start)]
+        found = list(find_settled(self._state, starts=starts))
         if len(group) > 1:
             found.sort(key=lambda item: -item.chosen.timestamp)
         self._records.let_go()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from heapq import merge
-from itertools import groupby
-from typing import Any, Literal, TypeAlias
+from itertools import chain, groupby
+from typing import Any, Final, Literal, TypeAlias
 
 from crdt_sync.core import codec
-from crdt_sync.core.conflict import DELETED, Candidate, Choice, Conflict, ConflictKind, Settled
+from crdt_sync.core.conflict import DELETED, BothKept, Candidate, Choice, Conflict, ConflictKind, Deletion, Settled
 from crdt_sync.core.content import Content, Dot, RegisterValue
 from crdt_sync.core.duplicates import dot_in, write_of
 from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, split_document_key
@@ -22,13 +22,16 @@ from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.merging import Given, UnfitPartError
 from crdt_sync.core.model import validate_change
 from crdt_sync.errors import ConflictNotFoundError, InputError, InvalidValueError, NotACandidateError, RecordError
+from crdt_sync.replica.deciding import settle_duplicate
 from crdt_sync.replica.deletions import settle_deletion
 from crdt_sync.replica.derive import conflicts_of, named, whole_path
 from crdt_sync.replica.derived_rows import GONE, SettledRow, read_held, split_settled_key, unpack_settled_row
 from crdt_sync.replica.duplicates import group_of, shown_content
+from crdt_sync.replica.questions import conflict_of, duplicate_conflicts, question_of
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.rows import after_prefix
 from crdt_sync.replica.schema import Declared, partition_of
+from crdt_sync.replica.settled_duplicates import settled_duplicate
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Table
 
@@ -56,8 +59,12 @@ def find_conflicts(
         names = ", ".join(item.value for item in ConflictKind)
         raise InputError(f"there is no kind of conflict {kind!r}", hint=f"Kinds: {names}.") from None
     if key is not None:
-        if model not in (None, split_document_key(key)[1]):
+        declared = state.schema.by_key(key)
+        if declared is None or model not in (None, declared.spec.name):
             return
+        question = question_of(state, declared, key) if ConflictKind.DUPLICATE_CREATE in wanted else ()
+        if question and question[0].group[0] != key:
+            yield conflict_of(state, declared, question)  # it stands with another record
         start = bytes(key)
     elif model is not None:
         start = model_prefix(DEFAULT_PARTITION, model)
@@ -71,12 +78,26 @@ def find_conflicts(
         if declared is not None:
             group, content = shown_content(state, declared, document)
             is_shown = group[0] == document and declared.is_live(content)
-            found = conflicts_of(state, declared, state.documents.get(document), content) if is_shown else []
+            found = conflicts_of(state, declared, group, content) if is_shown else []
+            found += duplicate_conflicts(state, declared, document) if is_shown else []
             yield from (conflict for conflict in found if conflict.kind in wanted)
 
 
-def find_settled(state: State, *, start: bytes) -> Iterator[Settled]:
-    """The settled conflicts of the documents whose addresses begin with ``start``, each record's latest first."""
+def find_settled(state: State, *, starts: Iterable[bytes]) -> Iterator[Settled]:
+    """The settled conflicts of the documents whose addresses begin so, each record's latest first.
+
+    What was decided about several records stands with each of them, and is told once.
+    """
+    told: set[tuple[str, Dot]] = set()
+    for item in chain.from_iterable(_find_settled(state, start=start) for start in starts):
+        name = (item.id, item.chosen.dot)
+        if name not in told:
+            yield item
+        if item.kind is ConflictKind.DUPLICATE_CREATE:
+            told.add(name)
+
+
+def _find_settled(state: State, *, start: bytes) -> Iterator[Settled]:
     rows = state.store.scan(Table.SETTLED, start=start, end=after_prefix(start) if start else None)
     for key, items in groupby(rows, key=lambda row: split_settled_key(row[0])[0]):
         declared = state.schema.by_key(key)
@@ -84,7 +105,9 @@ def find_settled(state: State, *, start: bytes) -> Iterator[Settled]:
             found = [(split_settled_key(name)[1], unpack_settled_row(data)) for name, data in items]
             found.sort(key=lambda item: (-item[1].chosen.hlc, item[1].register, item[1].chosen.dot, item[0]))
             for number, row in found:
-                if row.kind is not ConflictKind.CONCURRENT_EDIT:
+                if row.kind is ConflictKind.DUPLICATE_CREATE:
+                    yield settled_duplicate(state, declared, key, number, row)
+                elif row.kind is ConflictKind.EDIT_OF_DELETED:
                     yield _settled_record(state, declared, key, number, row)
                 elif row.field in declared.names:
                     yield _settled(state, declared.spec.field(declared.names[row.field]), key, number, row)
@@ -221,9 +244,12 @@ def resolve(state: State, records: Records, conflict: Conflict, choice: Mapping[
         raise NotACandidateError("the chosen candidate is not in this conflict")
     if name == "paths" and not isinstance(chosen, Mapping):
         raise InputError("paths= takes a dict: path → candidate, or the part to put there")
-    if conflict.kind is ConflictKind.EDIT_OF_DELETED:
-        settle_deletion(state, records, conflict, choice)
+    settle = _WHOLE_RECORD.get(conflict.kind)
+    if settle is not None:
+        settle(state, records, conflict, choice)
         return
+    if isinstance(chosen, Deletion | BothKept):
+        raise InputError(f"{chosen} settles no conflict of a field")
     case = _open_case(state, records, conflict)
     match name:
         case "take":
@@ -241,13 +267,14 @@ def resolve_all(
     *,
     model: str,
     field: str | None,
+    kind: str | ConflictKind | None,
     take: Rule,
     progress: Callable[[int, int], object] | None = None,
 ) -> int:
     """Settle many conflicts by a rule; see `Replica.resolve_all`."""
     if take not in ("latest", "earliest") and not callable(take):
         raise InputError('take= is "latest", "earliest" or a function of a conflict')
-    found = find_conflicts(state, records, model=model, key=None, kind=None)
+    found = find_conflicts(state, records, model=model, key=None, kind=kind)
     waiting = [item for item in found if field in (None, item.field)]
     waiting.reverse()
     settled, total = 0, len(waiting)
@@ -275,9 +302,9 @@ def _settle_by_rule(state: State, records: Records, conflict: Conflict, take: Ru
             f"a rule gives a Candidate, a Choice or None, not a {type(answer).__name__}",
             hint="Write Choice(value=…) for a value of your own.",
         )
-    if conflict.kind is ConflictKind.EDIT_OF_DELETED:
+    if conflict.kind in _WHOLE_RECORD:
         answer = answer or conflict.candidates[0 if take == "latest" else -1]
-        return _settle_deletion_by_rule(state, records, conflict, answer)
+        return _settle_record_by_rule(state, records, conflict, answer)
     try:
         case = _open_case(state, records, conflict)
     except (ConflictNotFoundError, RecordError):
@@ -292,7 +319,14 @@ def _settle_by_rule(state: State, records: Records, conflict: Conflict, take: Ru
     return len(data)
 
 
-def _settle_deletion_by_rule(
+_WHOLE_RECORD: Final = {
+    ConflictKind.EDIT_OF_DELETED: settle_deletion,
+    ConflictKind.DUPLICATE_CREATE: settle_duplicate,
+}
+"""How conflicts are settled that are about no field."""
+
+
+def _settle_record_by_rule(
     state: State, records: Records, conflict: Conflict, answer: Candidate | Choice
 ) -> int | None:
     choice: dict[str, Any] = {"take": answer}

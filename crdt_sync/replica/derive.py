@@ -8,12 +8,13 @@ document).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Conflict, ConflictKind, conflict_id, pointer
 from crdt_sync.core.content import Content, RegisterValue
-from crdt_sync.core.deleting import Side, sides_of
+from crdt_sync.core.deleting import Side
 from crdt_sync.core.duplicates import each_write, untagged
 from crdt_sync.core.ids import DocumentKey, split_document_key
 from crdt_sync.core.kinds import Clash, FieldKind
@@ -22,12 +23,14 @@ from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass
 from crdt_sync.core.screening import Screened
 from crdt_sync.errors import SchemaError
 from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.duplicates import Group, content_of
+from crdt_sync.replica.duplicates import content_of, sides_in
 from crdt_sync.replica.grouping import ALIAS, HIDDEN, SHOWN, Grouping
+from crdt_sync.replica.questions import duplicate_conflicts
 from crdt_sync.replica.schema import OPEN, Declared, Row
 from crdt_sync.replica.settled import journal_settled
 from crdt_sync.replica.settled_deletions import journal_deletions
 from crdt_sync.replica.state import Change, State, Touched
+from crdt_sync.replica.unique_index import Group
 from crdt_sync.storage.base import Store, Table
 
 ALL, TEXT_ONLY, ANEW = b"a", b"t", b"n"
@@ -42,7 +45,9 @@ DERIVE_BATCH = 256
 class Derivation:
     """Derives documents within one store transaction and collects what observers are to be told."""
 
-    def __init__(self, state: State, *, origin: str) -> None:
+    def __init__(
+        self, state: State, *, origin: str, regrouped: Mapping[DocumentKey, Declared] = MappingProxyType({})
+    ) -> None:
         self._state = state
         self._origin = origin
         self._rows: dict[str, list[Row]] = {}
@@ -51,7 +56,7 @@ class Derivation:
         self._versions: list[tuple[bytes, bytes]] = []
         self._marks: list[tuple[bytes, bytes]] = []
         self._unmarked: list[bytes] = []
-        self._grouping = Grouping(state)
+        self._grouping = Grouping(state, regrouped)
         self.changes: list[Change] = []
 
     def touch(self, touched: Touched) -> None:
@@ -95,7 +100,7 @@ class Derivation:
             self._versions.append((key, loaded.version()))
             self._grouping.note(declared, loaded, content, fields=fields, fold=fold or was_live != loaded.live)
             return  # shown with others, perhaps: at the end, when all that changed is known
-        clashes = [] if declared is None or not loaded.live else conflicts_of(self._state, declared, loaded, content)
+        clashes = [] if declared is None or not loaded.live else conflicts_of(self._state, declared, (key,), content)
         loaded.conflicts = tuple(bytes.fromhex(conflict.id) for conflict in clashes)
         if declared is not None:
             if loaded.live:
@@ -130,10 +135,10 @@ class Derivation:
         """Show records that belong together as one, under the survivor's id."""
         content = content_of(self._state, declared, group)
         survivor, live = group[0], declared.is_live(content)
-        whole = self._state.documents.get(survivor)
-        clashes = conflicts_of(self._state, declared, whole, content) if live else []
+        clashes = conflicts_of(self._state, declared, group, content) if live else []
         if live:
             journal_settled(self._state.store, declared, survivor, content)
+            clashes += duplicate_conflicts(self._state, declared, survivor)
             self._rows.setdefault(declared.spec.name, []).append(declared.row(survivor, content))
         fields = self._grouping.fields_of(group)
         for key in group:
@@ -272,11 +277,11 @@ def described_models(store: Store) -> dict[str, Any]:
     return described
 
 
-def conflicts_of(state: State, declared: Declared, loaded: Loaded, content: Content) -> list[Conflict]:
+def conflicts_of(state: State, declared: Declared, group: Group, content: Content) -> list[Conflict]:
     """The conflicts of one live record: whether it stays deleted, then those of its fields in their order."""
-    key = loaded.key
-    sides = sides_of(content, declared.spec.on_edit_after_delete, loaded.index.last)
-    found = [_deletion_conflict(state, declared, loaded.key, content, sides)] if sides else []
+    key = group[0]
+    sides = sides_in(state, declared, group, content)
+    found = [_deletion_conflict(state, declared, key, content, sides)] if sides else []
     if not content.causal and not content.plain and len(content.creations) < 2:
         return found
     for name, kind in declared.clashing.items():
@@ -303,7 +308,7 @@ def _deletion_conflict(
         candidates=tuple(
             Candidate(
                 value=DELETED if side.key else values,
-                device_id=state.name_of(side.dot.author),
+                device_id=state.name_of(untagged(side.dot.author)),
                 timestamp=side.hlc,
                 dot=side.dot,
             )

@@ -1,30 +1,25 @@
 """Records that were created twice, as derived state: which belong together, and what a group is shown as.
 
-The table of unique values says which records have equal ones, and which ones their documents link for ever. A group is
-what hangs together by either; a model without ``unique=`` has no groups and pays for none.
+A group is what hangs together by links or, where the model merges by itself, by equal unique values, as the table of
+those has it (`unique_index`); a model without ``unique=`` has no groups and pays for none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from crdt_sync.core.conflict import Candidate
 from crdt_sync.core.content import CREATION_COUNTER, Content, Dot
-from crdt_sync.core.duplicates import MergedContent, links_of, merge_contents, tagged, values_hash
-from crdt_sync.core.ids import Author, DocumentKey, RecordId, document_key, split_document_key
+from crdt_sync.core.deleting import Side, group_sides, sides_of
+from crdt_sync.core.duplicates import MergedContent, merge_contents, tagged, values_hash
+from crdt_sync.core.ids import Author, DocumentKey, RecordId, split_document_key
 from crdt_sync.core.kinds import TextKind
+from crdt_sync.core.links import links_of
 from crdt_sync.errors import RecordExistsError
-from crdt_sync.replica.derived_rows import UniqueRow, unique_key, unique_link_key, unique_value_key, unpack_unique_row
-from crdt_sync.replica.rows import after_prefix
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
-from crdt_sync.storage.base import Store, Table
-
-Group = tuple[DocumentKey, ...]
-"""The records that are shown as one, the survivor first; most are alone."""
-
-_ID_BYTES = 16
+from crdt_sync.replica.unique_index import Group, linked, mates, neighbours, unique_values
 
 
 class WrittenValues:
@@ -52,27 +47,20 @@ class WrittenValues:
         return sorted(self._holders.get(values, ()))
 
 
-def unique_values(declared: Declared, content: Content) -> bytes | None:
-    """Names the unique values of a record; None where it is not compared: deleted, or without one of them."""
-    unique = declared.spec.unique
-    if not unique or not declared.is_live(content):
-        return None
-    return values_hash(unique, {name: declared.spec.fields[name].read(content) for name in unique})
-
-
 def group_of(state: State, declared: Declared, key: DocumentKey) -> Group:
     """The records that one is shown together with, itself among them."""
-    if not declared.spec.merges:
+    if not declared.spec.groups:
         return (key,)
+    near = linked if declared.spec.asks else neighbours
     found = {key}
     waiting = [key]
     while waiting:
-        new = set(neighbours(state.store, waiting.pop())) - found
+        new = set(near(state.store, waiting.pop())) - found
         found |= new
         waiting += new
     if len(found) == 1:
         return (key,)
-    return tuple(sorted(found, key=lambda member: _age(state, declared, member)))
+    return tuple(sorted(found, key=lambda member: age(state, declared, member)))
 
 
 def content_of(state: State, declared: Declared, group: Group) -> Content:
@@ -86,7 +74,7 @@ def content_of(state: State, declared: Declared, group: Group) -> Content:
 
 def shown_content(state: State, declared: Declared, key: DocumentKey) -> tuple[Group, Content]:
     """What a record is shown as: its group, and that one's content."""
-    if not declared.spec.merges:
+    if not declared.spec.groups:
         return (key,), state.documents.get(key).content(declared.text_fields)
     group = group_of(state, declared, key)
     return group, content_of(state, declared, group)
@@ -132,14 +120,14 @@ def refuse_duplicate(
     Raises:
         RecordExistsError: another record has these values.
     """
-    if not declared.spec.merges:
+    if not declared.spec.groups:
         return
     found = values_hash(declared.spec.unique, values)
     if found is None:
         return
-    held = (key for key in _mates(state.store, group[0][:-_ID_BYTES], found) if key not in written)
+    held = (key for key in mates(state.store, group[0], found) if key not in written)
     for other in (*written.holders(found), *held):
-        if other not in group:
+        if other not in group and not _may_equal(state, declared, group, other, found):
             record = split_document_key(group_of(state, declared, other)[0])[2]
             fields, name = ", ".join(declared.spec.unique), declared.spec.name
             raise RecordExistsError(
@@ -150,73 +138,37 @@ def refuse_duplicate(
             )
 
 
-def held_row(store: Store, key: DocumentKey) -> UniqueRow:
-    """What is known of a record."""
-    data = store.get(Table.UNIQUE, unique_key(key))
-    return UniqueRow() if data is None else unpack_unique_row(data)
+def _may_equal(state: State, declared: Declared, group: Group, other: DocumentKey, values: bytes) -> bool:
+    """Whether nobody is asked about two records: they are to stay apart, or were equal before."""
+    if not declared.spec.asks or not state.documents.get(group[0]).known:
+        return False
+    if unique_values(declared, content_of(state, declared, group)) == values:
+        return True
+    return are_apart(state, declared, group, group_of(state, declared, other))
 
 
-def note_record(state: State, declared: Declared, key: DocumentKey, content: Content) -> set[DocumentKey]:
-    """Bring the table up to date with one document; returns whose groups that may change.
-
-    Args:
-        state: the replica, in a store transaction.
-        declared: the model.
-        key: the document.
-        content: of this document alone.
-    """
-    store, spec = state.store, declared.spec
-    prefix, own = key[:-_ID_BYTES], key[-_ID_BYTES:]
-    held = held_row(store, key)
-    values = unique_values(declared, content) or b""
-    links = tuple(sorted(links_of(content).merged))
-    affected = {key}
-    if spec.merges:
-        affected |= set(neighbours(store, key))
-    if values != held.values:
-        if held.values:
-            store.delete(Table.UNIQUE, unique_value_key(prefix, held.values) + own)
-        if values:
-            store.put(Table.UNIQUE, unique_value_key(prefix, values) + own, b"")
-    for other in {*links, *held.links}:
-        row = unique_link_key(_sibling(key, other)) + own
-        if other not in links:
-            store.delete(Table.UNIQUE, row)
-        elif other not in held.links:
-            store.put(Table.UNIQUE, row, b"")
-    if (values, links) != (held.values, held.links) or not held.shown:
-        row_now = UniqueRow(shown=held.shown, values=values, links=links)
-        store.put(Table.UNIQUE, unique_key(key), row_now.pack())
-    return affected
+def are_apart(state: State, declared: Declared, one: Group, other: Group) -> bool:
+    """Whether somebody keeps two records apart, as far as their documents tell."""
+    return any(_names(state, declared, left, right) for left, right in ((one, other), (other, one)))
 
 
-def neighbours(store: Store, key: DocumentKey) -> Iterator[DocumentKey]:
-    """The records that have the same unique values as one, or are linked with it."""
-    held = held_row(store, key)
-    found = [_sibling(key, other) for other in held.links]
-    start = unique_link_key(key)
-    found += [_with_id(key, row) for row, _ in store.scan(Table.UNIQUE, start=start, end=after_prefix(start))]
-    yield from (other for other in found if store.get(Table.UNIQUE, unique_key(other)) is not None)
-    if held.values:
-        yield from (other for other in _mates(store, key[:-_ID_BYTES], held.values) if other != key)
+def _names(state: State, declared: Declared, group: Group, other: Group) -> bool:
+    ids = {split_document_key(key)[2] for key in other}
+    contents = (state.documents.get(key).content(declared.text_fields) for key in group)
+    return not all(links_of(content).distinct.isdisjoint(ids) for content in contents)
 
 
-def _mates(store: Store, prefix: bytes, values: bytes) -> Iterator[DocumentKey]:
-    start = unique_value_key(prefix, values)
-    for row, _ in store.scan(Table.UNIQUE, start=start, end=after_prefix(start)):
-        yield DocumentKey(prefix + row[-_ID_BYTES:])
+def sides_in(state: State, declared: Declared, group: Group, content: Content) -> list[Side]:
+    """The sides of the question whether records that show as one stay deleted; see `deleting.sides_of`."""
+    policy = declared.spec.on_edit_after_delete
+    lasts = [state.documents.get(key).index.last for key in group]
+    if not isinstance(content, MergedContent):
+        return sides_of(content, policy, lasts[0])
+    parts = ((record, part, last) for (record, part), last in zip(content.parts, lasts, strict=True))
+    return group_sides(parts, policy)
 
 
-def _sibling(key: DocumentKey, record: str) -> DocumentKey:
-    partition, model, _ = split_document_key(key)
-    return document_key(partition, model, RecordId(record))
-
-
-def _with_id(key: DocumentKey, row: bytes) -> DocumentKey:
-    return DocumentKey(key[:-_ID_BYTES] + row[-_ID_BYTES:])
-
-
-def _age(state: State, declared: Declared, key: DocumentKey) -> tuple[int, bytes]:
+def age(state: State, declared: Declared, key: DocumentKey) -> tuple[int, bytes]:
     """Earliest creation first, then the smaller id."""
     created = state.documents.get(key).content(declared.text_fields).created()
     return (2**64 if created is None else created[0]), bytes(key)

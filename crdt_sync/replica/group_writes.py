@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from crdt_sync.core.content import Content, Dot
-from crdt_sync.core.duplicates import MergedContent, link, own_dot, split_writes
+from crdt_sync.core.duplicates import MergedContent, own_dot, split_writes
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import DocumentKey, RecordId, document_key, split_document_key
 from crdt_sync.core.kinds import CausalRegister, FieldKind, Lattice, MapKind, PlainRegister, Write, WriteContext
+from crdt_sync.core.links import add_links
 from crdt_sync.errors import ElementNotFoundError
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
@@ -76,7 +77,7 @@ def link_members(declared: Declared, transaction: LocalTransaction, key: Documen
     survivor = content.parts[0][0]
     for record, part in content.parts[1:]:
         if declared.is_live(part):
-            links = link(part, author=transaction.context.author, merged=(survivor,))
+            links = add_links(part, author=transaction.context.author, merged=(survivor,))
             transaction.write(member_key(key, record), links, operation=OperationType.UPDATE, fields=frozenset())
 
 

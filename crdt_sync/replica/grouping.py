@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,9 +10,11 @@ from crdt_sync.core.content import Content
 from crdt_sync.core.ids import DocumentKey
 from crdt_sync.replica.derived_rows import unique_key
 from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.duplicates import Group, group_of, held_row, note_record
+from crdt_sync.replica.duplicates import content_of, group_of
 from crdt_sync.replica.schema import Declared
+from crdt_sync.replica.settled_duplicates import journal_verdicts
 from crdt_sync.replica.state import State
+from crdt_sync.replica.unique_index import Group, held_row, note_group, note_record, unique_values
 from crdt_sync.storage.base import Table
 
 HIDDEN: Final = 0
@@ -30,22 +32,39 @@ class Noted:
 
 
 class Grouping:
-    """The documents of one derivation whose groups are to be shown anew."""
+    """The documents of one derivation whose groups are to be shown anew.
 
-    def __init__(self, state: State) -> None:
+    Args:
+        state: the replica.
+        affected: what is already known to be in another group than before, with its model.
+    """
+
+    def __init__(self, state: State, affected: Mapping[DocumentKey, Declared]) -> None:
         self._state = state
-        self._affected: dict[DocumentKey, Declared] = {}
+        self._affected: dict[DocumentKey, Declared] = dict(sorted(affected.items()))
         self.noted: dict[DocumentKey, Noted] = {}
 
     def note(self, declared: Declared, loaded: Loaded, content: Content, *, fields: frozenset[str], fold: bool) -> None:
         """Take note of a document that changed, by itself."""
         key = loaded.key
+        journal_verdicts(self._state.store, key, content)
         before = self.noted.get(key, Noted(frozenset(), fold=False))
         self.noted[key] = Noted(fields=before.fields | fields, fold=before.fold or fold)
-        self._affected |= dict.fromkeys(sorted(note_record(self._state, declared, key, content)), declared)
+        self.affect(declared, note_record(self._state.store, declared, key, content))
+
+    def affect(self, declared: Declared, keys: Iterable[DocumentKey]) -> None:
+        """Have the groups of these records shown anew."""
+        self._affected |= dict.fromkeys(sorted(keys), declared)
 
     def groups(self) -> Iterator[tuple[Declared, Group]]:
         """The groups that are to be shown anew, each once."""
+        for declared, group in list(self._grouped()):
+            if declared.spec.asks:  # what others are asked depends on the values that the group shows
+                values = unique_values(declared, content_of(self._state, declared, group))
+                self.affect(declared, note_group(self._state.store, group, values))
+        yield from self._grouped()
+
+    def _grouped(self) -> Iterator[tuple[Declared, Group]]:
         done: set[DocumentKey] = set()
         for key, declared in self._affected.items():
             if key not in done:

@@ -25,7 +25,7 @@ from crdt_sync.core.records import RECORD_BYTES_MAX, encode_record
 from crdt_sync.protocol.source import Vector
 from crdt_sync.replica.bases import touched_by_base
 from crdt_sync.replica.compaction import Acknowledged, replay
-from crdt_sync.replica.derive import derive_marked
+from crdt_sync.replica.derive import ALL, derive_marked
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
@@ -33,6 +33,7 @@ from crdt_sync.replica.rescue import Rescue
 from crdt_sync.replica.rows import after_prefix, split_touch_key, unpack_document_row
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.trimming import Trimming
+from crdt_sync.replica.unique_index import forget_record
 from crdt_sync.storage.base import Table
 
 log = logging.getLogger("crdt_sync.replica")
@@ -293,6 +294,7 @@ class Horizons:
         declared = self._state.schema.by_key(key)
         if declared is not None:
             store.delete_rows(declared.spec.name, (split_document_key(key)[2],))
+        store.put_many(Table.DIRTY, [(other, ALL) for other in sorted(forget_record(store, key))])
         self._state.documents.drop(key)
 
     def _removed_by(self, earlier: HorizonRecord, later: HorizonRecord) -> Iterator[DocumentKey]:

@@ -22,11 +22,12 @@ from crdt_sync.core.update import parse_update
 from crdt_sync.errors import HistoryFoldedError, InputError, MissingCauseError, RecordDeletedError, RecordNotFoundError
 from crdt_sync.replica.bases import base_until
 from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.duplicates import Group, group_of, shown_content
+from crdt_sync.replica.duplicates import group_of, shown_content
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.rows import LogRow, Touch, after_prefix, number_key, split_touch_key
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
+from crdt_sync.replica.unique_index import Group
 from crdt_sync.storage.base import Table
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
@@ -139,11 +139,6 @@ class Records:
                 delete_group(self._state, declared, transaction, key, content)
             else:
                 transaction.tombstone(loaded, over=content.tombstones, seen=loaded.index.state_vector)
-
-    def delete_over(self, key: DocumentKey, *, over: Iterable[str], seen: Mapping[int, int]) -> None:
-        """Delete a record as somebody saw it who has not seen everything; see `LocalTransaction.tombstone`."""
-        with self.writing() as transaction:
-            transaction.tombstone(self._state.documents.get(key), over=over, seen=seen)
 
     def restore(self, model: type[M], name: str) -> M:
         """Bring a deleted record back; see `Replica.restore`."""

@@ -21,11 +21,11 @@ from crdt_sync.core.screening import Screened
 from crdt_sync.core.spelling import Piece, pieces_of
 from crdt_sync.core.update import parse_update
 from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.duplicates import Group
 from crdt_sync.replica.past import Replay, Step, steps_of
 from crdt_sync.replica.rows import unpack_document_row
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
+from crdt_sync.replica.unique_index import Group
 from crdt_sync.storage.base import Table
 
 Cuts = dict[int, list[tuple[int, int]]]

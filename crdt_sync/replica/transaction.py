@@ -28,7 +28,7 @@ from crdt_sync.replica.duplicates import WrittenValues, shown_content
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.lease import Identity
 from crdt_sync.replica.rows import LogRow, OperationRow, Touch, touch_key
-from crdt_sync.replica.schema import Row
+from crdt_sync.replica.schema import Declared, Row
 from crdt_sync.replica.state import Change, State, Touched
 from crdt_sync.storage.base import Table
 
@@ -69,6 +69,8 @@ class LocalTransaction:
         self._bulk = BulkWork()
         self.unique = WrittenValues()
         """What a duplicate of a record in this transaction would be."""
+        self.regrouped: dict[DocumentKey, Declared] = {}
+        """Records that show together with others than before: links are known at once, derivation comes at the end."""
         self.torn = False
         """Whether a write failed half way, so that nothing of the transaction may be committed."""
         self.hlc = state.clock.tick(state.now_ms())
@@ -131,6 +133,8 @@ class LocalTransaction:
             declared = self._state.schema.by_key(key)
             if declared is not None:
                 group, content = shown_content(self._state, declared, key)
+                for alias in group[1:]:
+                    self._hide(alias)
                 if declared.is_live(content):
                     rows.setdefault(declared.spec.name, []).append(declared.row(group[0], content))
                 else:
@@ -202,7 +206,7 @@ class LocalTransaction:
             )
         for key in self._shown & self._unshown:
             self._hide(key)  # whoever is still live gets its row again
-        derivation = Derivation(state, origin="local")
+        derivation = Derivation(state, origin="local", regrouped=self.regrouped)
         for key, pending in self._pending.items():
             derivation.touch(
                 Touched(

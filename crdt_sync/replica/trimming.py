@@ -11,13 +11,13 @@ from collections.abc import Iterable
 
 from crdt_sync.core.blocks import Bytes
 from crdt_sync.core.content import Content, RegisterValue
-from crdt_sync.core.duplicates import LINK_BYTES, links_of
 from crdt_sync.core.entry import SEQUENCE_MAX, OperationType
 from crdt_sync.core.horizons import HorizonRecord
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.kinds import Drop, Put, Write
 from crdt_sync.core.kinds.hidden import needed_no_more
 from crdt_sync.core.layout import KeyClass, map_key
+from crdt_sync.core.links import LINK_BYTES, links_of
 from crdt_sync.core.update import parse_update
 from crdt_sync.replica.bases import touched_by_base
 from crdt_sync.replica.duplicates import group_of

@@ -12,9 +12,10 @@ from crdt_sync.core.ids import Author, DocumentKey, RecordId, split_document_key
 from crdt_sync.core.inverting import OTHERS_WROTE, STAYS_SETTLED, Inversion
 from crdt_sync.core.kinds import Drop, TextKind, Write
 from crdt_sync.core.layout import parsed_key
+from crdt_sync.core.links import verdicts_of
 from crdt_sync.core.respelling import Action, Aliases, attributes_back, edits, plan, put_back
 from crdt_sync.errors import HistoryFoldedError
-from crdt_sync.replica.duplicates import Group, content_of, group_of
+from crdt_sync.replica.duplicates import content_of, group_of
 from crdt_sync.replica.group_writes import delete_group, write_group
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.retracing import Around, around, text_of
@@ -23,6 +24,7 @@ from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
 from crdt_sync.replica.transaction import LocalTransaction
 from crdt_sync.replica.undo_stack import UndoStack, load_stack, operation_at
+from crdt_sync.replica.unique_index import Group
 from crdt_sync.storage.base import Table
 
 UNKNOWN_MODEL: Final = "this replica is not open with its model"
@@ -165,7 +167,8 @@ class _Change:
         elif past.was_live and not past.left_live:
             self._bring_back(own, is_live=is_live)
         else:
-            if past.before.tombstones.keys() - past.after.tombstones.keys():
+            took_back = past.before.tombstones.keys() - past.after.tombstones.keys()
+            if took_back or _verdicts(past.after) - _verdicts(past.before):
                 self.skipped.append((WHOLE_RECORD, STAYS_SETTLED))
             self._write({}, own)
 
@@ -250,3 +253,9 @@ class _Change:
 
     def _content(self) -> Content:
         return content_of(self._state, self._declared, self._group)
+
+
+def _verdicts(content: Content) -> set[tuple[Author, int]]:
+    """The choices that a record's documents tell of, about records that were created twice."""
+    parts = [part for _, part in content.parts] if isinstance(content, MergedContent) else [content]
+    return {(verdict.author, verdict.hlc) for part in parts for verdict in verdicts_of(part)}

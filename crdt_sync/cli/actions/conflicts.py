@@ -12,7 +12,7 @@ from crdt_sync.cli.actions.base import Action, Json, device_json, model_of, read
 from crdt_sync.cli.values import json_of_value, parse_json, value_of_json, value_of_text
 from crdt_sync.core import codec
 from crdt_sync.core.clock import physical_ms
-from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Conflict, ConflictKind
+from crdt_sync.core.conflict import DELETED, KEEP_BOTH, UNKNOWN, Candidate, Choice, Conflict, ConflictKind
 from crdt_sync.core.explaining import time_text
 from crdt_sync.core.ids import DeviceId, RecordId
 from crdt_sync.core.kinds import FieldKind, TextKind
@@ -30,9 +30,13 @@ CONFLICTS_MAX = 1_000
 """Conflicts that one `conflicts list` shows."""
 TAKES = ("delete", "keep")
 """What may become of a record that was deleted and edited at once."""
+BOTH = "both"
+"""Keeps records apart that were created twice."""
 TAKE_CHARS_MAX = 10
 TITLE_FIELDS = ("title", "name", "label")
 """Fields by which people call a record, where they are texts."""
+_WHAT = {ConflictKind.CONCURRENT_EDIT: "take", ConflictKind.DUPLICATE_CREATE: "merge with the values of"}
+"""What taking a candidate does, where that does not hang on the candidate."""
 PREFIX_CHARS_MIN = 4
 """Of a conflict's id, which may be shortened as long as it names one conflict."""
 
@@ -93,12 +97,14 @@ def resolve(replica: Replica, params: ResolveParams) -> Json:
     conflict = find_conflict(replica, params.conflict_id)
     if conflict.kind is ConflictKind.EDIT_OF_DELETED:
         return _settle_deletion(replica, conflict, params)
+    if conflict.kind is ConflictKind.DUPLICATE_CREATE:
+        return _settle_duplicate(replica, conflict, params)
     model = model_of(replica, conflict.model)
     kind = register_of(replica, conflict)
     if params.latest:
         replica.resolve(conflict, take=conflict.candidates[0])
     elif params.take is not None:
-        replica.resolve(conflict, take=taken(conflict, params.take))
+        replica.resolve(conflict, take=_numbered(conflict, params.take))
     elif params.paths:
         replica.resolve(conflict, paths=_chosen_parts(conflict, params.paths))
     elif params.proposal:
@@ -125,25 +131,49 @@ def _chosen_parts(conflict: Conflict, paths: Sequence[str]) -> dict[str, Candida
             raise InputError(
                 f"--path {text}: a path is given once, as PATH=N", hint=f"Its paths: {', '.join(conflict.paths)}."
             )
-        chosen[path] = taken(conflict, take)
+        chosen[path] = _numbered(conflict, take)
     return chosen
 
 
 def _settle_deletion(replica: Replica, conflict: Conflict, params: ResolveParams) -> Json:
+    take = "keep" if params.proposal else params.take
     if params.latest:
         chosen = conflict.candidates[0]
-    elif params.proposal:
-        chosen = taken(conflict, "keep")
-    elif params.take is None:
+    elif take is None:
         raise InputError(
             "whether a record stays deleted is no value", hint="Give --take delete, --take keep or --latest."
         )
+    elif take in TAKES:
+        chosen = next(item for item in conflict.candidates if _take_of(item) == take)
     else:
-        chosen = taken(conflict, params.take)
+        chosen = _numbered(conflict, take)
     replica.resolve(conflict, take=chosen)
     kept = _take_of(chosen) == "keep"
     value = record_json(replica.get(replica.model(conflict.model), conflict.record_id))["fields"] if kept else None
     return {**_settled_json(replica, conflict, value), "take": _take_of(chosen)}
+
+
+def _settle_duplicate(replica: Replica, conflict: Conflict, params: ResolveParams) -> Json:
+    if params.paths:
+        choice: Candidate | Choice = Choice(paths=_chosen_parts(conflict, params.paths))
+    elif params.latest:
+        choice = conflict.candidates[0]
+    elif params.take is None:
+        raise InputError(
+            "what becomes of records that were created twice is no value, and nothing is proposed",
+            hint="Give --take N, whose values are kept, --take both, --path PATH=N for each path, or --latest.",
+        )
+    else:
+        choice = taken(conflict, params.take)
+    if isinstance(choice, Candidate):
+        replica.resolve(conflict, take=choice)
+    elif choice.paths is not None:
+        replica.resolve(conflict, paths=dict(choice.paths))
+    else:
+        replica.resolve(conflict, value=choice.value)
+    kept_apart = isinstance(choice, Choice) and choice.paths is None
+    value = record_json(replica.get(replica.model(conflict.model), conflict.record_id))["fields"]
+    return {**_settled_json(replica, conflict, value), "take": BOTH if kept_apart else "merge"}
 
 
 def _settled_json(replica: Replica, conflict: Conflict, value: Any) -> Json:
@@ -188,7 +218,7 @@ def conflict_json(replica: Replica, conflict: Conflict) -> Json:
     """A conflict as a person wants to see it."""
     model = replica.model(conflict.model)
     known = conflict.base is not UNKNOWN
-    if conflict.kind is ConflictKind.EDIT_OF_DELETED:
+    if conflict.kind is not ConflictKind.CONCURRENT_EDIT:
         encode = partial(_record_or_none, spec_of(model))
     else:
         encode = partial(json_of_value, register_of(replica, conflict))
@@ -219,15 +249,17 @@ def conflict_json(replica: Replica, conflict: Conflict) -> Json:
 def choices_of(conflict: Conflict) -> Iterator[Json]:
     """What ``--take`` takes to settle a conflict: the key to press for it, and what it does."""
     for number, candidate in enumerate(conflict.candidates, start=1):
-        what = _take_of(candidate) if conflict.kind is ConflictKind.EDIT_OF_DELETED else "take"
+        what = _WHAT.get(conflict.kind) or _take_of(candidate)
         yield {"key": str(number), "take": str(number), "what": f"{what} {number}"}
     if conflict.kind is ConflictKind.EDIT_OF_DELETED:
         yield {"key": "d", "take": "delete", "what": "delete it"}
         yield {"key": "k", "take": "keep", "what": "keep it"}
+    if conflict.kind is ConflictKind.DUPLICATE_CREATE:
+        yield {"key": "b", "take": BOTH, "what": "keep both"}
 
 
-def taken(conflict: Conflict, take: str) -> Candidate:
-    """The candidate that a choice takes.
+def taken(conflict: Conflict, take: str) -> Candidate | Choice:
+    """What a choice takes: a candidate, or what stands for none of them.
 
     Raises:
         InputError: no such choice.
@@ -235,6 +267,12 @@ def taken(conflict: Conflict, take: str) -> Candidate:
     """
     if conflict.kind is ConflictKind.EDIT_OF_DELETED and take in TAKES:
         return next(item for item in conflict.candidates if _take_of(item) == take)
+    if conflict.kind is ConflictKind.DUPLICATE_CREATE and take == BOTH:
+        return Choice(value=KEEP_BOTH)
+    return _numbered(conflict, take)
+
+
+def _numbered(conflict: Conflict, take: str) -> Candidate:
     hint = f"Candidates are numbered 1 to {len(conflict.candidates)}."
     if not (take.isascii() and take.isdigit() and len(take) < TAKE_CHARS_MAX):
         raise InputError(f"{take!r} is no number of a candidate", hint=hint)
@@ -320,12 +358,14 @@ def _record_or_none(spec: ModelSpec, value: Any) -> Json | None:
     """The values of a record, or None for its deletion."""
     if value is DELETED:
         return None
-    return {name: json_of_value(kind, value[name]) for name, kind in spec.fields.items()}
+    fields = {name: json_of_value(kind, value[name]) for name, kind in spec.fields.items()}
+    return {"id": value["id"], **fields} if "id" in value else fields
 
 
 def _candidate_json(conflict: Conflict, value: Any, number: int, names: Mapping[DeviceId, str]) -> Json:
     candidate = conflict.candidates[number - 1]
-    take = {"take": _take_of(candidate)} if conflict.kind is ConflictKind.EDIT_OF_DELETED else {}
+    what = None if conflict.kind is ConflictKind.CONCURRENT_EDIT else _WHAT.get(conflict.kind) or _take_of(candidate)
+    take = {} if what is None else {"take": what}
     return {
         "number": number,
         "value": value,

@@ -26,7 +26,7 @@ watcher: ContextVar[Callable[[int, int], None] | None] = ContextVar("watcher", d
 """Told of (conflicts done, conflicts in total), where the work is done in this process."""
 
 PROPOSAL: Final = "proposal"
-WORDS = ("delete", "keep")
+WORDS = ("delete", "keep", "both")
 """What `choices_of` offers by name."""
 
 
@@ -89,7 +89,7 @@ def rule_of(take: str) -> Rule:
         rules = (*_RULES, "the number of a candidate", *WORDS)
         raise InputError(f"there is no rule {take!r}", hint=f"Rules: {', '.join(rules)}.")
 
-    def offered(conflict: Conflict) -> Candidate | None:
+    def offered(conflict: Conflict) -> Candidate | Choice | None:
         is_offered = any(choice["take"] == take for choice in choices_of(conflict))
         return taken(conflict, take) if is_offered else None
 
@@ -103,6 +103,8 @@ def _proposal(conflict: Conflict) -> Candidate | Choice | None:
             return Choice(value=conflict.value)
         case ConflictKind.EDIT_OF_DELETED:
             return taken(conflict, "keep")
+        case ConflictKind.DUPLICATE_CREATE:
+            return None  # all of them are shown
 
 
 _RULES: Final[dict[str, Rule]] = {"latest": "latest", "earliest": "earliest", PROPOSAL: _proposal}

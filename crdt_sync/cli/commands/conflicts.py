@@ -57,8 +57,9 @@ def resolve(
         str | None,
         typer.Option(
             "--take",
-            metavar="N|delete|keep",
-            help="Take the candidate of this number; delete or keep what was deleted and edited at once.",
+            metavar="N|delete|keep|both",
+            help="Take the candidate of this number; delete or keep what was deleted and edited at once; keep both that "
+            "were created twice.",
             show_default=False,
         ),
     ] = None,

@@ -158,6 +158,10 @@ class PlainRegister(FieldKind):
         found = self.candidates(content)
         if len(found) == 1 and found[0].data == data:
             return []  # the engine would make an update even of an equal value
+        return self.put(content, data, context=context)
+
+    def put(self, content: Content, data: bytes, *, context: WriteContext) -> list[Write]:
+        """The writes that put value bytes in the place of all values in a content, also of an equal one."""
         plain, causal = content.plain.get(self.stored, []), content.causal.get(self.stored, [])
         written = [*plain, *causal]
         seen = saw([*map(beside_causal, plain), *causal]) if causal else saw_plain(plain)

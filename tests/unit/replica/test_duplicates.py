@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import pytest
 
 from crdt_sync import Counter, List, Map, Model, Ref, Replica, Set, Text, ask, first, max_
-from crdt_sync.core.duplicates import links_of
 from crdt_sync.core.ids import RecordId, document_key
+from crdt_sync.core.links import links_of
 from crdt_sync.errors import (
     ElementNotFoundError,
     RecordDeletedError,
@@ -448,7 +448,7 @@ def test_declaring_it_later_finds_what_is_there(tmp_path: Path) -> None:
         ({"unique": ("missing",)}, "its own fields"),
         ({"unique": "code"}, "a tuple"),
         ({"unique": ("votes",)}, "plain value"),
-        ({"unique": ("code",), "on_duplicate": "ask"}, "not built"),
+        ({"unique": ("code",), "on_duplicate": "guess"}, "there is no on_duplicate"),
         ({"on_duplicate": "keep_both"}, "goes with unique"),
     ],
 )
