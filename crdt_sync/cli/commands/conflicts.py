@@ -58,8 +58,8 @@ def resolve(
         typer.Option(
             "--take",
             metavar="N|delete|keep|both",
-            help="Take the candidate of this number; delete or keep what was deleted and edited at once; keep both that "
-            "were created twice.",
+            help="Take the candidate of this number; delete or keep what was deleted and edited at once; keep both "
+            "that were created twice.",
             show_default=False,
         ),
     ] = None,
