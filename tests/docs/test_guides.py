@@ -22,6 +22,21 @@ PAGES = [
     *sorted((ROOT / "docs" / "kinds").glob("[a-z]*.md")),
 ]
 TIMEOUT_S = 300
+CLOCK = """
+import time
+
+read, last = time.time_ns, 0
+
+
+def time_ns():
+    global last
+    last = max(read(), last + 1_000_000)
+    return last
+
+
+time.time_ns = time_ns
+"""
+"""Lets a millisecond pass between any two looks at the clock: on a page it is told which of two writes comes later."""
 
 
 def python_of(page: Path) -> str:
@@ -36,8 +51,12 @@ def python_of(page: Path) -> str:
 
 
 def surroundings(folder: Path) -> dict[str, str]:
-    """What a program of the page runs in: the package of the checkout, and a state directory of its own."""
-    return {**os.environ, "CRDT_SYNC_STATE_DIR": str(folder / "state"), "PYTHONPATH": str(ROOT)}
+    """What a program of the page runs in: the package of the checkout, a state directory, and a clock of its own."""
+    clock = folder / "clock"
+    clock.mkdir(exist_ok=True)
+    (clock / "sitecustomize.py").write_text(CLOCK, encoding="utf-8")
+    paths = os.pathsep.join((str(clock), str(ROOT)))
+    return {**os.environ, "CRDT_SYNC_STATE_DIR": str(folder / "state"), "PYTHONPATH": paths}
 
 
 def free_port() -> int:

@@ -22,6 +22,7 @@ from crdt_sync import (
     Model,
     Replica,
     Set,
+    Settled,
     Text,
     ask,
     max_,
@@ -109,6 +110,11 @@ def candidate(conflict: Conflict, name: str) -> Candidate:
     """A record's candidate."""
     (found,) = (item for item in conflict.candidates if item.value["id"] == name)
     return found
+
+
+def decided(replica: Replica, record: Part | None = None) -> list[Settled]:
+    """The questions that were settled, not what became of single fields with them."""
+    return [item for item in replica.settled(model=Part, record=record) if item.kind.value == KIND]
 
 
 def test_both_show_and_one_question_is_open(devices: list[Replica]) -> None:
@@ -553,8 +559,8 @@ def test_what_was_decided_can_be_looked_up(devices: list[Replica]) -> None:
     other = asked(three)
     three.resolve(other, value=KEEP_BOTH)
     meet(*devices)
-    found = one.settled(model=Part)
-    assert [replica.settled(model=Part) for replica in devices] == [found] * 3
+    found = decided(one)
+    assert [decided(replica) for replica in devices] == [found] * 3
     merged, apart = sorted(found, key=lambda item: item.chosen.timestamp)
     assert (merged.id, merged.kind.value, merged.record_id) == (conflict.id, KIND, older.id)
     assert [item.value["id"] for item in merged.candidates] == [younger.id, older.id]
@@ -566,8 +572,8 @@ def test_what_was_decided_can_be_looked_up(devices: list[Replica]) -> None:
     assert (apart.id, apart.chosen.value, apart.chosen.device_id) == (other.id, KEEP_BOTH, str(three.device_id))
     for record in later:
         for replica in devices:
-            assert replica.settled(record=replica.get(Part, record.id)) == [apart]
-    assert one.settled(record=one.get(Part, younger.id)) == [merged]
+            assert decided(replica, replica.get(Part, record.id)) == [apart]
+    assert decided(one, one.get(Part, younger.id)) == [merged]
 
 
 def test_what_was_decided_field_by_field_can_be_looked_up(devices: list[Replica]) -> None:
@@ -575,7 +581,7 @@ def test_what_was_decided_field_by_field_can_be_looked_up(devices: list[Replica]
     older, _ = pair(devices)
     conflict = asked(one)
     one.resolve(conflict, paths=dict.fromkeys(conflict.paths, conflict.candidates[0]))
-    (item,) = one.settled()
+    (item,) = decided(one)
     assert (item.id, item.chosen.value["id"]) == (conflict.id, older.id)
 
 

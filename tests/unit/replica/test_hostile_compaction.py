@@ -146,11 +146,13 @@ def _at_no_address(scene: Scene) -> SnapshotReceived:
     return scene.received({DocumentKey(b"x" * 20): next(iter(scene.bases.values()))}, scene.floor, scene.key)
 
 
-def _changed(scene: Scene, change: Callable[[list[int], bytes], object]) -> SnapshotReceived:
+def _changed(
+    scene: Scene, change: Callable[[list[int], bytes], list[object]], *, until: object = None
+) -> SnapshotReceived:
     """The snapshot with its first base unpacked, changed and packed again, under a signature that holds."""
     first, *others = sorted(scene.bases)
-    flat, state = msgpack.unpackb(scene.bases[first])
-    changed = msgpack.packb(change(flat, state))
+    flat, state, latest = msgpack.unpackb(scene.bases[first])
+    changed = msgpack.packb([*change(flat, state), latest if until is None else until])
     return scene.received({first: changed, **{key: scene.bases[key] for key in others}}, scene.floor, scene.key)
 
 
@@ -165,6 +167,7 @@ HOSTILE: dict[str, tuple[str, Callable[[Scene], SnapshotReceived]]] = {
     "another partition": ("malformed", _of_another_partition),
     "no address": ("malformed", _at_no_address),
     "no base": ("malformed", lambda scene: _changed(scene, lambda flat, state: [flat, state, 0])),
+    "a base before all time": ("malformed", lambda scene: _changed(scene, lambda flat, state: [flat, state], until=-1)),
     "a base of no document": ("malformed", lambda scene: _changed(scene, lambda flat, _: [flat, b""])),
     "a base of half a pair": ("malformed", lambda scene: _changed(scene, lambda flat, state: [flat[:1], state])),
     "a base of words": ("malformed", lambda scene: _changed(scene, lambda _, state: [["a", "b"], state])),
