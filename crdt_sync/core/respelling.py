@@ -39,6 +39,11 @@ class Alias(NamedTuple):
     clock: int
     length: int
 
+    def goes_on_with(self, old: UnitId, new: UnitId) -> bool:
+        """Whether a unit that stands for another one follows behind."""
+        ends = (self.old_author, self.old_clock + self.length), (self.author, self.clock + self.length)
+        return ends == (old, new)
+
 
 class Aliases:
     """Which units of one document stand for which."""
@@ -236,10 +241,7 @@ def put_back(actions: Sequence[Action], result: Spelled) -> list[Alias]:
         if what != "put" or unit is None:
             continue
         last, width = found[-1] if found else None, _width(char.text)
-        if last and (last.old_author, last.old_clock + last.length, last.author, last.clock + last.length) == (
-            *old,
-            *unit,
-        ):
+        if last and last.goes_on_with(old, unit):
             found[-1] = last._replace(length=last.length + width)
         else:
             found.append(Alias(*old, *unit, width))

@@ -117,6 +117,12 @@ class Rewriting:
             placer.withdraw()
         return encode_update(Update(blocks, deletes))
 
+    def renamed(self, unit: UnitId) -> UnitId:
+        """What a unit is called now, as far as its update was rewritten."""
+        clocks = self._clocks.get(Author(unit[0]))
+        moved = None if clocks is None else clocks.renamed(unit[1])
+        return unit if moved is None else (self._new, moved)
+
     def _begin(self, blocks: tuple[Block, ...], placer: Placer) -> None:
         """Note where the units of an update go."""
         author, start = Author(blocks[0].author), blocks[0].clock
@@ -235,9 +241,7 @@ class Rewriting:
         return seen
 
     def _unit(self, unit: UnitId | None) -> UnitId | None:
-        clocks = None if unit is None else self._clocks.get(Author(unit[0]))
-        moved = None if unit is None or clocks is None else clocks.renamed(unit[1])
-        return unit if moved is None else (self._new, moved)
+        return None if unit is None else self.renamed(unit)
 
     def _deletes(self, ranges: Iterable[DeleteRange], placer: Placer) -> Iterator[DeleteRange]:
         for author, start, end in ranges:

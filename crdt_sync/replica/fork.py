@@ -17,6 +17,7 @@ from typing import Final
 
 import msgpack
 
+from crdt_sync.core.blocks import UnitId
 from crdt_sync.core.content import Content
 from crdt_sync.core.entry import Entry, EntryOperation, Head, Run, decode_entry, next_hash, run_statement, split_entries
 from crdt_sync.core.ids import Author, DocumentKey
@@ -33,6 +34,7 @@ from crdt_sync.replica.opening import bind_author
 from crdt_sync.replica.rows import LogRow, Touch, key_number, number_key, touch_key, unpack_log_row
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.transaction import sign_entry
+from crdt_sync.replica.undo_stack import rename_aliases
 from crdt_sync.security.identity import verify
 from crdt_sync.storage.base import Table
 
@@ -171,6 +173,7 @@ def _write_again(
         journal.move(
             {(row.author, row.last): writer.write(row, entry) for (_, row), entry in zip(rows, entries, strict=True)}
         )
+        rename_aliases(state.store, writer.renamed)
         derivation = Derivation(state, origin="local")
         for key, fields in writer.fields.items():
             derivation.derive(key, fields=fields, fold=True)
@@ -272,6 +275,11 @@ class _Writer:
         state.store.put_many(Table.TOUCH, items)
         state.took_heads(row.partition)
         return written.author, written.last
+
+    def renamed(self, key: DocumentKey, unit: UnitId) -> UnitId:
+        """What a unit of a document is called now."""
+        rewriting = self._rewritings.get(key)
+        return unit if rewriting is None else rewriting.renamed(unit)
 
     def _operation(self, operation: EntryOperation) -> EntryOperation:
         key, author = operation.document, self._identity.author

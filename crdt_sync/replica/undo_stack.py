@@ -7,11 +7,13 @@ undo what it did before.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgpack
 
+from crdt_sync.core.blocks import UnitId
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.respelling import Alias
 from crdt_sync.replica.rows import OperationRow, key_number, number_key, unpack_operation_row
@@ -78,6 +80,25 @@ def load_stack(store: Store, *, own: frozenset[Author]) -> UndoStack:
         stack.redo = []
         stack.at = fresh[0]
     return stack
+
+
+def rename_aliases(store: Store, renamed: Callable[[DocumentKey, UnitId], UnitId]) -> None:
+    """Follow units that were written again under a new author, in the caller's store transaction."""
+    data = store.get(Table.META, _KEY)
+    if data is None:
+        return
+    at, undo, redo, aliases = msgpack.unpackb(data)
+    found: list[tuple[DocumentKey, Alias]] = []
+    for key, alias in ((DocumentKey(key), Alias(*alias)) for key, alias in aliases):
+        for number in range(alias.length):
+            old = renamed(key, (alias.old_author, alias.old_clock + number))
+            new = renamed(key, (alias.author, alias.clock + number))
+            last = found[-1][1] if number else None
+            if last and last.goes_on_with(old, new):
+                found[-1] = key, last._replace(length=last.length + 1)
+            else:
+                found.append((key, Alias(*old, *new, 1)))
+    UndoStack(at, undo, redo, found).keep(store, at=at)
 
 
 def operation_at(store: Store, number: int) -> OperationRow | None:
