@@ -167,10 +167,16 @@ class _Change:
         elif past.was_live and not past.left_live:
             self._bring_back(own, is_live=is_live)
         else:
-            took_back = past.before.tombstones.keys() - past.after.tombstones.keys()
-            if took_back or _verdicts(past.after) - _verdicts(past.before):
-                self.skipped.append((WHOLE_RECORD, STAYS_SETTLED))
+            self._leave_settled()
             self._write({}, own)
+
+    def _leave_settled(self) -> None:
+        """Note that what the transaction settled of the whole record stays so, such as deletions that it took away."""
+        before, after = self._past.before, self._past.after
+        asks = self._declared.spec.on_edit_after_delete == "ask"
+        took_away = asks and before.tombstones.keys() - after.tombstones.keys()
+        if took_away or _verdicts(after) - _verdicts(before):
+            self.skipped.append((WHOLE_RECORD, STAYS_SETTLED))
 
     def _delete_again(self, own: frozenset[Author]) -> None:
         past = self._past
@@ -200,6 +206,7 @@ class _Change:
             return
         self._write({split_document_key(key)[2]: [Drop(name) for name in found] for key, found in tombs.items()}, own)
         self.done.insert(0, WHOLE_RECORD)
+        self._leave_settled()
 
     def _write(self, writes: dict[RecordId, list[Write]], own: frozenset[Author]) -> None:
         past, survivor = self._past, self._group[0]
