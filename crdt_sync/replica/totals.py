@@ -36,7 +36,8 @@ class Totals(Moved):
 
     def keep(self, store: Store) -> None:
         """Keep them, in a store transaction of its own; nothing is written where they have not changed."""
-        data: bytes = msgpack.packb(asdict(self))
-        if data != store.get(Table.META, _KEY):
+        counts = asdict(self)
+        data: bytes = msgpack.packb(counts)
+        if any(counts.values()) and data != store.get(Table.META, _KEY):
             with store.transaction():
                 store.put(Table.META, _KEY, data)
