@@ -387,7 +387,7 @@ class Histories(RuleBasedStateMachine):
     def _device(self, at: int) -> Device:
         return self.world.devices[at % len(self.world.devices)]
 
-    def _create(self, device: Device, model: type[Task], slug: str | None, values: dict[str, Any]) -> None:
+    def _create(self, device: Device, model: type[Task | Page], slug: str | None, values: dict[str, Any]) -> None:
         named = {} if slug is None else {"slug": slug}
         self._changed(device, self.world.create(device, model, **named, **self._with_text(values)))
 

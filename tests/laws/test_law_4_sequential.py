@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws.histories import GIFTS, INDEX, WRITES
-from tests.laws.models import DEFAULTS, ELEMENTS, ENTRIES, LATTICES, MAPS, REGISTERS, Page, Task, entry_value
+from tests.laws.models import DEFAULTS, ELEMENTS, ENTRIES, LATTICES, MAPS, REGISTERS, Page, Task
 from tests.laws.world import EPOCH_MS, Device, World
 
 YEAR_MS = 365 * 24 * 3600 * 1000
@@ -54,7 +54,7 @@ class Plain:
     tags: set[str] = field(default_factory=set)
     notes: str = ""
     steps: list[str] = field(default_factory=list)
-    entries: dict[str, Any] = field(default_factory=dict)
+    entries: dict[str, int] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(LATTICES))
     live: bool = True
 
@@ -119,7 +119,7 @@ class Plain:
             getattr(live, name).pop(key, None)
             self.entries.pop(register, None)
         else:
-            getattr(live, name)[key] = self.entries[register] = entry_value(name, value)
+            getattr(live, name)[key] = self.entries[register] = value
 
     def _do_lattice(self, live: Any, name: str, value: Any) -> None:
         held = self.given[name]
