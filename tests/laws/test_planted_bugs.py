@@ -23,10 +23,9 @@ from crdt_sync.core.kinds import list as lists
 from crdt_sync.core.kinds import map as maps
 from crdt_sync.core.kinds import set as sets
 from crdt_sync.core.kinds.base import Drop, Put, Write
-from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.update import encode_update, parse_update
 from crdt_sync.protocol.source import RunPage
-from crdt_sync.replica import accept, derive, ledger
+from crdt_sync.replica import accept, derive, duplicates, ledger
 from crdt_sync.replica.documents import DocumentCache, Loaded
 from crdt_sync.replica.port import Port
 from crdt_sync.replica.rows import LogRow, unpack_log_row
@@ -123,7 +122,7 @@ def only_the_latest_deletion_is_named(patch: pytest.MonkeyPatch) -> None:
         latest = next((side for side in found if side.key), None)
         return [side for side in found if not side.key or side == latest]
 
-    patch.setattr(derive, "sides_of", sides)
+    patch.setattr(duplicates, "sides_of", sides)
 
 
 def a_tombstone_covers_what_it_did_not_see(patch: pytest.MonkeyPatch) -> None:
@@ -135,18 +134,6 @@ def a_tombstone_covers_what_it_did_not_see(patch: pytest.MonkeyPatch) -> None:
         return tombstone._replace(vector=dict.fromkeys(tombstone.vector, 1 << 40))
 
     patch.setattr(content, "read_tombstone", read)
-
-
-def adding_again_is_nothing(patch: pytest.MonkeyPatch) -> None:
-    """An element that is there is not added again, only noted elsewhere: a removal made at once takes it away."""
-
-    def add(self: sets.Set[Any], element: Any) -> None:
-        if element in self:
-            self._host.edit(lambda _, at: [Put(map_key(KeyClass.SET, at.author, field="elsewhere", rest="=x"), b"")])
-        else:
-            self._host.edit(lambda _, context: self._kind.add([element], context=context))
-
-    patch.setattr(sets.Set, "add", add)
 
 
 def a_set_is_a_map_of_elements(patch: pytest.MonkeyPatch) -> None:
@@ -408,7 +395,6 @@ CASES = (
     Case(editing_wins, (NothingLost,), Draft),
     Case(only_the_latest_deletion_is_named, (Resolution,), Idea),
     Case(a_tombstone_covers_what_it_did_not_see, (NothingLost,)),
-    Case(adding_again_is_nothing, (NothingLost,)),
     Case(a_set_is_a_map_of_elements, (NothingLost,)),
     Case(moving_is_removing_and_inserting, (NothingLost,)),
     Case(removing_an_entry_leaves_hidden_values, (NothingLost,)),
