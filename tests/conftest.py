@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 # default. To look for new ones, set HYPOTHESIS_PROFILE=thorough. No deadlines: the machines are shared, and the time of
 # one example says nothing. The phase that explains a failure runs a history hundreds of times more: it is left out.
 PHASES = [phase for phase in Phase if phase is not Phase.explain]
-for name, examples, repeatable in (("dev", 15, True), ("ci", 100, True), ("thorough", 12_000, False)):
+for name, examples, repeatable in (("dev", 15, True), ("ci", 100, True), ("thorough", 1_000, False)):
     settings.register_profile(
         name,
         deadline=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crdt_sync.errors import InvalidValueError
-from tests.laws.models import KEYS
+from tests.laws.models import KEYS, MAPS, entry_value
 from tests.laws.reference import Dress, Drop, Give, RecordView, Touch, Unset
 from tests.laws.world import Device, World
 
@@ -90,7 +90,7 @@ def put(world: World, device: Device, record: str, *, name: str, value: int | No
     field, _, key = name.partition("/")
     held = getattr(world.handle(device, record), field)
     view = world.view(device, record)
-    if not world._allowed(device, view, lambda: held.update({key: value or 0})):
+    if not world._allowed(device, view, lambda: held.update({key: entry_value(field, value or 1)})):
         return
     if value is None and key not in view.entries(field):
         world._refused(device, InvalidValueError, lambda: held.pop(key))
@@ -100,8 +100,8 @@ def put(world: World, device: Device, record: str, *, name: str, value: int | No
             del held[key]
             world._note(device, record, Unset(name))
         else:
-            held[key] = value
-            world._note_write(device, record, view, name, value)
+            held[key] = entry_value(field, value)
+            world._note_write(device, record, view, name, entry_value(field, value))
 
 
 def give(world: World, device: Device, record: str, *, name: str, value: Any) -> None:
@@ -139,9 +139,12 @@ def compare(live: Any, view: RecordView) -> None:
     """A live record shows what the reference says of these fields."""
     steps = list(live.steps)
     assert len({element_of(value) for value in steps}) == len(steps), "an element shows twice"
-    assert {element_of(value): value for value in steps} == view.steps("steps")
-    for field in ("prefs", "days"):
-        assert dict(getattr(live, field)) == view.entries(field)
+    assert {element_of(value): value for value in steps} == view.steps("steps"), "a list holds other elements"
+    for field in MAPS:
+        shown, expected = dict(getattr(live, field)), view.entries(field)
+        assert shown.keys() == expected.keys(), "a map has other keys"
+        for key, value in expected.items():
+            assert shown[key] == value or not view.certain(f"{field}/{key}"), f"a map differs at {field}/{key}"
         assert all((key in getattr(live, field)) is (key in view.entries(field)) for key in KEYS)
     for name, rule in RULES.items():
-        assert getattr(live, name) == view.given(name, rule=rule), name
+        assert getattr(live, name) == view.given(name, rule=rule), f"a semilattice shows another value: {name}"

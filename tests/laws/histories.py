@@ -24,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from crdt_sync.testing.exchange import ExchangeReport
 from crdt_sync.transport.memory import Fate
-from tests.laws import filling
+from tests.laws import filling, tally
 from tests.laws.models import ASKING, ELEMENTS, ENTRIES, GIVEN, REGISTERS, SLUGS, VALUES, Page, Task
 from tests.laws.world import EPOCH_MS, Device, Rollback, World
 
@@ -43,8 +43,12 @@ LONG_TEXT_CHARS = 5_000
 
 RECORDS_MAX = 3
 STEPS = 30
+THOROUGH = 1_000
+"""A profile with so many examples is out for what is rare."""
 
 WRITES = st.one_of(*(st.tuples(st.just(name), st.sampled_from(values)) for name, values in VALUES.items()))
+
+FIELDS = st.lists(st.sampled_from(REGISTERS), min_size=1, max_size=2, unique=True)
 
 FAULTS: st.SearchStrategy[dict[int, Fate]] = st.one_of(
     st.just({}),
@@ -166,6 +170,7 @@ class Histories(RuleBasedStateMachine):
         values=CREATIONS,
     )
     def begin(self, kinds: list[bool], skews: list[int], seed: int, values: dict[str, Any]) -> None:
+        tally.note(", ".join(type(law).__name__ for law in self.laws))
         self.world = World(self.folder, tuple(kinds), random=Random(seed), after_session=self._after_session)
         for device, skew in zip(self.world.devices, skews, strict=False):
             device.now_ms += skew * 50
@@ -203,11 +208,15 @@ class Histories(RuleBasedStateMachine):
         if meet:
             self.meet_all()
 
-    @happening(of=RECORD, field=st.sampled_from(REGISTERS), at=INDEX, picks=st.lists(INDEX, min_size=2, max_size=4))
-    def disagree(self, of: int, field: str, at: int, picks: list[int]) -> None:
-        """Several write one register, and hear of each other."""
-        values = VALUES[field]
-        self.race(of, [(at + n, ("write", (field, values[pick % len(values)]))) for n, pick in enumerate(picks)], True)
+    @happening(of=RECORD, at=INDEX, fields=FIELDS, picks=st.lists(INDEX, min_size=2, max_size=3), turned=st.booleans())
+    def disagree(self, of: int, at: int, fields: list[str], picks: list[int], turned: bool) -> None:
+        """Several write some registers, in one order of the devices or the other, and hear of each other."""
+        changes = [
+            (at + n, ("write", (field, VALUES[field][pick % len(VALUES[field])])))
+            for field in fields
+            for n, pick in enumerate(picks)
+        ]
+        self.race(of, changes[::-1] if turned else changes, True)
 
     @happening(
         of=RECORD, at=INDEX, changes=st.lists(st.tuples(st.integers(0, 1), REARRANGEMENTS), min_size=2, max_size=4)
@@ -387,7 +396,7 @@ class Histories(RuleBasedStateMachine):
     def _device(self, at: int) -> Device:
         return self.world.devices[at % len(self.world.devices)]
 
-    def _create(self, device: Device, model: type[Task | Page], slug: str | None, values: dict[str, Any]) -> None:
+    def _create(self, device: Device, model: type[Task], slug: str | None, values: dict[str, Any]) -> None:
         named = {} if slug is None else {"slug": slug}
         self._changed(device, self.world.create(device, model, **named, **self._with_text(values)))
 
@@ -427,17 +436,36 @@ class Histories(RuleBasedStateMachine):
             self._look(lambda law: law.after_change(self.world, device, record))
 
 
-def hold(law: Law, *, first: type[Task] = Task, settings: Settings | None = None, only_law: bool = False) -> None:
-    """Hold a law against random histories; how many is up to the profile (tests/conftest.py).
+def many(*, share: int = 1) -> Settings:
+    """How many histories there are, which is up to the profile (tests/conftest.py).
 
-    A history costs as much as a dozen other examples, so there are fewer of them.
+    A history costs as much as a dozen other examples, so there are fewer of them, unless it is to be thorough.
+
+    Args:
+        share: one of so many tests that share a law's histories where there are many.
+    """
+    examples = Settings().max_examples
+    if examples < THOROUGH:
+        return Settings(max_examples=max(5, examples // 6), stateful_step_count=STEPS)
+    return Settings(max_examples=-(-examples // share), stateful_step_count=STEPS)
+
+
+def hold(
+    law: Law,
+    *,
+    first: type[Task] = Task,
+    settings: Settings | None = None,
+    only_law: bool = False,
+    share: int = 1,
+) -> None:
+    """Hold a law against random histories.
 
     Args:
         law: what must hold.
         first: the model of the record to which most is done.
         settings: in place of the profile's.
         only_law: pass over histories in which something else fails first.
+        share: as in `many`.
     """
     machine = type("Histories", (Histories,), {"laws": (law,), "first": first, "only_laws": only_law})
-    chosen = settings or Settings(max_examples=max(5, Settings().max_examples // 6), stateful_step_count=STEPS)
-    run_state_machine_as_test(machine, settings=chosen)
+    run_state_machine_as_test(machine, settings=settings or many(share=share))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 OpId = tuple[int, int, int]
 """Author, sequence of the entry, place in the entry. Sorted, an author's operations stand in the order of doing."""
@@ -23,57 +23,6 @@ class Create:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """A value for a register, in place of everything seen."""
-
-    field: str
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """A value for a register, in place of the chosen writes and of what these replaced, and of nothing else."""
-
-    field: str
-    value: Any
-    targets: frozenset[OpId]
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """An increment."""
-
-    field: str
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class Add:
-    """An element into a set."""
-
-    field: str
-    element: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """An element out of a set: every adding of it that was seen."""
-
-    field: str
-    element: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Type:
-    """A text edit; no character is ever used twice. ``result`` is the text that its author saw afterwards."""
-
-    field: str
-    inserted: frozenset[str]
-    removed: frozenset[str]
-    result: str
-
-
-@dataclass(frozen=True, slots=True)
 class Delete:
     """The record goes, with all that was seen of it."""
 
@@ -84,25 +33,64 @@ class Restore:
 
 
 @dataclass(frozen=True, slots=True)
-class Give:
-    """A value for a semilattice."""
+class About:
+    """Something about one field."""
 
     field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Write(About):
+    """A value for a register, in place of everything seen."""
+
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
-class Unset:
-    """An entry out of a map: every write of its register that was seen."""
+class Settle(About):
+    """A value for a register, in place of the chosen writes and of what these replaced, and of nothing else."""
 
-    field: str
+    value: Any
+    targets: frozenset[OpId]
 
 
 @dataclass(frozen=True, slots=True)
-class Touch:
+class Unset(About):
+    """An entry out of a map: every write of its register that was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Give(About):
+    """A value for a semilattice."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Count(About):
+    """An increment."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Add(About):
+    """An element into a set."""
+
+    element: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Remove(About):
+    """An element out of a set: every adding of it that was seen."""
+
+    element: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Touch(About):
     """An element of a list inserted (``sets`` and ``moves``), set, or moved."""
 
-    field: str
     element: str
     value: Any
     sets: bool
@@ -110,18 +98,24 @@ class Touch:
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(About):
     """An element out of a list, as it was seen."""
 
-    field: str
     element: str
 
 
 @dataclass(frozen=True, slots=True)
-class Dress:
-    """Attributes of a text; the text stays."""
+class Type(About):
+    """A text edit; no character is ever used twice. ``result`` is the text that its author saw afterwards."""
 
-    field: str
+    inserted: frozenset[str]
+    removed: frozenset[str]
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dress(About):
+    """Attributes of a text; the text stays."""
 
 
 Action = Create | Write | Settle | Count | Add | Remove | Type | Delete | Restore | Give | Unset | Touch | Drop | Dress
@@ -150,10 +144,29 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clash:
-    """A conflict: latest candidate first."""
+    """A conflict: latest candidate first; where they overlap, and what is shown meanwhile."""
 
     base: Any
     candidates: tuple[Choice, ...]
+    paths: tuple[str, ...]
+    value: Any
+
+
+class Rule(Protocol):
+    """What concurrent values of a register come to."""
+
+    @property
+    def by_base(self) -> bool:
+        """Whether that depends on what they grew from."""
+        ...
+
+    def __call__(self, base: Any, found: tuple[Choice, ...]) -> tuple[Any, tuple[str, ...]]:
+        """The value that is shown, and where a person is asked."""
+        ...
+
+
+KEPT = 16
+"""So many replaced values are kept; with more, a base may be unknown."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -162,12 +175,12 @@ class Reference:
 
     Args:
         defaults: what registers show that nobody wrote, by field.
-        asking: the fields whose concurrent values are a conflict where they differ.
+        rules: what concurrent values that differ come to, by register; the latest is shown of those without a rule.
         policies: model → what becomes of an edit made at once with a deletion.
     """
 
     defaults: dict[str, Any]
-    asking: frozenset[str]
+    rules: dict[str, Rule]
     policies: dict[str, str]
     operations: dict[str, dict[OpId, Operation]] = field(default_factory=dict)
 
@@ -260,27 +273,43 @@ class RecordView:
         writes = self._writes(name)
         replaced: set[OpId] = set().union(*(self._replaces(item, name) for item in writes))
         replaced = replaced.union(*(item.seen for item in self._operations.values() if item.action == Unset(name)))
-        found = [item for item in writes if item.id not in replaced]
-        found.sort(key=_age, reverse=True)
-        return tuple(Choice(value=value_of(item, name), hlc=item.hlc, author=item.id[0], id=item.id) for item in found)
+        return _latest_first(name, (item for item in writes if item.id not in replaced))
 
     def value(self, name: str) -> Any:
         """What a register shows."""
         found = self.choices(name)
+        clash = self._merged(name, found)
+        if clash is not None:
+            return clash.value
         return found[0].value if found else self._reference.defaults[name]
+
+    def certain(self, name: str) -> bool:
+        """Whether the base of a register is kept for sure, or does not matter to what is shown.
+
+        What an entry grew from may have been taken out of its map.
+        """
+        rule = self._reference.rules.get(name)
+        return rule is None or not rule.by_base or not (self.unset(name) or len(self._writes(name)) > KEPT)
 
     def clash(self, name: str) -> Clash | None:
         """The conflict of a register, if it has one."""
-        found = self.choices(name)
-        if name not in self._reference.asking or len({(type(item.value), item.value) for item in found}) < 2:
+        clash = self._merged(name, self.choices(name))
+        return clash if clash is not None and clash.paths else None
+
+    def _merged(self, name: str, found: tuple[Choice, ...]) -> Clash | None:
+        """What concurrent values come to; None where all are equal, or the register has no rule."""
+        rule = self._reference.rules.get(name)
+        if rule is None or _agree(found):
             return None
-        return Clash(base=self._base(name, found), candidates=found)
+        base = self._base(name, found)
+        value, paths = rule(base, found)
+        return Clash(base=base, candidates=found, paths=paths, value=value)
 
     def conflicts(self) -> dict[str, Clash]:
         """All conflicts, by field; a dead record has none."""
         if not self.live():
             return {}
-        found = {name: self.clash(name) for name in sorted(self._reference.asking)}
+        found = {name: self.clash(name) for name in sorted(self._reference.rules)}
         return {name: clash for name, clash in found.items() if clash is not None}
 
     def unset(self, name: str) -> bool:
@@ -417,15 +446,16 @@ class RecordView:
         return item.action.targets.union(*(self._replaces(target, name) for target in targets))
 
     def _base(self, name: str, among: tuple[Choice, ...]) -> Any:
-        """The latest of the greatest writes in the past of all; the default where nobody had written before."""
+        """The greatest write in the past of all; of several their own merge. The default where nobody had written."""
         pasts = [self._replaces(self._operations[choice.id], name) for choice in among]
         common = pasts[0].intersection(*pasts[1:])
         shared = [self._operations[name_] for name_ in common]
         below: set[OpId] = set().union(*(self._replaces(item, name) for item in shared))
-        greatest = [item for item in shared if item.id not in below]
-        if greatest:
-            return value_of(max(greatest, key=_age), name)
-        return self._reference.defaults[name]
+        greatest = _latest_first(name, (item for item in shared if item.id not in below))
+        if not greatest:
+            return self._reference.defaults[name]
+        clash = self._merged(name, greatest)
+        return greatest[0].value if clash is None else clash.value
 
 
 def value_of(operation: Operation, name: str) -> Any:
@@ -452,6 +482,15 @@ def _is_write(operation: Operation, name: str) -> bool:
 def _is_about(operation: Operation, name: str, element: str) -> bool:
     action = operation.action
     return isinstance(action, Touch | Drop) and (action.field, action.element) == (name, element)
+
+
+def _latest_first(name: str, writes: Iterable[Operation]) -> tuple[Choice, ...]:
+    found = sorted(writes, key=_age, reverse=True)
+    return tuple(Choice(value=value_of(item, name), hlc=item.hlc, author=item.id[0], id=item.id) for item in found)
+
+
+def _agree(values: tuple[Choice, ...]) -> bool:
+    return all((type(item.value), item.value) == (type(values[0].value), values[0].value) for item in values)
 
 
 def _age(operation: Operation) -> tuple[int, OpId]:

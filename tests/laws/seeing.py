@@ -8,7 +8,7 @@ from typing import Any
 from crdt_sync.core.conflict import Candidate, Conflict
 from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey
 from crdt_sync.replica import Replica
-from tests.laws.models import MODELS, REGISTERS
+from tests.laws.models import MAPS, MODELS, REGISTERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ def see_record(replica: Replica, record: Any) -> Seen:
     """A live record."""
     values = {name: getattr(record, name) for name in type(record).__crdt_spec__.fields}
     values |= {"notes": values["notes"].runs(), "votes": int(values["votes"]), "tags": set(values["tags"])}
-    values |= {"steps": list(values["steps"]), "prefs": dict(values["prefs"]), "days": dict(values["days"])}
+    values |= {"steps": list(values["steps"]), **{name: dict(values[name]) for name in MAPS}}
     return Seen(values=values, candidates={name: replica.candidates(record, name) for name in REGISTERS})
 
 

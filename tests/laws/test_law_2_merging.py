@@ -12,6 +12,7 @@ from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds import Cut, Drop, Insert, Put, Write
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.version import version_of_update
+from tests.laws import tally
 from tests.laws.copying import deliver, deliver_content, newcomer, runs_of
 from tests.laws.histories import Law, hold
 from tests.laws.seeing import see
@@ -151,4 +152,5 @@ class TestMerging:
         Here a change may be a deletion alone, which moves no state vector: it fails where equal state vectors are taken
         for equal content, or where a version depends on the order of arrival.
         """
+        tally.note("Versions")
         compare_versions(edits)

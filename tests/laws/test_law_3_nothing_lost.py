@@ -30,8 +30,8 @@ class NothingLost(Law):
                 return
             raise AssertionError("a dead record can be had")
         live: Any = device.replica.get(model, name)
-        assert int(live.votes) == view.count("votes")
-        assert set(live.tags) == view.elements("tags")
+        assert int(live.votes) == view.count("votes"), "a counter shows another sum"
+        assert set(live.tags) == view.elements("tags"), "a set holds other elements"
         compare(live, view)
         text = str(live.notes)
         assert sorted(text) == sorted(view.characters("notes")), "characters were lost or came back"
@@ -79,4 +79,4 @@ class TestNothingLost:
         delete hides an edit, a removal takes an adding along that it did not see, an increment or a character is lost,
         or where something is acknowledged before it is durable.
         """
-        hold(NothingLost(), first=first)
+        hold(NothingLost(), first=first, share=len(POLICIES))

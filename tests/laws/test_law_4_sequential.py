@@ -10,8 +10,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.laws import tally
 from tests.laws.histories import GIFTS, INDEX, WRITES
-from tests.laws.models import DEFAULTS, ELEMENTS, ENTRIES, LATTICES, MAPS, REGISTERS, Page, Task
+from tests.laws.models import DEFAULTS, ELEMENTS, ENTRIES, LATTICES, MAPS, REGISTERS, Page, Task, entry_value
 from tests.laws.world import EPOCH_MS, Device, World
 
 YEAR_MS = 365 * 24 * 3600 * 1000
@@ -54,7 +55,7 @@ class Plain:
     tags: set[str] = field(default_factory=set)
     notes: str = ""
     steps: list[str] = field(default_factory=list)
-    entries: dict[str, int] = field(default_factory=dict)
+    entries: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(LATTICES))
     live: bool = True
 
@@ -119,7 +120,7 @@ class Plain:
             getattr(live, name).pop(key, None)
             self.entries.pop(register, None)
         else:
-            getattr(live, name)[key] = self.entries[register] = value
+            getattr(live, name)[key] = self.entries[register] = entry_value(name, value)
 
     def _do_lattice(self, live: Any, name: str, value: Any) -> None:
         held = self.given[name]
@@ -184,4 +185,5 @@ class TestSequential:
         Clocks jump by years in both directions at each turn. It fails where a value is chosen by time although one
         write saw the other, or where anything but concurrency makes a conflict or a second candidate.
         """
+        tally.note("Sequential")
         play(turns, count=count, natural=natural)

@@ -32,7 +32,7 @@ from crdt_sync.replica.rows import after_prefix
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import ExchangeReport, exchange
 from crdt_sync.transport.memory import Fate, Frame
-from tests.laws.models import ASKING, ASKING_ENTRIES, DEFAULTS, MODELS, REGISTERS, Page, Task
+from tests.laws.models import DEFAULTS, MODELS, REGISTERS, Page, Task
 from tests.laws.reference import (
     Action,
     Add,
@@ -50,9 +50,17 @@ from tests.laws.reference import (
     Type,
     Write,
 )
+from tests.laws.ruling import RULES
 
 EPOCH_MS = 1_900_000_000_000
-OTHER = {"due": 9, "owner": "dora", "days": 9}
+OTHER = {
+    **dict.fromkeys(("due", "days", "stage", "ranks"), 9),
+    "place": {"z": 9},
+    "homes": {"z": 9},
+    "owner": "dora",
+    "plan": [9],
+    "body": "settled",
+}
 """Values that are in no conflict, to settle one with."""
 
 COMPARED_CHARS_MAX = 1_900
@@ -79,11 +87,13 @@ class Device:
         index: which of the world's.
         path: of its store, or None for one in memory.
         state_dir: its fences and keys.
+        models: that the app on it has.
     """
 
     index: int
     path: Path | None
     state_dir: Path | None
+    models: tuple[type[Model], ...] = MODELS
     now_ms: int = EPOCH_MS
     drawn: int = 0
     ids: int = 0
@@ -102,7 +112,7 @@ class Device:
         if self._replica is None:
             self._replica = Replica.open(
                 ":memory:" if self.path is None else self.path,
-                list(MODELS),
+                list(self.models),
                 durability="normal",
                 state_dir=self.state_dir,
                 sources=Sources(now_ms=lambda: self.now_ms, entropy=self._entropy, new_record_id=self._new_id),
@@ -199,7 +209,7 @@ class World:
     reference: Reference = field(
         default_factory=lambda: Reference(
             defaults=DEFAULTS,
-            asking=frozenset((*ASKING, *ASKING_ENTRIES)),
+            rules=RULES,
             policies={model.__name__: spec_of(model).on_edit_after_delete for model in MODELS},
         )
     )
@@ -253,7 +263,7 @@ class World:
         finally:
             self._open = None
 
-    def create(self, device: Device, model: type[Task | Page], **values: Any) -> str | None:
+    def create(self, device: Device, model: type[Task], **values: Any) -> str | None:
         """Create a record; None where one with its natural key is live."""
         if model is Page:
             record = self.page_name(values["slug"])
