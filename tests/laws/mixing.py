@@ -139,6 +139,7 @@ class Mix:
             made = device.replica.create(models[name], **given)
             if name == "Item":
                 self.made[made.id] = (device.dated(), made.id)
+                type_text(self, device, made)
 
     def change(self, device: Device, what: Callable[[Mix, Device, Any], None]) -> None:
         """One change of one record."""
@@ -222,9 +223,7 @@ class Mix:
             asked += 1
             return faults.get(asked, Fate.DELIVER)
 
-        before = [self.texts(device) for device in (left, right)]
         report = exchange(left.replica, right.replica, fates=fates, limits=SMALL_LIMITS)
-        del before
         if not faults:
             assert report.proven_equal, f"not proven equal: {report.left_end}, {report.right_end}"
             self.compare(left, right)
