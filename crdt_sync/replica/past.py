@@ -10,9 +10,11 @@ from typing import Any, Final, cast
 
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS
 from crdt_sync.core.clock import COUNTER_BITS, HLC_MAX, pack
+from crdt_sync.core.conflict import UNKNOWN
 from crdt_sync.core.content import Content
 from crdt_sync.core.duplicates import merge_contents
 from crdt_sync.core.entry import Entry, EntryOperation
+from crdt_sync.core.equality import alike
 from crdt_sync.core.explaining import LIFE_RULES, RULES, Explanation, explain_field, explain_life, time_text
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.index import DocumentIndex
@@ -250,8 +252,11 @@ def explain(state: State, declared: Declared, key: DocumentKey, field: str | Non
             whole = parse_update(shown_text.encode(), bounds=DOCUMENT_BOUNDS)
             pieces = list(inserted_by(whole, shown_text.index, kind.stored))
         names = state.names()
-        causes, notes = explain_field(kind, content, name_of=state.name_of, names=names, pieces=pieces)
-        shown, kind_name = kind.read(content), type(kind).__name__
+        shown, kind_name = declared.read(kind, content), type(kind).__name__
+        upgraded = UNKNOWN if declared.upgrade is None or alike(shown, kind.read(content)) else shown
+        causes, notes = explain_field(
+            kind, content, name_of=state.name_of, names=names, pieces=pieces, upgraded=upgraded
+        )
         rule = RULES[kind_name]
         kind_name = kind_name.removesuffix("Kind").removesuffix("Register").lower()
         if not declared.is_live(content):

@@ -219,6 +219,7 @@ class _Change:
             own=own,
             since=past.since,
             context=self._transaction.context,
+            shown=self._declared.values(past.before),
             writes=writes,
         )
         for kind in self._declared.spec.fields.values():
