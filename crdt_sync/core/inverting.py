@@ -78,6 +78,7 @@ class Inversion:
         since: what others did since.
         context: who takes back, and when.
         shown: what the fields showed before it.
+        decided: registers to which it gave what was chosen for records that were created twice.
     """
 
     before: Content
@@ -88,6 +89,7 @@ class Inversion:
     since: Since
     context: WriteContext
     shown: Mapping[str, Any]
+    decided: AbstractSet[str]
     writes: dict[RecordId, list[Write]] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
@@ -158,6 +160,9 @@ class Inversion:
             return
         if not self._is_ours(register):
             self.skip(name, OTHERS_WROTE)
+            return
+        if register.stored in self.decided:
+            self.skip(name, STAYS_SETTLED)
             return
         value = register.read(self.before) if before else self.shown[name]
         self._everywhere(lambda part: register.assign(part, value, context=self.context))
