@@ -109,7 +109,7 @@ def _filter(spec: ModelSpec, keyword: str, value: Any) -> Filter:
 def _comparable(kind: FieldKind, value: Any) -> Any:
     """A value to compare with, as the table keeps it; live field objects stand for their value."""
     plain = kind.plain(value)
-    return None if plain is None else kind.to_column(kind.comparable(plain))
+    return None if plain is None else kind.sought(plain)
 
 
 def _sought(kind: FieldKind, value: Any) -> Any:

@@ -117,6 +117,12 @@ class PlainRegister(FieldKind):
                 f"field {self.name!r} is compared with a wrong value: {reason}", field=self.name
             ) from None
 
+    def sought(self, value: Any) -> Any:
+        found, members = self.comparable(value), self._members
+        if type(found) is Decimal and members.isdisjoint((Decimal, Any)) and not members.isdisjoint(_NUMBERS):
+            return found  # a number among numbers, where a Decimal of the field's own would stand as text
+        return self.to_column(found)
+
     def decode(self, data: bytes) -> Any:
         return self.convert(codec.decode(data))
 
