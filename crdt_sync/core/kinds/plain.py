@@ -194,11 +194,11 @@ class PlainRegister(FieldKind):
 def copied(value: Any) -> Any:
     """A value that its reader may change: lists and dicts of its own, however deep they are."""
     kind = type(value)
+    if kind not in _JSON_ORIGINS:
+        return value
     if kind is dict:
-        return {key: copied(item) for key, item in value.items()}
-    if kind is list or kind is tuple:
-        return kind(map(copied, value))
-    return value
+        return {key: copied(item) if type(item) in _JSON_ORIGINS else item for key, item in value.items()}
+    return kind([copied(item) if type(item) in _JSON_ORIGINS else item for item in value])
 
 
 def checking_adapter(info: FieldInfo) -> TypeAdapter[Any]:
