@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from crdt_sync import Counter, Model, Replica, errors
+from crdt_sync import Counter, Model, Replica, Set, errors
 from crdt_sync.core.clock import physical_ms
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import START_MS, Dice, memory, on_disk
@@ -20,6 +22,7 @@ class Task(Model):
     title: str = ""
     body: str = ""
     votes: Counter
+    marks: Set[int]
 
 
 class Trio:
@@ -151,3 +154,37 @@ def test_what_was_folded_of_a_clock_ahead_is_said_to_be(trio: Trio) -> None:
     again.body = "seen"
     with pytest.raises(errors.HistoryFoldedError):
         trio.here.at(again, trio.here.last_operation().timestamp)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_counts_is_what_was_made_until_then_and_what_that_had_seen(seed: int) -> None:
+    """Against a reference that knows who had seen what, with clocks days apart and devices that meet at random."""
+    draw = random.Random(seed)
+    with ExitStack() as stack:
+        clocks = [Dice(number, now_ms=START_MS + DAY_MS * draw.randrange(4), step_ms=20_000_000) for number in range(4)]
+        devices = [stack.enter_context(memory(number, Task, dice=dice)) for number, dice in enumerate(clocks)]
+        name = devices[0].create(Task).id
+        made = devices[0].last_operation().timestamp
+        known: list[set[int]] = [set() for _ in devices]
+        times: dict[int, int] = {}
+        seen: dict[int, set[int]] = {}
+        for device in devices[1:]:
+            exchange(devices[0], device)
+        for mark in range(40):
+            one, other = draw.sample(range(4), 2)
+            if draw.random() < 0.4:
+                assert exchange(devices[one], devices[other]).proven_equal
+                known[one] = known[other] = known[one] | known[other]
+            if draw.random() < 0.3:
+                devices[other].create(Task, title="another record, so that heads pass through it")
+            devices[one].get(Task, name).marks.add(mark)
+            known[one] = known[one] | {mark}
+            times[mark], seen[mark] = devices[one].last_operation().timestamp, known[one]
+        for _ in range(2):
+            for device in devices[1:]:
+                assert exchange(devices[0], device).proven_equal
+        for time in [made, *times.values()]:
+            counted = {mark for made_then, at in times.items() if at <= time for mark in seen[made_then]}
+            if counted or time == made:
+                for device in devices:
+                    assert device.at(Task, name, time).marks == counted
