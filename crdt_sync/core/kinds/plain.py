@@ -63,9 +63,10 @@ class PlainRegister(FieldKind):
 
     def validate(self, value: Any) -> Any:
         if type(value) in _SELF_DESCRIBING:
-            return value
-        back = self.convert(codec.decode(codec.encode(value)))
-        if not _same(back, value):
+            back = self.convert(value)
+        else:
+            back = self.convert(codec.decode(codec.encode(value)))
+        if back is not value and not _same(back, value):
             raise UnrepresentableValueError(
                 f"field {self.name!r}: a value of type {type(value).__name__} would not come back as it is",
                 field=self.name,
@@ -116,13 +117,19 @@ class PlainRegister(FieldKind):
                 f"field {self.name!r} is compared with a wrong value: {reason}", field=self.name
             ) from None
 
+    def sought(self, value: Any) -> Any:
+        found, members = self.comparable(value), self._members
+        if type(found) is Decimal and members.isdisjoint((Decimal, Any)) and not members.isdisjoint(_NUMBERS):
+            return found  # a number among numbers, where a Decimal of the field's own would stand as text
+        return self.to_column(found)
+
     def decode(self, data: bytes) -> Any:
         return self.convert(codec.decode(data))
 
     def read(self, content: Content) -> Any:
         if self.stored not in content.plain and self.stored not in content.causal and len(content.creations) == 1:
             values = content.creations[0].values  # the common case: nobody wrote since the creation
-            return self.convert(values[self.stored]) if self.stored in values else self.default()
+            return self.convert(copied(values[self.stored])) if self.stored in values else self.default()
         data = self.stored_data(content)
         return self.default() if data is None else self.decode(data)
 
@@ -182,6 +189,16 @@ class PlainRegister(FieldKind):
                 return value if isinstance(value, _NUMBERS) else None
             case ColumnKind.VALUE:
                 return column_value(value)
+
+
+def copied(value: Any) -> Any:
+    """A value that its reader may change: lists and dicts of its own, however deep they are."""
+    kind = type(value)
+    if kind not in _JSON_ORIGINS:
+        return value
+    if kind is dict:
+        return {key: copied(item) if type(item) in _JSON_ORIGINS else item for key, item in value.items()}
+    return kind([copied(item) if type(item) in _JSON_ORIGINS else item for item in value])
 
 
 def checking_adapter(info: FieldInfo) -> TypeAdapter[Any]:
@@ -260,7 +277,7 @@ def json_value(value: Any) -> Any:
         return [json_value(item) for item in value]
     if isinstance(value, bytes):
         return value.hex()
-    return column_value(value)
+    return json_value(value.value) if isinstance(value, Enum) else column_value(value)
 
 
 def members_of(annotation: Any, *, annotated: bool = False) -> frozenset[Any]:
