@@ -7,14 +7,15 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Generic, TypeVar, cast, get_args
 
 from blake3 import blake3
-from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from crdt_sync.core import codec
 from crdt_sync.core.content import Content
 from crdt_sync.core.equality import is_same
+from crdt_sync.core.kinds.app_type import AppType
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldHost, FieldKind, Put, Write, WriteContext
-from crdt_sync.core.kinds.plain import complaint_of, json_value
+from crdt_sync.core.kinds.plain import json_value
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.errors import InvalidValueError, MalformedEntryError, UnrepresentableValueError
@@ -84,7 +85,7 @@ class SetKind(FieldKind):
     def __init__(self, name: str, element_type: Any) -> None:
         super().__init__(name)
         self.element_type = element_type
-        self._adapter: TypeAdapter[Any] = TypeAdapter(element_type)
+        self._type = AppType(element_type, field=name)
 
     def read(self, content: Content) -> set[Any]:
         return {element for element, _ in self.named(content)}
@@ -101,15 +102,12 @@ class SetKind(FieldKind):
         Raises:
             InvalidValueError: of the wrong type, or not hashable.
         """
+        checked = self._type.check(element, what=": an element is refused")
         try:
-            checked = self._adapter.validate_python(element)
             hash(checked)
-        except ValidationError as error:
-            reason = error.errors(include_url=False, include_input=False)[0]["msg"]
-            raise InvalidValueError(f"field {self.name!r}: an element is refused: {reason}", field=self.name) from None
         except TypeError:
             raise InvalidValueError(f"field {self.name!r}: an element must be hashable", field=self.name) from None
-        back = self._adapter.validate_python(codec.decode(codec.encode(checked)))
+        back = self._type.read(codec.decode(codec.encode(checked)))
         if not is_same(back, checked):
             raise UnrepresentableValueError(
                 f"field {self.name!r}: an element would not come back as it is", field=self.name
@@ -123,7 +121,7 @@ class SetKind(FieldKind):
         return checked
 
     def complaint(self, value: Any) -> str:
-        return next(filter(None, (complaint_of(self._adapter, element) for element in value)), "")
+        return next(filter(None, map(self._type.complaint, value)), "")
 
     def empty(self) -> set[Any]:
         return set()
@@ -176,11 +174,7 @@ class SetKind(FieldKind):
 
     def _decode(self, element: str, cells: list[tuple[str, bytes]]) -> Any:
         data = element[1:].encode("latin-1", "replace") if element[0] == _LITERAL else cells[0][1]
-        value = codec.decode(data)
-        try:
-            return self._adapter.validate_python(value)
-        except ValidationError:
-            return value
+        return self._type.read(codec.decode(data))
 
 
 def _json_order(item: Any) -> tuple[str, Any]:
