@@ -17,7 +17,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from crdt_sync.core import codec
 from crdt_sync.core.kinds import CounterKind, FieldKind, ListKind, MapKind, SetKind, TextKind
 from crdt_sync.core.kinds.plain import PlainRegister
-from crdt_sync.errors import InputError, InvalidValueError, MalformedEntryError
+from crdt_sync.errors import CRDTSyncError, InputError, InvalidValueError, MalformedEntryError
 
 EXACT = "$value"
 """Key of a JSON object that holds value bytes as hex digits: what JSON and the declared type cannot give back."""
@@ -154,6 +154,30 @@ def element_of_text(kind: SetKind | ListKind, text: str, *, model: str) -> Any:
     return _validated(lambda: adapter.validate_python(text), kind=kind, model=model)
 
 
+def held_element(kind: SetKind | ListKind, held: Iterable[Any], text: str, *, model: str) -> Any:
+    """The element of a set or list that somebody types to take it out: one of the declared type, or else as shown.
+
+    Raises:
+        InputError, InvalidValueError: it does not fit the type, and nothing that is there is shown so.
+    """
+    present = list(held)
+    try:
+        element = element_of_text(kind, text, model=model)
+        if element in present:
+            return element
+    except (InputError, InvalidValueError) as error:
+        refused: CRDTSyncError | None = error
+    else:
+        refused = None
+    for item in present:
+        shown = _json_of(kind, item, _any_adapter())
+        if text in (item, str(item), json.dumps(shown, ensure_ascii=False)):
+            return item
+    if refused is not None:
+        raise refused
+    return element
+
+
 def json_of_value(kind: FieldKind, value: Any) -> Any:
     """A field's value as JSON from which `value_of_json` makes an equal value of the same type."""
     if isinstance(kind, SetKind):
@@ -258,6 +282,11 @@ def _text_adapter(kind: FieldKind) -> TypeAdapter[Any]:
 @lru_cache(maxsize=_ADAPTERS_CACHED)
 def _element_adapter(kind: SetKind) -> TypeAdapter[Any]:
     return _configured(kind.element_type)
+
+
+@lru_cache(maxsize=1)
+def _any_adapter() -> TypeAdapter[Any]:
+    return _configured(Any)
 
 
 def _configured(annotation: Any) -> TypeAdapter[Any]:

@@ -18,7 +18,7 @@ from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldHost, FieldKind, Pu
 from crdt_sync.core.kinds.plain import json_value
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
-from crdt_sync.errors import InvalidValueError, MalformedEntryError, UnrepresentableValueError
+from crdt_sync.errors import InvalidValueError, LimitError, MalformedEntryError, UnrepresentableValueError
 
 T = TypeVar("T")
 
@@ -50,8 +50,9 @@ class Set(AbstractSet[T], Generic[T]):
         self._host.edit(lambda _, context: self._kind.add([checked], context=context))
 
     def discard(self, element: T) -> None:
-        """Remove an element; nothing happens where it is not there."""
-        checked = self._kind.check_element(element)
+        """Remove an element; nothing happens where it is not there. What is there need not be of the declared type."""
+        is_held = self._kind.holds(self._host.content(), element)
+        checked = element if is_held else self._kind.check_element(element)
         self._host.edit(lambda content, context: self._kind.remove(content, [checked]))
 
     def __contains__(self, element: object) -> bool:
@@ -119,6 +120,13 @@ class SetKind(FieldKind):
                 hint="A set could not find NaN again: leave it out, or use a List; nothing was changed.",
             )
         return checked
+
+    def holds(self, content: Content, element: Any) -> bool:
+        """Whether an element is there as it is, not as what its type would make of it."""
+        try:
+            return element in self.read(content) or _element(element)[0] in content.sets.get(self.stored, {})
+        except (TypeError, UnrepresentableValueError, LimitError):
+            return False  # nothing that could be there
 
     def complaint(self, value: Any) -> str:
         return next(filter(None, map(self._type.complaint, value)), "")

@@ -177,3 +177,28 @@ def test_a_value_that_a_newer_validator_refuses_is_found() -> None:
         ]
         new.get(Booking, booking.id).code = "ABC"
         assert not list(new.invalid())
+
+
+def test_what_does_not_fit_can_be_taken_out_by_itself() -> None:
+    """Elements and entries, whatever their type; a typing error is refused as ever."""
+    strange = {"t", 2.5, date(2025, 1, 1), (1, "a"), b"x", None}
+    older: Any = create_model(
+        "Task", __base__=Model, tags=(Set[Any], ...), steps=(List[Any], ...), prefs=(Map[str, Any], ...)
+    )
+    newer: Any = create_model(
+        "Task", __base__=Model, tags=(Set[int], ...), steps=(List[int], ...), prefs=(Map[str, int], ...)
+    )
+    with memory(0, older) as old, memory(1, newer) as new:
+        task = old.create(older, tags={*strange, 7}, steps=[*strange, 7], prefs=dict.fromkeys(map(str, strange), "x"))
+        exchange(old, new)
+        shown: Any = new.get(newer, task.id)
+        with pytest.raises(InvalidValueError):
+            shown.tags.discard("u")
+        for element in strange:
+            shown.tags.discard(element)
+            shown.steps.remove(element)
+            del shown.prefs[str(element)]
+        assert dict(shown) == {"tags": {7}, "steps": [7], "prefs": {}}
+        assert not list(new.invalid())
+        shown.tags.discard(7)
+        assert not shown.tags
