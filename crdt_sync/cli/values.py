@@ -17,7 +17,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from crdt_sync.core import codec
 from crdt_sync.core.kinds import CounterKind, FieldKind, ListKind, MapKind, SetKind, TextKind
 from crdt_sync.core.kinds.plain import PlainRegister
-from crdt_sync.errors import CRDTSyncError, InputError, InvalidValueError, MalformedEntryError
+from crdt_sync.errors import InputError, InvalidValueError, MalformedEntryError
 
 EXACT = "$value"
 """Key of a JSON object that holds value bytes as hex digits: what JSON and the declared type cannot give back."""
@@ -26,7 +26,7 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(:=|\+=|-=|=)(.*)", re.DOTALL
 _CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
 _CONTAINERS = frozenset((list, dict, tuple, set, frozenset))
 _ADAPTERS_CACHED = 1024
-_NOT_EXACT = object()
+_NONE_SUCH = object()
 _JSON_TYPES = (Any, str, bool, int, float, None, NoneType, list, dict)
 
 
@@ -161,21 +161,19 @@ def held_element(kind: SetKind | ListKind, held: Iterable[Any], text: str, *, mo
         InputError, InvalidValueError: it does not fit the type, and nothing that is there is shown so.
     """
     present = list(held)
+    shown = next((item for item in present if text in _forms(kind, item)), _NONE_SUCH)
     try:
         element = element_of_text(kind, text, model=model)
-        if element in present:
-            return element
-    except (InputError, InvalidValueError) as error:
-        refused: CRDTSyncError | None = error
-    else:
-        refused = None
-    for item in present:
-        shown = _json_of(kind, item, _any_adapter())
-        if text in (item, str(item), json.dumps(shown, ensure_ascii=False)):
-            return item
-    if refused is not None:
-        raise refused
-    return element
+    except (InputError, InvalidValueError):
+        if shown is _NONE_SUCH:
+            raise
+        return shown
+    return element if element in present or shown is _NONE_SUCH else shown
+
+
+def _forms(kind: FieldKind, element: Any) -> tuple[str, str]:
+    """How an element is shown."""
+    return str(element), json.dumps(_json_of(kind, element, _any_adapter()), ensure_ascii=False)
 
 
 def json_of_value(kind: FieldKind, value: Any) -> Any:
@@ -197,7 +195,7 @@ def _json_of(kind: FieldKind, value: Any, adapter: TypeAdapter[Any]) -> Any:
     if _is_json(value) and (_is_all_json(kind) or not _reads_otherwise(value, adapter)):
         return value
     dumped = _dumped(value, adapter)
-    return {EXACT: codec.encode(value).hex()} if dumped is _NOT_EXACT else dumped
+    return {EXACT: codec.encode(value).hex()} if dumped is _NONE_SUCH else dumped
 
 
 def _reads_otherwise(value: Any, adapter: TypeAdapter[Any]) -> bool:
@@ -225,15 +223,15 @@ def _names_json(annotation: Any) -> bool:
 
 
 def _dumped(value: Any, adapter: TypeAdapter[Any]) -> Any:
-    """What pydantic makes of a value for JSON; `_NOT_EXACT` where it cannot, or would not read it back as it was."""
+    """What pydantic makes of a value for JSON; `_NONE_SUCH` where it cannot, or would not read it back as it was."""
     try:
         dumped = adapter.dump_python(value, mode="json", warnings=False)
         back = adapter.validate_json(json.dumps(dumped, allow_nan=False))
         is_exact = type(back) is type(value) and codec.encode(back) == codec.encode(value)
     except (ValueError, TypeError):
-        return _NOT_EXACT
+        return _NONE_SUCH
     is_taken = isinstance(dumped, dict) and dumped.keys() == {EXACT}
-    return dumped if is_exact and not is_taken else _NOT_EXACT
+    return dumped if is_exact and not is_taken else _NONE_SUCH
 
 
 def _is_json(value: Any) -> bool:

@@ -242,6 +242,9 @@ def test_elements_that_do_not_fit_are_taken_out_as_they_are_shown(cli: Cli, tmp_
     assert made.code == 0, made.err
     assert cli("init", place, "--models", new).code == 0
     record = made.json["id"]
+    for file_format in ("csv", "jsonl"):
+        exported = cli("export", place, "--model", "Note", "--format", file_format)
+        assert exported.code == 0, exported.err
     for text in ("t", "2.5", "null", "7"):
         taken = cli("set", place, "Note", record, f"tags-={text}", f"steps-={text}")
         assert taken.code == 0, taken.err
