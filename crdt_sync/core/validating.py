@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from pydantic_core import SchemaValidator
 
 from crdt_sync.core.declaration import ModelSpec
-from crdt_sync.core.equality import is_same
 from crdt_sync.core.kinds.app_type import first_reason, raised
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.model import Model, spec_of
@@ -82,7 +81,7 @@ def complaints(model: type[Model], values: Mapping[str, Any]) -> dict[str, str]:
     judged = _fields_with_validators(model)
     for name, kind in spec.fields.items():
         reason = kind.complaint(values[name])
-        if not reason and name in judged and not _is_default(spec, name, values[name]):
+        if not reason and name in judged and not (isinstance(kind, PlainRegister) and kind.is_default(values[name])):
             error = _field_error(model, values, name)
             reason = "" if error is None else _reason(error)
         if reason:
@@ -192,12 +191,6 @@ def _fields_of(model: type[Model]) -> SchemaValidator:
     if definitions:
         schema = {"type": "definitions", "schema": schema, "definitions": list(definitions.values())}
     return SchemaValidator(schema, config)
-
-
-def _is_default(spec: ModelSpec, name: str, value: Any) -> bool:
-    """Whether a value is the field's default, which pydantic takes whatever it is."""
-    kind = spec.fields[name]
-    return isinstance(kind, PlainRegister) and not kind.info.is_required() and is_same(value, kind.default())
 
 
 def _reason(error: Exception) -> str:

@@ -18,11 +18,11 @@ from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds.app_type import SELF_DESCRIBING, AppType
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldKind, Put, Write, WriteContext
 from crdt_sync.core.kinds.contexts import beside_causal, join, saw, saw_plain, uncovered
+from crdt_sync.core.kinds.defaults import constant_default
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.reference import Ref
 from crdt_sync.errors import InvalidValueError, UnrepresentableValueError
 
-_EMPTY_FACTORIES = (list, dict, tuple, set, frozenset, str, bytes, int, float, bool, Decimal)
 _JSON_ORIGINS = (list, dict, tuple)
 _NUMBERS = (int, float, Decimal)
 _NUMERIC = frozenset((*_NUMBERS, bool, type(None), None))
@@ -43,18 +43,26 @@ class PlainRegister(FieldKind):
         if not members_of(info.annotation, annotated=True) <= SELF_DESCRIBING:
             self._reading = AppType(info.annotation, field=name)
         self._column = _column_kind(members)
+        holds_containers = any(_is_container(member) for member in members) or Any in members
+        self._constant = constant_default(info, holds_containers=holds_containers)
 
     def default(self) -> Any:
         """What a field that nobody wrote shows: the same at each read and everywhere.
 
         So of factories only those count that make one thing; ``uuid4`` and the like fill in what is created only.
         """
-        if self.info.is_required():
-            return None
-        factory: Any = self.info.default_factory
-        if factory is None:
-            return self.info.get_default()
-        return factory() if factory in _EMPTY_FACTORIES else None
+        if self._constant is not None:
+            return codec.decode(self._constant)
+        return self.info.get_default() if self.has_default else None
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a field that nobody wrote has a value; without one it shows None."""
+        return self._constant is not None or not (self.info.is_required() or self.info.default_factory)
+
+    def is_default(self, value: Any) -> bool:
+        """Whether a value is the default, which pydantic takes whatever it is, also if it is not of the type."""
+        return self.has_default and _same(value, self.default())
 
     def validate(self, value: Any) -> Any:
         if type(value) in SELF_DESCRIBING:
@@ -77,16 +85,17 @@ class PlainRegister(FieldKind):
         return self.validate(self.checking.check(value, what=": a value is refused"))
 
     def complaint(self, value: Any) -> str:
-        if not self.info.is_required() and _same(value, self.default()):
-            return ""  # pydantic takes any default, also one that is not of the type
-        return self.checking.complaint(value)
+        return "" if self.is_default(value) else self.checking.complaint(value)
 
     @property
     def checking(self) -> AppType:
         """What validates the field's values with all that its declaration asks of them; made when it is needed."""
         if self._checking is None:
             annotation: Any = self.info.annotation
-            self._checking = AppType(Annotated[annotation, self.info], field=self.name)
+            declared: Any = Annotated[annotation, self.info]
+            if self.info.default_factory_takes_validated_data:  # pydantic warns of such a one outside of a model
+                declared = Annotated[annotation, self.name, *self.info.metadata]
+            self._checking = AppType(declared, field=self.name)
         return self._checking
 
     def convert(self, value: Any) -> Any:
@@ -281,9 +290,11 @@ def _unnamed(annotation: Any) -> Any:
 def _column_kind(members: frozenset[Any]) -> ColumnKind:
     if Decimal in members and members <= _NUMERIC:
         return ColumnKind.DECIMAL
-    if any((get_origin(member) or member) in _JSON_ORIGINS for member in members):
-        return ColumnKind.JSON
-    return ColumnKind.VALUE
+    return ColumnKind.JSON if any(map(_is_container, members)) else ColumnKind.VALUE
+
+
+def _is_container(member: Any) -> bool:
+    return (get_origin(member) or member) in _JSON_ORIGINS
 
 
 def _same(left: Any, right: Any) -> bool:
