@@ -16,8 +16,9 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from crdt_sync.core import codec
 from crdt_sync.core.kinds import CounterKind, FieldKind, ListKind, MapKind, SetKind, TextKind
+from crdt_sync.core.kinds.app_type import first_reason, raised
 from crdt_sync.core.kinds.plain import PlainRegister
-from crdt_sync.errors import InputError, InvalidValueError, MalformedEntryError
+from crdt_sync.errors import CRDTSyncError, InputError, InvalidValueError, MalformedEntryError
 
 EXACT = "$value"
 """Key of a JSON object that holds value bytes as hex digits: what JSON and the declared type cannot give back."""
@@ -140,8 +141,9 @@ def _elements(kind: SetKind, data: list[Any], *, model: str) -> set[Any]:
             return adapter.validate_json(json.dumps(item))
         return adapter.validate_python(_exactly(item, kind=kind, model=model))
 
+    elements = _validated(lambda: [element(item) for item in data], kind=kind, model=model)
     try:
-        return _validated(lambda: {element(item) for item in data}, kind=kind, model=model)  # type: ignore[no-any-return]  # what the function gives
+        return set(elements)
     except TypeError:
         raise InvalidValueError(f"{model}.{kind.name}: an element must be hashable", field=kind.name) from None
 
@@ -202,7 +204,7 @@ def _reads_otherwise(value: Any, adapter: TypeAdapter[Any]) -> bool:
     """Whether the field's type takes a value's JSON for another value: a text for bytes, or for a date."""
     try:
         back = adapter.validate_json(json.dumps(value))
-    except ValidationError:
+    except Exception:  # noqa: BLE001  whatever an app's code raises: it does not take the value
         return False  # it is written as it is, so that a person sees what does not fit
     return type(back) is not type(value) or codec.encode(back) != codec.encode(value)
 
@@ -228,7 +230,7 @@ def _dumped(value: Any, adapter: TypeAdapter[Any]) -> Any:
         dumped = adapter.dump_python(value, mode="json", warnings=False)
         back = adapter.validate_json(json.dumps(dumped, allow_nan=False))
         is_exact = type(back) is type(value) and codec.encode(back) == codec.encode(value)
-    except (ValueError, TypeError):
+    except Exception:  # noqa: BLE001  whatever an app's code raises: it does not give the value back
         return _NONE_SUCH
     is_taken = isinstance(dumped, dict) and dumped.keys() == {EXACT}
     return dumped if is_exact and not is_taken else _NONE_SUCH
@@ -298,8 +300,11 @@ def _validated(validate: Callable[[], Any], *, kind: FieldKind, model: str) -> A
     try:
         return validate()
     except ValidationError as error:
-        reason = error.errors(include_url=False, include_input=False, include_context=False)[0]["msg"]
-        raise InvalidValueError(f"{model}.{kind.name}: {reason}", field=kind.name) from None
+        raise InvalidValueError(f"{model}.{kind.name}: {first_reason(error)}", field=kind.name) from None
+    except CRDTSyncError:
+        raise
+    except Exception as error:
+        raise InvalidValueError(f"{model}.{kind.name}: its type {raised(error)}", field=kind.name) from error
 
 
 def _members(annotation: Any) -> frozenset[Any]:

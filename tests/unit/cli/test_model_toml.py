@@ -161,5 +161,5 @@ def test_what_cannot_be_read_is_no_model_file(tmp_path: Path, value: str) -> Non
     """Values nested too deeply, and numbers with too many digits."""
     file = tmp_path / "models.toml"
     file.write_text(f"[Task.fields]\ntitle = {{type = 'any', default = {value}}}\n")
-    with pytest.raises(InputError, match="models.toml"):
+    with pytest.raises(InputError, match="is no TOML"):
         load_models(str(file))

@@ -271,3 +271,39 @@ def test_records_that_do_not_fit_together_are_marked(cli: Cli, tmp_path: Path) -
     assert f"! {record}" in cli("list", place, "Span", "--invalid", "--models", new).out
     assert cli("set", place, "Span", record, "high=11", "--models", new).code == 0
     assert cli("list", place, "Span", "--invalid", "--models", new, "--json").json["total"] == 0
+
+
+def test_types_whose_code_fails_are_shown_exported_and_refused(cli: Cli, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.py", tmp_path / "new.py"
+    old.write_text(_ELEMENTS.format(type="Any") + "    room: Any = None\n    day: Any = None\n")
+    new.write_text(
+        "from typing import Annotated\nfrom datetime import date\nfrom pydantic import AfterValidator\n"
+        "Room = Annotated[str | int, AfterValidator(lambda room: {'1': '1'}[room])]\n"
+        "Day = Annotated[date, AfterValidator(lambda day: 1 // 0)]\n"
+        + _ELEMENTS.format(type="Room")
+        + "    room: Room | None = None\n    day: Day | None = None\n"
+    )
+    place = tmp_path / "notes.db"
+    assert cli("init", place, "--models", old).code == 0
+    day = '{"$value": "c70a02323032352d30312d3031"}'
+    made = cli(
+        "create", place, "Note", 'tags:=["t"]', 'steps:=["s"]', 'prefs:={"p": 2}', "room=x", f"day:={day}", "--json"
+    )
+    assert made.code == 0, made.err
+    with_models = ("--models", new)
+    assert cli("init", place, *with_models).code == 0
+    record = made.json["id"]
+    shown = cli("show", place, "Note", record, *with_models, "--json")
+    assert shown.code == 0, shown.err
+    assert set(shown.json["invalid"]) == {"tags", "steps", "prefs", "room", "day"}
+    for arguments in (
+        ("list", place, "Note"),
+        ("export", place),
+        ("export", place, "--model", "Note", "--format", "csv"),
+    ):
+        found = cli(*arguments, *with_models)
+        assert found.code == 0, found.err
+    for wrong in ("room=y", 'room:="y"', "day=2025-01-02", "tags+=y", 'steps:=["y"]', 'prefs+={"q": "y"}'):
+        refused = cli("set", place, "Note", record, wrong, *with_models)
+        assert (refused.code, "Error" in refused.err) == (4, True), refused.err
+    assert cli("set", place, "Note", record, "room=1", "tags-=t", "steps-=s", *with_models).code == 0
