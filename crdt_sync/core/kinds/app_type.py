@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin
 from uuid import UUID
@@ -16,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from crdt_sync.core import codec
 from crdt_sync.core.equality import is_same
+from crdt_sync.core.reference import Ref
 from crdt_sync.errors import CRDTSyncError, InvalidValueError
 
 log = logging.getLogger("crdt_sync.models")
@@ -131,6 +133,10 @@ def _gave(value: Any) -> str:
 def _gives_values(annotation: Any) -> bool:
     """Whether a type is made of those alone whose values a field holds, so that no value needs to be tried."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return all(map(can_be_held, annotation))  # whatever its `_missing_` does, it gives one of these or fails
+    if isinstance(annotation, type) and issubclass(annotation, Ref):
+        return True
     if origin is None:
         return annotation is None or annotation in SELF_DESCRIBING or annotation in (list, tuple, Ellipsis)
     if origin is Literal:
