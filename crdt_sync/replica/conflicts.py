@@ -20,7 +20,7 @@ from crdt_sync.core.kinds.plain import latest_first
 from crdt_sync.core.layout import ENTRY_SEPARATOR
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.merging import Given, UnfitPartError
-from crdt_sync.core.model import validate_change
+from crdt_sync.core.validating import validate_change
 from crdt_sync.errors import ConflictNotFoundError, InputError, InvalidValueError, NotACandidateError, RecordError
 from crdt_sync.replica.deciding import settle_duplicate
 from crdt_sync.replica.deletions import settle_deletion

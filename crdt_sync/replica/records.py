@@ -20,9 +20,8 @@ from crdt_sync.core.model import (
     document_key_of,
     host_of,
     spec_of,
-    validate_change,
-    validate_creation,
 )
+from crdt_sync.core.validating import validate_change, validate_creation
 from crdt_sync.errors import (
     ModelError,
     RecordDeletedError,

@@ -222,8 +222,8 @@ def _describe_field(kind: FieldKind) -> dict[str, Any]:
     if isinstance(kind, PlainRegister):
         described["type"] = _type_data(kind.info.annotation)
         described["required"] = kind.info.is_required()
-        if not kind.info.is_required() and kind.info.default_factory is None:
-            described["default"] = codec.encode(kind.info.default).hex()
+        if kind.has_default:
+            described["default"] = codec.encode(kind.default()).hex()
         if isinstance(kind, MergeWithRegister):  # who lacks the function shows other values
             described["function"] = getattr(kind.function, "__qualname__", type(kind.function).__qualname__)
     elif isinstance(kind, SetKind):
@@ -236,7 +236,7 @@ def _describe_field(kind: FieldKind) -> dict[str, Any]:
 
 
 def models_of(description: Mapping[str, Any]) -> list[type[Model]]:
-    """Models made from what `Schema.describe` gave; validators and defaults made by functions are not in it.
+    """Models made from what `Schema.describe` gave; validators and what functions make anew are not in it.
 
     Raises:
         SchemaError: the description was written by another version.

@@ -7,17 +7,18 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Generic, TypeVar, cast, get_args
 
 from blake3 import blake3
-from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from crdt_sync.core import codec
 from crdt_sync.core.content import Content
 from crdt_sync.core.equality import is_same
+from crdt_sync.core.kinds.app_type import AppType
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldHost, FieldKind, Put, Write, WriteContext
-from crdt_sync.core.kinds.plain import complaint_of, json_value
+from crdt_sync.core.kinds.plain import json_value
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
-from crdt_sync.errors import InvalidValueError, MalformedEntryError, UnrepresentableValueError
+from crdt_sync.errors import InvalidValueError, LimitError, MalformedEntryError, UnrepresentableValueError
 
 T = TypeVar("T")
 
@@ -49,8 +50,9 @@ class Set(AbstractSet[T], Generic[T]):
         self._host.edit(lambda _, context: self._kind.add([checked], context=context))
 
     def discard(self, element: T) -> None:
-        """Remove an element; nothing happens where it is not there."""
-        checked = self._kind.check_element(element)
+        """Remove an element; nothing happens where it is not there. What is there need not be of the declared type."""
+        is_held = self._kind.holds(self._host.content(), element)
+        checked = element if is_held else self._kind.check_element(element)
         self._host.edit(lambda content, context: self._kind.remove(content, [checked]))
 
     def __contains__(self, element: object) -> bool:
@@ -84,7 +86,7 @@ class SetKind(FieldKind):
     def __init__(self, name: str, element_type: Any) -> None:
         super().__init__(name)
         self.element_type = element_type
-        self._adapter: TypeAdapter[Any] = TypeAdapter(element_type)
+        self._type = AppType(element_type, field=name)
 
     def read(self, content: Content) -> set[Any]:
         return {element for element, _ in self.named(content)}
@@ -101,15 +103,12 @@ class SetKind(FieldKind):
         Raises:
             InvalidValueError: of the wrong type, or not hashable.
         """
+        checked = self._type.check(element, what=": an element is refused")
         try:
-            checked = self._adapter.validate_python(element)
             hash(checked)
-        except ValidationError as error:
-            reason = error.errors(include_url=False, include_input=False)[0]["msg"]
-            raise InvalidValueError(f"field {self.name!r}: an element is refused: {reason}", field=self.name) from None
         except TypeError:
             raise InvalidValueError(f"field {self.name!r}: an element must be hashable", field=self.name) from None
-        back = self._adapter.validate_python(codec.decode(codec.encode(checked)))
+        back = self._type.read(codec.decode(codec.encode(checked)))
         if not is_same(back, checked):
             raise UnrepresentableValueError(
                 f"field {self.name!r}: an element would not come back as it is", field=self.name
@@ -122,8 +121,15 @@ class SetKind(FieldKind):
             )
         return checked
 
+    def holds(self, content: Content, element: Any) -> bool:
+        """Whether an element is there as it is, not as what its type would make of it."""
+        try:
+            return element in self.read(content) or _element(element)[0] in content.sets.get(self.stored, {})
+        except (TypeError, UnrepresentableValueError, LimitError):
+            return False  # nothing that could be there
+
     def complaint(self, value: Any) -> str:
-        return next(filter(None, (complaint_of(self._adapter, element) for element in value)), "")
+        return next(filter(None, map(self._type.complaint, value)), "")
 
     def empty(self) -> set[Any]:
         return set()
@@ -176,11 +182,7 @@ class SetKind(FieldKind):
 
     def _decode(self, element: str, cells: list[tuple[str, bytes]]) -> Any:
         data = element[1:].encode("latin-1", "replace") if element[0] == _LITERAL else _hashed_data(element, cells)
-        value = codec.decode(data)
-        try:
-            return self._adapter.validate_python(value)
-        except ValidationError:
-            return value
+        return self._type.read(codec.decode(data))
 
 
 def _json_order(item: Any) -> tuple[str, Any]:
