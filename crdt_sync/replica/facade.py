@@ -181,7 +181,8 @@ class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsS
     def create(self, model: type[M], /, **values: Any) -> M:
         """Create a record and return it, live.
 
-        With a natural key, the record that two devices create is one; creating over a deleted one restores it.
+        With a natural key, the record that two devices create is one; creating over a deleted one restores it and
+        writes the values given, as assignments would: what a `first`, `max_` or `min_` field holds beyond them stays.
 
         Raises:
             UnknownModelError, UnknownFieldError, InvalidValueError: nothing was changed.
