@@ -64,7 +64,8 @@ def test_attributes_of_a_text_are_a_dict(replica: Replica, attributes: Any) -> N
 def test_a_counter_has_no_order_with_what_is_no_number(replica: Replica) -> None:
     votes: Any = replica.create(Item, code="1", votes=2).votes
     assert [compare(votes, 2) for compare in (lt, le, gt, ge)] == [False, True, False, True]
-    for compare, other in ((lt, "a"), (le, None), (gt, "1"), (ge, [])):
+    others: list[Any] = ["a", None, "1", []]
+    for compare, other in zip((lt, le, gt, ge), others, strict=True):
         with pytest.raises(TypeError, match="not supported between"):
             compare(votes, other)
 

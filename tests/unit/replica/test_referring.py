@@ -60,3 +60,30 @@ def test_a_query_finds_references_by_any_id_of_a_merged_record(two: tuple[Replic
         assert titles(replica.find(Task, owner=bob)) == ["c"]
         assert titles(replica.find(Task, owner=None)) == []
         assert replica.find(Task, many__contains="no id") == []
+
+
+def test_a_set_holds_a_merged_record_once(two: tuple[Replica, Replica]) -> None:
+    one, other = two
+    (ann,) = one.find(Person, email="ann")
+    (bob,) = one.find(Person, email="bob")
+    (alias,) = one.also_known_as(ann)
+    (task,) = one.find(Task, title="b")
+    assert set(task.team) == {Ref["Person"](ann.id)}
+    task.team.add(Ref["Person"](ann.id))
+    task.team.add(Ref["Person"](bob.id))
+    assert (len(task.team), set(task.team)) == (2, {Ref["Person"](ann.id), Ref["Person"](bob.id)})
+    assert all(Ref["Person"](name) in task.team for name in (ann.id, alias, bob.id))
+    task.team.discard(Ref["Person"](ann.id))
+    assert set(task.team) == {Ref["Person"](bob.id)}
+    assert exchange(one, other).proven_equal
+    assert set(other.get(Task, task.id).team) == {Ref["Person"](bob.id)}
+    assert alias not in str(other.get(Task, task.id).team)
+
+
+def test_get_follows_and_references_are_values(two: tuple[Replica, Replica]) -> None:
+    for replica in two:
+        (ann,) = replica.find(Person, email="ann")
+        (alias,) = replica.also_known_as(ann)
+        owners = [task.owner for task in replica.find(Task, owner=ann, order_by="title")]
+        assert {owner.id for owner in owners if owner} == {ann.id, alias}
+        assert [owner.get(replica) for owner in owners if owner] == [ann, ann]
