@@ -96,6 +96,13 @@ class Declared:
             return kind.read(content)
         return self.upgrade.read(content)[kind.name]
 
+    def unique_values(self, content: Content) -> dict[str, Any]:
+        """What the unique fields of a record show."""
+        if self.upgrade is None:
+            return {name: self.spec.fields[name].read(content) for name in self.spec.unique}
+        read = self.upgrade.read(content)
+        return {name: read[name] for name in self.spec.unique}
+
     def is_live(self, content: Content) -> bool:
         """Whether a record with this content is shown."""
         return content.is_live(self.spec.on_edit_after_delete)

@@ -25,7 +25,7 @@ def unique_values(declared: Declared, content: Content) -> bytes | None:
     unique = declared.spec.unique
     if not unique or not declared.is_live(content):
         return None
-    return values_hash(unique, {name: declared.spec.fields[name].read(content) for name in unique})
+    return values_hash(unique, declared.unique_values(content))
 
 
 def held_row(store: Store, key: DocumentKey) -> UniqueRow:
