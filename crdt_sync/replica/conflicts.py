@@ -13,7 +13,7 @@ from crdt_sync.core import codec
 from crdt_sync.core.conflict import DELETED, BothKept, Candidate, Choice, Conflict, ConflictKind, Deletion, Settled
 from crdt_sync.core.content import Content, Dot, RegisterValue
 from crdt_sync.core.duplicates import dot_in, write_of
-from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, split_document_key
+from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, record_id, split_document_key
 from crdt_sync.core.kinds.base import Clash, FieldKind
 from crdt_sync.core.kinds.causal import CausalRegister
 from crdt_sync.core.kinds.plain import latest_first
@@ -302,6 +302,11 @@ def _settle_by_rule(state: State, records: Records, conflict: Conflict, take: Ru
             f"a rule gives a Candidate, a Choice or None, not a {type(answer).__name__}",
             hint="Write Choice(value=…) for a value of your own.",
         )
+    if isinstance(answer, Choice) and not isinstance(answer.paths, Mapping | None):
+        raise InputError(
+            f"the paths of a Choice are a dict, not a {type(answer.paths).__name__}",
+            hint="Write Choice(paths={path: candidate, or the part to put there}).",
+        )
     if conflict.kind in _WHOLE_RECORD:
         answer = answer or conflict.candidates[0 if take == "latest" else -1]
         return _settle_record_by_rule(state, records, conflict, answer)
@@ -345,9 +350,10 @@ def _open_case(state: State, records: Records, conflict: Conflict) -> _Case:
     Raises:
         ConflictNotFoundError: none of its candidates is in a conflict any more.
         RecordNotFoundError, RecordDeletedError: there is no such record.
+        InputError: its record id is none.
     """
     declared = state.schema.of(conflict.model)
-    key = document_key(partition_of(declared, {}), declared.spec.name, conflict.record_id)
+    key = document_key(partition_of(declared, {}), declared.spec.name, record_id(conflict.record_id))
     kind = declared.spec.field(conflict.field)
     content = records.live_content(declared, key)
     register = kind.register_kind(conflict.register)

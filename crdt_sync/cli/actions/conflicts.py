@@ -17,7 +17,7 @@ from crdt_sync.core.explaining import time_text
 from crdt_sync.core.ids import DeviceId, RecordId
 from crdt_sync.core.kinds import FieldKind, TextKind
 from crdt_sync.core.kinds.merge_with import MergeWithRegister, always_ask
-from crdt_sync.core.kinds.plain import PlainRegister
+from crdt_sync.core.kinds.plain import PlainRegister, members_of
 from crdt_sync.core.layout import ENTRY_SEPARATOR
 from crdt_sync.core.merging import overlaps
 from crdt_sync.core.model import Model, ModelSpec, spec_of
@@ -312,12 +312,15 @@ def title_of(replica: Replica, model: type[Model], record_id: RecordId) -> str:
     spec, record = spec_of(model), replica.get(model, record_id)
     texts = [name for name, kind in spec.fields.items() if _is_text(kind)]
     ways = [*((name,) for name in TITLE_FIELDS if name in texts), spec.key, tuple(texts[:1])]
-    titles = (", ".join(str(getattr(record, name)) for name in way) for way in ways)
+    shown = ([value for name in way if (value := getattr(record, name)) is not None] for way in ways)
+    titles = (", ".join(map(str, values)) for values in shown)
     return next((title for title in titles if title), "")
 
 
 def _is_text(kind: FieldKind) -> bool:
-    return isinstance(kind, TextKind) or (isinstance(kind, PlainRegister) and kind.info.annotation is str)
+    return isinstance(kind, TextKind) or (
+        isinstance(kind, PlainRegister) and members_of(kind.info.annotation) - {None, type(None)} == {str}
+    )
 
 
 def overlaps_json(conflict: Conflict) -> Iterator[Json]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.ids import Author
+from crdt_sync.core.reference import Ref
 from crdt_sync.errors import InvalidValueError
 
 
@@ -112,6 +113,9 @@ class FieldHost(Protocol):
 
     def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
         """Make a local change: at once, or as part of the open transaction."""
+
+    def same(self, reference: Ref[Any]) -> list[Ref[Any]]:
+        """All references to the record that one names, if it was merged with others: first by the id that it shows."""
 
 
 class FieldKind(ABC):

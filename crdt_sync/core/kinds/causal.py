@@ -102,12 +102,16 @@ class CausalRegister(PlainRegister):
     def settlings(self, content: Content) -> Iterator[Settling]:
         """The writes that settled a clash, as far as what they saw is still kept."""
         kept = self.kept(content)
-        for item in kept:
-            seen = [other for other in kept if item.context.get(other.dot.author, -1) >= other.dot.counter]
-            if len(seen) > 1 and PLAIN_PAST not in item.context and not _lacks(seen, item.context, kept=kept):
-                clash = self._clash(seen)
-                if clash is not None:
-                    yield Settling(chosen=item, clash=clash)
+        found = (self.settlement(item, kept) for item in kept)
+        yield from (settling for settling in found if settling is not None)
+
+    def settlement(self, item: RegisterValue, kept: list[RegisterValue]) -> Settling | None:
+        """What a write settled, as far as what it saw is among the kept values; None where that was no clash."""
+        seen = _seen_by(item, kept)
+        if len(seen) < 2 or PLAIN_PAST in item.context or _lacks(seen, item.context, kept=kept):
+            return None
+        clash = self._clash(seen)
+        return None if clash is None else Settling(chosen=item, clash=clash)
 
     def assign(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
         found = self.candidates(content)
@@ -185,6 +189,12 @@ class CausalRegister(PlainRegister):
         return content.state_vector.get(author, 0) if ENTRY_SEPARATOR in self.stored else 0
 
 
+def may_settle(item: RegisterValue, kept: list[RegisterValue]) -> bool:
+    """Whether a write took the place of several values, or of some that are not among the kept ones."""
+    seen = _seen_by(item, kept)
+    return len(maximal(seen)) > 1 or _lacks(seen, item.context, kept=[*kept, item])
+
+
 def ancestors(kept: list[RegisterValue], among: list[RegisterValue]) -> list[RegisterValue] | Unknown:
     """The maximal kept values in the past of all candidates; none where nobody wrote before.
 
@@ -195,6 +205,10 @@ def ancestors(kept: list[RegisterValue], among: list[RegisterValue]) -> list[Reg
     if _lacks(past, shared, kept=kept):
         return UNKNOWN
     return maximal(past)
+
+
+def _seen_by(item: RegisterValue, kept: list[RegisterValue]) -> list[RegisterValue]:
+    return [other for other in kept if item.context.get(other.dot.author, -1) >= other.dot.counter]
 
 
 def _lacks(past: list[RegisterValue], shared: Mapping[Author, int], *, kept: list[RegisterValue]) -> bool:

@@ -18,6 +18,7 @@ from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldHost, FieldKind, Pu
 from crdt_sync.core.kinds.plain import json_value
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.reference import Ref
 from crdt_sync.errors import InvalidValueError, LimitError, MalformedEntryError, UnrepresentableValueError
 
 T = TypeVar("T")
@@ -52,21 +53,21 @@ class Set(AbstractSet[T], Generic[T]):
     def discard(self, element: T) -> None:
         """Remove an element; nothing happens where it is not there. What is there need not be of the declared type."""
         is_held = self._kind.holds(self._host.content(), element)
-        checked = element if is_held else self._kind.check_element(element)
-        self._host.edit(lambda content, context: self._kind.remove(content, [checked]))
+        wanted = self._same(element if is_held else self._kind.check_element(element))
+        self._host.edit(lambda content, context: self._kind.remove(content, wanted))
 
     def __contains__(self, element: object) -> bool:
         try:
             hash(element)
         except TypeError:
             return False  # what cannot be hashed is no element of any set
-        return element in self._kind.read(self._host.content())
+        return not self._kind.read(self._host.content()).isdisjoint(self._same(element))
 
     def __iter__(self) -> Iterator[T]:
-        return iter(cast("set[T]", self._kind.read(self._host.content())))
+        return iter(cast("set[T]", self._elements()))
 
     def __len__(self) -> int:
-        return len(self._kind.read(self._host.content()))
+        return len(self._elements())
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, AbstractSet):
@@ -78,6 +79,15 @@ class Set(AbstractSet[T], Generic[T]):
 
     def __repr__(self) -> str:
         return f"Set({set(self)!r})"
+
+    def _elements(self) -> set[Any]:
+        """The elements; of references to one record the one to the id that it shows under."""
+        return {self._same(element)[0] for element in self._kind.read(self._host.content())}
+
+    def _same(self, element: Any) -> list[Any]:
+        """An element, or all references to the same record."""
+        found: list[Any] = self._host.same(element) if isinstance(element, Ref) else []
+        return found or [element]
 
 
 class SetKind(FieldKind):

@@ -19,6 +19,7 @@ from crdt_sync.core.content import Content, Dot
 from crdt_sync.core.kinds import AskRegister, CounterKind, Cut, Drop, Insert, PlainRegister, Put, SetKind, TextKind
 from crdt_sync.core.kinds.base import TextRun, Write, WriteContext
 from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.reference import Ref
 from crdt_sync.errors import InvalidValueError
 from tests.unit.core.kinds.sites import Site, meet, trio
 from tests.unit.core.values import alike, scalars, texts, values
@@ -45,6 +46,9 @@ class Held:
 
     def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
         self._site.write(make(self._site.content(), self._site.at(9)))
+
+    def same(self, reference: Ref[Any]) -> list[Ref[Any]]:
+        return []
 
 
 def shown(kind: Any, *sites: Site) -> Any:
