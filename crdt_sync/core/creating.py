@@ -3,20 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from crdt_sync.core.content import write_creation
+from crdt_sync.core import codec
+from crdt_sync.core.content import Content, Creation, write_creation
 from crdt_sync.core.kinds import Put, Write, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key
+from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.model import ModelSpec
+from crdt_sync.errors import LimitError
+
+_HEAD_BYTES: Final = 5
+"""What stands in front of a map, or of a text, in value bytes at most."""
 
 
 def creation_writes(spec: ModelSpec, checked: Mapping[str, Any], context: WriteContext) -> list[Write]:
-    """The writes of a new record: one value for all registers, then what other kinds begin with."""
+    """The writes of a new record: one value for all registers, then what other kinds begin with.
+
+    Registers that are too large for one value together are written beside it, the largest first, as if they had been
+    assigned at once.
+
+    Raises:
+        LimitError: one of them is too large by itself.
+    """
     kinds = spec.fields
     registers = {kinds[name].stored: value for name, value in checked.items() if kinds[name].in_creation}
     key = map_key(KeyClass.CREATION, context.author)
-    writes: list[Write] = [Put(key, write_creation(context.hlc, registers))]
+    try:
+        writes: list[Write] = [Put(key, write_creation(context.hlc, registers))]
+    except LimitError:
+        fitting = _as_far_as_they_fit(registers)
+        writes = [Put(key, write_creation(context.hlc, fitting))]
+        content = Content(creations=[Creation(context.author, context.hlc, fitting)])
+        for name, value in checked.items():
+            if kinds[name].stored in registers.keys() - fitting.keys():
+                writes.extend(kinds[name].assign(content, value, context=context))
     for name, value in checked.items():
         writes.extend(kinds[name].create(value, context=context))
     return writes
+
+
+def _as_far_as_they_fit(registers: Mapping[str, Any]) -> dict[str, Any]:
+    """The registers, smallest first, that are no more than one value can be."""
+    sizes = {name: _HEAD_BYTES + len(name) + len(codec.encode(value)) for name, value in registers.items()}
+    room, found = ENTRY_LIMITS.value_bytes_max - _HEAD_BYTES, dict[str, Any]()
+    for name in sorted(sizes, key=lambda name: (sizes[name], name)):
+        room -= sizes[name]
+        if room < 0:
+            break
+        found[name] = registers[name]
+    return found

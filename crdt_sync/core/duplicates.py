@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+import msgpack
 from blake3 import blake3
 
 from crdt_sync.core import codec
@@ -36,7 +37,14 @@ def values_hash(fields: Sequence[str], values: Mapping[str, Any]) -> bytes | Non
     found = [values.get(name) for name in fields]
     if None in found:
         return None
-    return blake3(codec.encode([list(fields), found])).digest(HASH_BYTES)
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack_array_header(2)
+    packer.pack(list(fields))
+    packer.pack_array_header(len(found))
+    hasher = blake3(packer.bytes())
+    for value in found:  # one by one: together they may be more than a value can be
+        hasher.update(codec.encode(value))
+    return hasher.digest(HASH_BYTES)
 
 
 @dataclass(slots=True)
