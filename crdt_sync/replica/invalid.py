@@ -83,6 +83,8 @@ def invalid_fields(declared: Declared, key: DocumentKey, content: Content) -> It
     """The fields of one record whose values do not fit, in declared order."""
     _, model, record = split_document_key(key)
     for name, value in declared.values(content).items():
-        reason = declared.spec.fields[name].complaint(value)
+        kind = declared.spec.fields[name]
+        failure = declared.unreadable(kind, content)
+        reason = f"it cannot be read ({failure})" if failure else kind.complaint(value)
         if reason:
             yield InvalidField(model=model, record_id=record, field=name, raw=value, reason=reason)
