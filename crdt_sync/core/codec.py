@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgpack
 
-from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.limits import ENTRY_LIMITS, TOO_LARGE_HINT
 from crdt_sync.core.reference import Ref
 from crdt_sync.errors import LimitError, MalformedEntryError, UnrepresentableValueError
 
@@ -38,9 +38,6 @@ _CONTAINERS = frozenset((list, tuple, dict))
 _SCALARS = frozenset((str, bool, float, bytes, type(None)))
 _STR = frozenset((str,))
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
-_TOO_LARGE = (
-    "Keep a long text in a Text field, many items in a List, Set or Map, and files outside; nothing was changed."
-)
 _INT_BYTES_MAX = (ENTRY_LIMITS.integer_bits_max + 1) // 8
 
 
@@ -61,7 +58,7 @@ def _encode(value: Any, *, depth: int) -> bytes:
         raise UnrepresentableValueError("text that is not valid Unicode, or a value nested too deeply") from None
     if len(data) > ENTRY_LIMITS.value_bytes_max:
         raise LimitError(
-            f"a value has at most {ENTRY_LIMITS.value_bytes_max} bytes, this one {len(data)}", hint=_TOO_LARGE
+            f"a value has at most {ENTRY_LIMITS.value_bytes_max} bytes, this one {len(data)}", hint=TOO_LARGE_HINT
         )
     return data
 
@@ -175,7 +172,7 @@ def _check_container(value: Any, depth: int) -> None:
         raise UnrepresentableValueError(f"a value nested deeper than {ENTRY_LIMITS.value_depth_max} levels")
     if len(value) > ENTRY_LIMITS.value_items_max:
         raise LimitError(
-            f"a list, tuple or dict in a field has at most {ENTRY_LIMITS.value_items_max} items", hint=_TOO_LARGE
+            f"a list, tuple or dict in a field has at most {ENTRY_LIMITS.value_items_max} items", hint=TOO_LARGE_HINT
         )
 
 

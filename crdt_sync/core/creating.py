@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from crdt_sync.core import codec
+from crdt_sync.core.clock import HLC_BYTES
 from crdt_sync.core.content import Content, Creation, write_creation
 from crdt_sync.core.kinds import Put, Write, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key
@@ -29,11 +30,11 @@ def creation_writes(spec: ModelSpec, checked: Mapping[str, Any], context: WriteC
     kinds = spec.fields
     registers = {kinds[name].stored: value for name, value in checked.items() if kinds[name].in_creation}
     key = map_key(KeyClass.CREATION, context.author)
-    try:
-        writes: list[Write] = [Put(key, write_creation(context.hlc, registers))]
-    except LimitError:
+    created = _created(context.hlc, registers)
+    writes: list[Write] = [] if created is None else [Put(key, created)]
+    if created is None:
         fitting = _as_far_as_they_fit(registers)
-        writes = [Put(key, write_creation(context.hlc, fitting))]
+        writes.append(Put(key, write_creation(context.hlc, fitting)))
         content = Content(creations=[Creation(context.author, context.hlc, fitting)])
         for name, value in checked.items():
             if kinds[name].stored in registers.keys() - fitting.keys():
@@ -43,10 +44,19 @@ def creation_writes(spec: ModelSpec, checked: Mapping[str, Any], context: WriteC
     return writes
 
 
+def _created(hlc: int, registers: Mapping[str, Any]) -> bytes | None:
+    """The bytes of a creation of all registers; None where that is more than one value can be."""
+    try:
+        data = write_creation(hlc, registers)
+    except LimitError:
+        return None
+    return data if len(data) <= ENTRY_LIMITS.value_bytes_max else None
+
+
 def _as_far_as_they_fit(registers: Mapping[str, Any]) -> dict[str, Any]:
     """The registers, smallest first, that are no more than one value can be."""
     sizes = {name: _HEAD_BYTES + len(name) + len(codec.encode(value)) for name, value in registers.items()}
-    room, found = ENTRY_LIMITS.value_bytes_max - _HEAD_BYTES, dict[str, Any]()
+    room, found = ENTRY_LIMITS.value_bytes_max - HLC_BYTES - _HEAD_BYTES, dict[str, Any]()
     for name in sorted(sizes, key=lambda name: (sizes[name], name)):
         room -= sizes[name]
         if room < 0:

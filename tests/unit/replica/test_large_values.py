@@ -199,6 +199,22 @@ def test_a_record_is_created_with_fields_that_are_large_together(tmp_path: Path)
             assert same(mine.asked, WIDE["asked"])
 
 
+@pytest.mark.parametrize("spare", range(0, 40, 3))
+def test_values_of_about_the_limit_are_created_or_refused_with_a_hint_that_helps(spare: int) -> None:
+    with memory(1, Wide) as replica:
+        most = "x" * (ENTRY_LIMITS.value_bytes_max - spare)
+        try:
+            made = replica.create(Wide, code="1", plain=most)
+        except LimitError as error:
+            assert spare < 30
+            assert "Text" in error.hint  # noqa: PT017  it may be refused, and then with this hint
+        else:
+            assert same(made.plain, most)
+        half = most[: len(most) // 2]
+        made = replica.create(Wide, code="2", plain=half, asked=half)
+        assert same((made.plain, made.asked), (half, half))
+
+
 def test_records_that_are_large_when_both_are_created_at_once_ask_as_others_do() -> None:
     with memory(1, Wide) as left, memory(2, Wide) as right:
         mine = left.create(Wide, code="1", plain=A, asked=A, merged=A)
