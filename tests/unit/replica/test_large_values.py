@@ -11,6 +11,7 @@ import pytest
 from pydantic import create_model
 
 from crdt_sync import Map, Model, Text, ask, first, max_, merge_with, three_way
+from crdt_sync.cli.actions.conflicts import overlaps_json
 from crdt_sync.core.conflict import UNKNOWN
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.merging import merge_values
@@ -258,6 +259,21 @@ def test_a_record_larger_than_an_entry_is_refused_and_nothing_is_changed() -> No
         assert left.count(model) == 0
         left.create(model, f1="goes on")
         assert exchange(left, right).proven_equal
+
+
+def test_the_command_line_shows_an_overlap_of_more_lines_than_a_list_holds() -> None:
+    many = "\n" * (ENTRY_LIMITS.value_items_max + 1)
+    with memory(1, Doc) as left, memory(2, Doc) as right:
+        mine = left.create(Doc, body="a\nb\n")
+        exchange(left, right)
+        mine.body, right.get(Doc, mine.id).body = f"x{many}\nb\n", f"y{many}\nb\n"
+        exchange(left, right)
+        (conflict,) = left.conflicts()
+        (overlap,) = overlaps_json(conflict)
+        assert overlap["path"] == "#1-1"
+        assert sorted(side["value"][0] for side in overlap["sides"]) == ["x", "y"]
+        left.resolve(conflict, paths={"#1-1": overlap["sides"][0]["value"]})
+        assert same(mine.body, conflict.candidates[0].value)
 
 
 def test_merges_are_kept_for_the_next_reading(monkeypatch: pytest.MonkeyPatch) -> None:
