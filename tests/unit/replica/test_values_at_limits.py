@@ -129,6 +129,8 @@ def act(replica: Replica, what: str, given_: Any) -> None:
             case "settle":
                 for conflict in replica.conflicts()[:1]:
                     replica.resolve(conflict, take=conflict.candidates[-1])
+            case _:
+                assert not found
     except CRDTSyncError as error:
         assert error.hint  # noqa: PT017  a change may be refused; then a hint says what to do
 
