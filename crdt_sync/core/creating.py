@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Container, Mapping
 from typing import Any, Final
 
 from crdt_sync.core import codec
@@ -18,24 +18,35 @@ _HEAD_BYTES: Final = 5
 """What stands in front of a map, or of a text, in value bytes at most."""
 
 
-def creation_writes(spec: ModelSpec, checked: Mapping[str, Any], context: WriteContext) -> list[Write]:
+def creation_writes(
+    spec: ModelSpec, checked: Mapping[str, Any], context: WriteContext, *, given: Container[str]
+) -> list[Write]:
     """The writes of a new record: one value for all registers, then what other kinds begin with.
 
     Registers that are too large for one value together are written beside it, the largest first, as if they had been
     assigned at once.
 
+    Args:
+        spec: of the record's model.
+        checked: field → value.
+        context: who creates it, and when.
+        given: the fields that somebody gave; the values of others are defaults.
+
     Raises:
-        LimitError: one of them is too large by itself.
+        LimitError: a value is too large by itself.
     """
     kinds = spec.fields
     registers = {kinds[name].stored: value for name, value in checked.items() if kinds[name].in_creation}
     key = map_key(KeyClass.CREATION, context.author)
-    created = _created(context.hlc, registers)
+    defaults = {kinds[name].stored for name in checked if name not in given}
+    created = _created(context.hlc, registers, defaults)
     writes: list[Write] = [] if created is None else [Put(key, created)]
     if created is None:
         fitting = _as_far_as_they_fit(registers)
-        writes.append(Put(key, write_creation(context.hlc, fitting)))
-        content = Content(creations=[Creation(context.author, context.hlc, fitting)])
+        writes.append(Put(key, write_creation(context.hlc, fitting, defaults=defaults)))
+        content = Content(
+            creations=[Creation(context.author, context.hlc, fitting, frozenset(defaults & fitting.keys()))]
+        )
         for name, value in checked.items():
             if kinds[name].stored in registers.keys() - fitting.keys():
                 writes.extend(kinds[name].assign(content, value, context=context))
@@ -44,10 +55,10 @@ def creation_writes(spec: ModelSpec, checked: Mapping[str, Any], context: WriteC
     return writes
 
 
-def _created(hlc: int, registers: Mapping[str, Any]) -> bytes | None:
+def _created(hlc: int, registers: Mapping[str, Any], defaults: Collection[str]) -> bytes | None:
     """The bytes of a creation of all registers; None where that is more than one value can be."""
     try:
-        data = write_creation(hlc, registers)
+        data = write_creation(hlc, registers, defaults=defaults)
     except LimitError:
         return None
     return data if len(data) <= ENTRY_LIMITS.value_bytes_max else None
@@ -56,7 +67,9 @@ def _created(hlc: int, registers: Mapping[str, Any]) -> bytes | None:
 def _as_far_as_they_fit(registers: Mapping[str, Any]) -> dict[str, Any]:
     """The registers, smallest first, that are no more than one value can be."""
     sizes = {name: _HEAD_BYTES + len(name) + len(codec.encode(value)) for name, value in registers.items()}
-    room, found = ENTRY_LIMITS.value_bytes_max - HLC_BYTES - _HEAD_BYTES, dict[str, Any]()
+    defaults_bytes = 2 * _HEAD_BYTES + len(registers)  # a name and a number of a bit for each, and more than that
+    room = ENTRY_LIMITS.value_bytes_max - HLC_BYTES - _HEAD_BYTES - defaults_bytes
+    found: dict[str, Any] = {}
     for name in sorted(sizes, key=lambda name: (sizes[name], name)):
         room -= sizes[name]
         if room < 0:

@@ -16,10 +16,11 @@ import msgpack
 from blake3 import blake3
 
 from crdt_sync.core import codec
-from crdt_sync.core.content import CREATION_COUNTER, Content, Creation, Dot, EditAfterDelete, RegisterValue
+from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, EditAfterDelete, RegisterValue
 from crdt_sync.core.ids import Author, RecordId
 from crdt_sync.core.kinds import Drop, Put, Write
 from crdt_sync.core.layout import KeyClass, map_key, parsed_key
+from crdt_sync.errors import LimitError, UnrepresentableValueError
 
 HASH_BYTES: Final = 16
 _AUTHOR_BITS: Final = 40
@@ -33,17 +34,23 @@ Written = tuple[Author, int, bytes]
 
 
 def values_hash(fields: Sequence[str], values: Mapping[str, Any]) -> bytes | None:
-    """Names the values of the unique fields; None where one of them is None, which equals nothing."""
+    """Names the values of the unique fields; None where one of them is None, which equals nothing.
+
+    What an app's upgrade function gives that could not be stored equals nothing either.
+    """
     found = [values.get(name) for name in fields]
-    if None in found:
+    if any(value is None for value in found):
         return None
     packer = msgpack.Packer(autoreset=False)
     packer.pack_array_header(2)
     packer.pack(list(fields))
     packer.pack_array_header(len(found))
     hasher = blake3(packer.bytes())
-    for value in found:  # one by one: together they may be more than a value can be
-        hasher.update(codec.encode(value))
+    try:
+        for value in found:  # one by one: together they may be more than a value can be
+            hasher.update(codec.encode(value))
+    except (UnrepresentableValueError, LimitError):
+        return None
     return hasher.digest(HASH_BYTES)
 
 
@@ -73,7 +80,7 @@ def merge_contents(parts: Sequence[tuple[RecordId, Content]], *, survivor: Recor
 
 
 def _add(merged: Content, content: Content, record: RecordId | None) -> None:
-    merged.creations += [Creation(tagged(item.author, record), item.hlc, item.values) for item in content.creations]
+    merged.creations += [item._replace(author=tagged(item.author, record)) for item in content.creations]
     registers = (
         (merged.plain, content.plain),
         (merged.causal, content.causal),

@@ -123,6 +123,13 @@ class Declared:
         """The clashes of a field; none where they cannot be told."""
         return self.shield.call(partial(kind.clashes, content), otherwise=[], what=f"the conflicts of {kind.name!r}")
 
+    def unique_values(self, content: Content) -> dict[str, Any]:
+        """What the unique fields of a record show."""
+        if self.upgrade is None:
+            return {name: self.spec.fields[name].read(content) for name in self.spec.unique}
+        read = self.upgrade.read(content)
+        return {name: read[name] for name in self.spec.unique}
+
     def is_live(self, content: Content) -> bool:
         """Whether a record with this content is shown."""
         return content.is_live(self.spec.on_edit_after_delete)

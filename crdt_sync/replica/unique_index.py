@@ -29,8 +29,7 @@ def unique_values(declared: Declared, content: Content) -> bytes | None:
 
 
 def _unique_hash(declared: Declared, content: Content) -> bytes | None:
-    unique = declared.spec.unique
-    return values_hash(unique, {name: declared.spec.fields[name].read(content) for name in unique})
+    return values_hash(declared.spec.unique, declared.unique_values(content))
 
 
 def held_row(store: Store, key: DocumentKey) -> UniqueRow:

@@ -104,7 +104,7 @@ class _Ordered(Lattice):
 
     @abstractmethod
     def end(self, parts: Iterable[RegisterValue]) -> RegisterValue | None:
-        """The greatest or the least of the parts."""
+        """The greatest or the least of the parts; of equal ones, the one that was given first."""
 
     def assign(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
         """A value that is not beyond the one shown is taken and changes nothing."""
@@ -124,7 +124,7 @@ class Greatest(_Ordered):
     declared_as = "max_"
 
     def end(self, parts: Iterable[RegisterValue]) -> RegisterValue | None:
-        return max(parts, key=lambda item: _rank(item.data), default=None)
+        return max(parts, key=lambda item: (_rank(item.data), -item.hlc, -item.dot.author), default=None)
 
 
 class Least(_Ordered):
@@ -133,7 +133,7 @@ class Least(_Ordered):
     declared_as = "min_"
 
     def end(self, parts: Iterable[RegisterValue]) -> RegisterValue | None:
-        return min(parts, key=lambda item: _rank(item.data), default=None)
+        return min(parts, key=lambda item: (_rank(item.data), item.hlc, item.dot.author), default=None)
 
 
 _NONE = codec.encode(None)

@@ -149,14 +149,19 @@ class PlainRegister(FieldKind):
         else:
             seen = written[0].context if written else {}
         found = [*written, *uncovered(causal, seen), *self.created(content, but=seen)]
-        if len(found) > 1:
-            found.sort(key=latest_first)
-        return found
+        return offered(found) if len(found) > 1 else found
 
     def created(self, content: Content, *, but: Container[Author] = ()) -> list[RegisterValue]:
         """The field's values in the record's creations, those of some authors left out."""
         return [
-            RegisterValue(Dot(item.author, CREATION_COUNTER), item.hlc, codec.encode(item.values[self.stored]), {}, "")
+            RegisterValue(
+                Dot(item.author, CREATION_COUNTER),
+                item.hlc,
+                codec.encode(item.values[self.stored]),
+                {},
+                "",
+                given=self.stored not in item.defaults,
+            )
             for item in content.creations
             if item.author not in but and self.stored in item.values
         ]
@@ -234,6 +239,12 @@ def _comes_back(adapter: TypeAdapter[Any], value: Any) -> bool:
 def latest_first(value: RegisterValue) -> tuple[int, int, int]:
     """Sort key: latest HLC timestamp first, ties broken by author, then by counter."""
     return (-value.hlc, -value.dot.author, -value.dot.counter)
+
+
+def offered(values: list[RegisterValue]) -> list[RegisterValue]:
+    """Of concurrent values those that somebody gave, latest first; where there is none, the latest default."""
+    found = sorted(values, key=latest_first)
+    return [item for item in found if item.given] or found[:1]
 
 
 def column_value(value: Any) -> int | float | str | bytes | None:

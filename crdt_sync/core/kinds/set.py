@@ -175,7 +175,7 @@ class SetKind(FieldKind):
             yield element, name
 
     def _decode(self, element: str, cells: list[tuple[str, bytes]]) -> Any:
-        data = element[1:].encode("latin-1", "replace") if element[0] == _LITERAL else cells[0][1]
+        data = element[1:].encode("latin-1", "replace") if element[0] == _LITERAL else _hashed_data(element, cells)
         value = codec.decode(data)
         try:
             return self._adapter.validate_python(value)
@@ -188,9 +188,21 @@ def _json_order(item: Any) -> tuple[str, Any]:
     return type(item).__name__, item if isinstance(item, str | int | float) else repr(item)
 
 
+def _hashed_data(element: str, cells: list[tuple[str, bytes]]) -> bytes:
+    """What an element's name is the hash of: only a stranger's cell holds anything else."""
+    for _, data in cells:
+        if element == _hashed(data):
+            return data
+    raise MalformedEntryError("an element of a set that is not what its name says")
+
+
+def _hashed(data: bytes) -> str:
+    return _HASHED + blake3(data).hexdigest(20)
+
+
 def _element(element: Any) -> tuple[str, bytes]:
     """An element's name in its key, and what the key holds beside it."""
     data = codec.encode(element)
     if len(data) < ENTRY_LIMITS.element_chars_max:
         return _LITERAL + data.decode("latin-1"), b""
-    return _HASHED + blake3(data).hexdigest(20), data
+    return _hashed(data), data

@@ -142,3 +142,35 @@ def test_kit_finds_an_answer_that_changes() -> None:
 def test_kit_wants_a_function() -> None:
     with pytest.raises(SchemaError, match="has no upgrade function"):
         check_upgrade(Old, [])
+
+
+def test_explanation_tells_what_was_written_and_what_it_is_read_as() -> None:
+    with memory(0, Old) as old, memory(1, New) as new:
+        person: Any = old.create(Old, first="Ada", last="L", urgency="high")
+        exchange(old, new)
+        shown: Any = new.get(New, person.id)
+        for field_name in ("name", "birthday", "urgency", "visits"):
+            assert new.explain(shown, field_name).value == dict(shown)[field_name]
+        name, urgency = new.explain(shown, "name"), new.explain(shown, "urgency")
+        assert name.causes == ()
+        assert name.notes == ("nobody wrote it", "the model's upgrade function gives 'Ada L' for what is stored")
+        assert [(cause.what, cause.value) for cause in urgency.causes] == [("shown", "high")]
+        assert urgency.notes == ("the model's upgrade function gives 2 for what is stored",)
+        shown.name = "Ada Lovelace"
+        assert new.explain(shown, "name").notes == ()
+        assert old.explain(person, "urgency").notes == ()
+
+
+def test_undo_puts_back_what_the_function_showed() -> None:
+    with memory(0, Old) as old, memory(1, New) as new:
+        person: Any = old.create(Old, first="Ada", last="L", urgency="high")
+        exchange(old, new)
+        shown: Any = new.get(New, person.id)
+        with new.transaction():
+            shown.name, shown.urgency = "Ada Lovelace", 0
+        assert new.undo() is not None
+        assert (shown.name, shown.urgency) == ("Ada L", 2)
+        exchange(old, new)
+        assert person.urgency == "high"  # as it was written
+        assert new.redo() is not None
+        assert (shown.name, shown.urgency) == ("Ada Lovelace", 0)

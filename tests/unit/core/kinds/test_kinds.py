@@ -251,6 +251,21 @@ def test_adding_wins_over_removing_at_once(element: Any) -> None:
     assert shown(TAGS, *sites) == set()
 
 
+@pytest.mark.parametrize("forged", [codec.encode("a" * 200), b"\xc1"], ids=["another", "malformed"])
+def test_a_cell_that_is_not_what_its_name_says_shows_nothing_and_hides_nothing(forged: bytes) -> None:
+    element = "long " * 100
+    one, two, three = sites = trio()
+    (own,) = TAGS.add([element], context=one.at(2))
+    (theirs,) = TAGS.add([element], context=two.at(2))
+    assert isinstance(own, Put)
+    assert isinstance(theirs, Put)
+    two.write([theirs._replace(data=forged)])
+    assert TAGS.read(two.content()) == set()
+    one.write([own])
+    three.take(two)
+    assert shown(TAGS, *sites) == {element}
+
+
 @pytest.mark.parametrize("strange", [[], {}, {1}, ValueError, "b", None, 2, float("nan")], ids=repr)
 def test_what_can_be_no_element_is_not_in_a_set(strange: Any) -> None:
     site = Site(1)
