@@ -194,7 +194,7 @@ def _big_int(value: int) -> msgpack.ExtType:
     if value.bit_length() > ENTRY_LIMITS.integer_bits_max:
         raise LimitError(
             f"an integer has at most {ENTRY_LIMITS.integer_bits_max} bits",
-            hint="Keep its digits as text, or its bytes; nothing was changed.",
+            hint="Keep its digits as text, or its bytes; docs/spec/storage.md lists the limits.",
         )
     return msgpack.ExtType(_Ext.BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
 
