@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+import msgpack
 from blake3 import blake3
 
 from crdt_sync.core import codec
@@ -40,11 +41,17 @@ def values_hash(fields: Sequence[str], values: Mapping[str, Any]) -> bytes | Non
     found = [values.get(name) for name in fields]
     if any(value is None for value in found):
         return None
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack_array_header(2)
+    packer.pack(list(fields))
+    packer.pack_array_header(len(found))
+    hasher = blake3(packer.bytes())
     try:
-        data = codec.encode([list(fields), found])
+        for value in found:  # one by one: together they may be more than a value can be
+            hasher.update(codec.encode(value))
     except (UnrepresentableValueError, LimitError):
         return None
-    return blake3(data).digest(HASH_BYTES)
+    return hasher.digest(HASH_BYTES)
 
 
 @dataclass(slots=True)

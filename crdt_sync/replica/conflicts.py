@@ -10,7 +10,17 @@ from itertools import chain, groupby
 from typing import Any, Final, Literal, TypeAlias
 
 from crdt_sync.core import codec
-from crdt_sync.core.conflict import DELETED, BothKept, Candidate, Choice, Conflict, ConflictKind, Deletion, Settled
+from crdt_sync.core.conflict import (
+    DELETED,
+    BothKept,
+    Candidate,
+    Choice,
+    Conflict,
+    ConflictKind,
+    Deletion,
+    Settled,
+    whole_path,
+)
 from crdt_sync.core.content import Content, Dot, RegisterValue
 from crdt_sync.core.duplicates import dot_in, write_of
 from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, record_id, split_document_key
@@ -24,7 +34,7 @@ from crdt_sync.core.validating import validate_change
 from crdt_sync.errors import ConflictNotFoundError, InputError, InvalidValueError, NotACandidateError, RecordError
 from crdt_sync.replica.deciding import settle_duplicate
 from crdt_sync.replica.deletions import settle_deletion
-from crdt_sync.replica.derive import conflicts_of, named, whole_path
+from crdt_sync.replica.derive import conflicts_of, named
 from crdt_sync.replica.derived_rows import GONE, SettledRow, read_held, split_settled_key, unpack_settled_row
 from crdt_sync.replica.duplicates import group_of, shown_content
 from crdt_sync.replica.questions import conflict_of, duplicate_conflicts, question_of

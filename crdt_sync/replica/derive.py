@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Conflict, ConflictKind, conflict_id, pointer
+from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Conflict, ConflictKind, conflict_id, whole_path
 from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.deleting import Side
 from crdt_sync.core.duplicates import each_write, untagged
 from crdt_sync.core.ids import DocumentKey, split_document_key
 from crdt_sync.core.kinds import Clash, FieldKind
 from crdt_sync.core.kinds.hidden import are_hidden
-from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass
+from crdt_sync.core.layout import KeyClass
 from crdt_sync.core.screening import Screened
 from crdt_sync.errors import SchemaError
 from crdt_sync.replica.documents import Loaded
@@ -137,7 +138,8 @@ class Derivation:
         clashes = conflicts_of(self._state, declared, group, content) if live else []
         journal_settled(self._state, declared, group, content)
         if live:
-            clashes += duplicate_conflicts(self._state, declared, survivor)
+            asked = partial(duplicate_conflicts, self._state, declared, survivor)
+            clashes += declared.shield.call(asked, otherwise=[], what="the question of duplicates")
             self._rows.setdefault(declared.spec.name, []).append(declared.row(survivor, content))
         fields = self._grouping.fields_of(group)
         for key in group:
@@ -283,11 +285,17 @@ def conflicts_of(state: State, declared: Declared, group: Group, content: Conten
     found = [_deletion_conflict(state, declared, key, content, sides)] if sides else []
     if not content.causal and not content.plain and len(content.creations) < 2:
         return found
-    for name, kind in declared.clashing.items():
-        found.extend(
-            _conflict(state, key, name, kind.register_kind(clash.register), clash) for clash in kind.clashes(content)
-        )
+    for kind in declared.clashing.values():
+        made = partial(_field_conflicts, state, declared, key, kind, content)
+        found += declared.shield.call(made, otherwise=[], what=f"the conflicts of {kind.name!r}")
     return found
+
+
+def _field_conflicts(
+    state: State, declared: Declared, key: DocumentKey, kind: FieldKind, content: Content
+) -> list[Conflict]:
+    clashes = declared.clashes(kind, content)
+    return [_conflict(state, key, kind.name, kind.register_kind(clash.register), clash) for clash in clashes]
 
 
 def _deletion_conflict(
@@ -333,12 +341,6 @@ def _conflict(state: State, key: DocumentKey, field: str, kind: FieldKind, clash
         candidates=named(state, kind, clash.candidates),
         value=clash.value,
     )
-
-
-def whole_path(register: str) -> str:
-    """Where a register stands in its field's value, as a JSON Pointer: empty, or that of a map's entry."""
-    _, separator, entry = register.partition(ENTRY_SEPARATOR)
-    return pointer((entry,)) if separator else ""
 
 
 def candidates_of(state: State, kind: FieldKind, content: Content) -> tuple[Candidate, ...]:

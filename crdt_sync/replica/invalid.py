@@ -85,6 +85,11 @@ def invalid_fields(declared: Declared, key: DocumentKey, content: Content) -> It
     """The fields of one record whose values do not fit, in declared order."""
     _, model, record = split_document_key(key)
     values = declared.values(content)
-    for name, reason in complaints(declared.model, values).items():
-        raw = values if name == WHOLE_RECORD else values[name]
-        yield InvalidField(model=model, record_id=record, field=name, raw=raw, reason=reason)
+    found = complaints(declared.model, values)
+    for name in values:
+        failure = declared.unreadable(declared.spec.fields[name], content)
+        reason = f"it cannot be read ({failure})" if failure else found.get(name, "")
+        if reason:
+            yield InvalidField(model=model, record_id=record, field=name, raw=values[name], reason=reason)
+    if WHOLE_RECORD in found:
+        yield InvalidField(model=model, record_id=record, field=WHOLE_RECORD, raw=values, reason=found[WHOLE_RECORD])

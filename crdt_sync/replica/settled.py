@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from functools import partial
 
 from crdt_sync.core.conflict import ConflictKind, conflict_id
 from crdt_sync.core.content import Content, Dot, RegisterValue
@@ -58,8 +59,13 @@ def _settlings(declared: Declared, content: Content) -> Iterator[Settling]:
     alone = len(authors.union(item.author for item in content.creations)) < 2
     if authors and not alone:  # who writes alone settles nothing
         for kind in declared.spec.fields.values():
-            for register in _registers(kind, content):
-                yield from register.settlings(content)
+            none: list[Settling] = []
+            made = partial(_settlings_of, kind, content)
+            yield from declared.shield.call(made, otherwise=none, what=f"the settled conflicts of {kind.name!r}")
+
+
+def _settlings_of(kind: FieldKind, content: Content) -> list[Settling]:
+    return [settling for register in _registers(kind, content) for settling in register.settlings(content)]
 
 
 def _shared_writes(content: MergedContent) -> set[Written]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from crdt_sync.core.content import Content
 from crdt_sync.core.ids import DocumentKey
@@ -31,6 +32,8 @@ def journal_lost(state: State, since: Mapping[DocumentKey, int]) -> None:
         if declared is None:
             continue
         if any(name.startswith(KeyClass.TOMBSTONE.value) for name in loaded.index.last):
-            journal_deletions(state, declared, key, since=position)
+            made = partial(journal_deletions, state, declared, key, since=position)
+            declared.shield.call(made, otherwise=None, what="the settled deletions")
         if has_lost_values(loaded):
-            journal_fields(state, declared, key, since=position)
+            made = partial(journal_fields, state, declared, key, since=position)
+            declared.shield.call(made, otherwise=None, what="the settled conflicts")

@@ -12,7 +12,7 @@ from crdt_sync.cli.actions.base import Action, Json, device_json, model_of, read
 from crdt_sync.cli.values import json_of_value, parse_json, value_of_json, value_of_text
 from crdt_sync.core import codec
 from crdt_sync.core.clock import physical_ms
-from crdt_sync.core.conflict import DELETED, KEEP_BOTH, UNKNOWN, Candidate, Choice, Conflict, ConflictKind
+from crdt_sync.core.conflict import DELETED, KEEP_BOTH, UNKNOWN, Candidate, Choice, Conflict, ConflictKind, whole_path
 from crdt_sync.core.explaining import time_text
 from crdt_sync.core.ids import DeviceId, RecordId
 from crdt_sync.core.kinds import FieldKind, TextKind
@@ -24,7 +24,6 @@ from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.core.naming import label_of
 from crdt_sync.errors import ConflictNotFoundError, InputError, NotACandidateError
 from crdt_sync.replica import Replica
-from crdt_sync.replica.derive import whole_path
 
 CONFLICTS_MAX = 1_000
 """Conflicts that one `conflicts list` shows."""

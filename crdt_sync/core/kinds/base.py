@@ -139,6 +139,11 @@ class FieldKind(ABC):
     def read(self, content: Content) -> Any:
         """The field's value: a plain Python value, also for live kinds (str, int, set)."""
 
+    def stored_value(self, content: Content) -> Any:
+        """What is given where `read` fails: as little made of it as can be."""
+        del content
+        return self.empty()
+
     def live(self, host: FieldHost) -> Any:
         """What attribute access gives: the value itself, or an object whose methods are local writes."""
         return self.read(host.content())

@@ -31,11 +31,8 @@ from crdt_sync.core.kinds.hidden import is_whole
 from crdt_sync.core.kinds.plain import PlainRegister, latest_first, offered
 from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
-from crdt_sync.core.merging import Choices, Given, Merged
+from crdt_sync.core.merging import WHOLE, Choices, Given, Merged
 from crdt_sync.errors import LimitError, UnrepresentableValueError
-
-WHOLE = ("",)
-"""The path of a conflict over all of a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +160,8 @@ class CausalRegister(PlainRegister):
         if not self.merges_by_base:
             return self.merge(UNKNOWN, found).data
         below = UNKNOWN if depth == ENTRY_LIMITS.hidden_values_max else self._base(kept, found, depth=depth + 1)
-        return UNKNOWN if isinstance(below, Unknown) else self.merge(below, found).data
+        merged = None if isinstance(below, Unknown) else self.merge(below, found)
+        return UNKNOWN if merged is None or merged.too_large else merged.data
 
     def _default_data(self) -> bytes:
         try:

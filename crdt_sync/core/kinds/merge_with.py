@@ -12,8 +12,8 @@ from pydantic.fields import FieldInfo
 from crdt_sync.core import codec
 from crdt_sync.core.conflict import UNKNOWN, Unknown
 from crdt_sync.core.content import RegisterValue
-from crdt_sync.core.kinds.causal import WHOLE, CausalRegister
-from crdt_sync.core.merging import Merged
+from crdt_sync.core.kinds.causal import CausalRegister
+from crdt_sync.core.merging import WHOLE, Merged
 from crdt_sync.errors import CRDTSyncError
 
 log = logging.getLogger("crdt_sync.kinds")

@@ -131,6 +131,10 @@ class PlainRegister(FieldKind):
         found = self.candidates(content)
         return found[0].data if found else None
 
+    def stored_value(self, content: Content) -> Any:
+        found = self.candidates(content)
+        return codec.decode(found[0].data) if found else None
+
     def candidates(self, content: Content) -> list[RegisterValue]:
         written, causal = content.plain.get(self.stored, []), content.causal.get(self.stored, [])
         if causal or len(written) > 1:
