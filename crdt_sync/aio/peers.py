@@ -152,6 +152,11 @@ class Peer:
         self._pump.close()
         return True
 
+    def _met(self) -> None:
+        if self.device_id is not None:
+            self._replica.port.met(self.url, self.device_id)
+        self._bell.ring()
+
     @property
     def _settled(self) -> bool:
         return self.connected or self._over or self._leaving
@@ -173,7 +178,7 @@ class Peer:
         except BaseException:
             await channel.close()
             raise
-        pump = Pump(conversation, channel=channel, port=port, shell=self._shell, on_ready=self._bell.ring)
+        pump = Pump(conversation, channel=channel, port=port, shell=self._shell, on_ready=self._met)
         self._pump = pump
         try:
             await pump.run()

@@ -354,7 +354,8 @@ class Session:
 
     def _tell_peer_vector(self) -> None:
         if self._standing.complete:
-            self._events.append(Acknowledged(vector=self._standing.stated(self._standing.known)))
+            stated = self._standing.stated(self._standing.known)
+            self._events.append(Acknowledged(vector=stated, but_for=self._standing.forked_authors))
 
     def _progress(self) -> None:
         """Move on by what the last call changed."""

@@ -121,6 +121,11 @@ class Standing:
                 stated.setdefault(partition, {})[author] = ours if ours is not None and same else position
         return stated
 
+    @property
+    def forked_authors(self) -> frozenset[Author]:
+        """Authors of which the peer holds another branch."""
+        return frozenset(author for _, author in self._forked)
+
     def forks_to_tell(self) -> list[Fork]:
         """Forks found since the last call, for the peer."""
         told, self._forks_to_tell = self._forks_to_tell, []

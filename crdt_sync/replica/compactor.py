@@ -13,6 +13,7 @@ from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, SnapshotPage, S
 from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.compaction import Folding
 from crdt_sync.replica.holdings import HoldingsBook
+from crdt_sync.replica.home import note_gone
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
@@ -291,6 +292,8 @@ class Compactor:
         if identity is not None and keys[0] == identity.key.public_key:
             raise InputError("a device cannot forget itself", hint="Say it on another device.")
         self._horizons.forget(keys[0])
+        with self._state.store.transaction():
+            note_gone(self._state, self._journal, device)
         self._wake()
 
     def _fold(self, own: Vector, *, retention_ms: int | None, progress: Progress | None) -> int:

@@ -305,7 +305,7 @@ class Conversation:
             case Acknowledged():
                 self.steps += bool(event.vector)
                 self._note(event.statuses)
-                self._port.acknowledged(session.peer.device_id, event.vector, event.statuses)
+                self._port.acknowledged(session.peer.device_id, event.vector, event.statuses, but_for=event.but_for)
             case OwnFork() | OwnAhead() | ForeignFork() | ContentDiffers():
                 self._mend(session, event)
             case ProvenEqual():

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypedDict
 
-from crdt_sync.core import codec
-from crdt_sync.core.blocks import Bytes, Format, String
-from crdt_sync.core.content import read_creation, read_register
-from crdt_sync.core.entry import EntryOperation, OperationType
+from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author, RecordId, split_document_key
-from crdt_sync.core.index import DocumentIndex
-from crdt_sync.core.kinds.list_cells import read_cell
-from crdt_sync.core.layout import KeyClass, parse_map_key, parse_text_root
-from crdt_sync.core.update import parse_update
 from crdt_sync.errors import InputError
 from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.ledger import Ledger
@@ -27,17 +20,24 @@ from crdt_sync.replica.rows import (
     chain_key,
     key_number,
     number_key,
-    pack_values,
     unpack_chain_row,
     unpack_operation_row,
-    unpack_values,
 )
 from crdt_sync.replica.schema import Schema
-from crdt_sync.replica.synclog import note_results
+from crdt_sync.replica.synclog import LOST, note_results
+from crdt_sync.replica.written import pack_written, unpack_written, written_data
 from crdt_sync.storage.base import Store, Table
 
 PAGE_ROWS = 512
 """Pending operations that are looked at in one go."""
+
+FAILED = b"\xff"
+"""In the table of what is pending, keys of failed operations begin so; they come behind those that are pending."""
+
+
+class _Range(TypedDict):
+    start: bytes
+    end: bytes | None
 
 
 class OperationStatus(str, Enum):
@@ -49,6 +49,11 @@ class OperationStatus(str, Enum):
 
 
 _STATUSES = (OperationStatus.PENDING, OperationStatus.COMPLETED, OperationStatus.FAILED)
+_LISTED: Mapping[OperationStatus | None, _Range] = {
+    OperationStatus.PENDING: {"start": b"", "end": FAILED},
+    OperationStatus.FAILED: {"start": FAILED, "end": None},
+}
+"""Where in the table of what is pending the operations of a status are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +117,8 @@ class Journal:
 
     def rows(self, *, status: OperationStatus | None = None) -> Iterator[tuple[bytes, OperationRow]]:
         """Operations, oldest first, with their keys."""
-        if status is OperationStatus.PENDING:
-            keys = (key for key, _ in self._store.scan(Table.PENDING))
+        if status in _LISTED:
+            keys = (key.removeprefix(FAILED) for key, _ in self._store.scan(Table.PENDING, **_LISTED[status]))
             while page := list(islice(keys, PAGE_ROWS)):
                 for key, data in self._rows_at(page):
                     yield key, unpack_operation_row(data)
@@ -155,16 +160,15 @@ class Journal:
 
     def pending_count(self) -> int:
         """How many operations wait for a home peer."""
-        return self._store.count(Table.PENDING)
+        return self._store.count(Table.PENDING, end=FAILED)
 
     def failed_count(self) -> int:
         """How many operations were refused, or ran out of tries."""
-        return sum(1 for _ in self.rows(status=OperationStatus.FAILED))
+        return self._store.count(Table.PENDING, start=FAILED)
 
     def first_pending(self) -> int | None:
         """The log position of the first entry with an operation that waits for a home peer."""
-        last = next(self._store.scan(Table.PENDING, reverse=True, limit=1), None)
-        newest = None if last is None else self.row(str(key_number(last[0])))[1].author
+        newest = self._newest_pending()
         found: list[int] = []
         for _, row in self.rows(status=OperationStatus.PENDING):
             partition = split_document_key(row.document)[0]
@@ -180,19 +184,66 @@ class Journal:
         return self._store.count(Table.OPERATION)
 
     def complete(self, held: Mapping[Author, int], *, peer: str, now_ms: int) -> int:
-        """Note what a home peer holds durably: author → last sequence. In the caller's store transaction."""
-        last = next(self._store.scan(Table.PENDING, reverse=True, limit=1), None)
-        if last is None:
-            return 0
-        newest = self.row(str(key_number(last[0])))[1].author
+        """Note what a home peer holds durably: author → last sequence. In the caller's store transaction.
+
+        What another peer had refused is completed by this one all the same.
+        """
         done: list[tuple[bytes, OperationRow]] = []
+        newest = self._newest_pending()
         for key, row in self.rows(status=OperationStatus.PENDING):
             if row.sequence <= held.get(row.author, 0):
-                done.append((key, row.changed(status=1, attempts=row.attempts + 1, finished_ms=now_ms, error="")))
+                done.append((key, row))
             elif row.author == newest:
                 break  # what follows is this author's too, and later
-        self._finish(done, error="", peer=peer, now_ms=now_ms)
+        failed = self.rows(status=OperationStatus.FAILED)
+        done += [(key, row) for key, row in failed if row.sequence <= held.get(row.author, 0)]
+        done = [
+            (key, row.changed(status=1, attempts=row.attempts + 1, finished_ms=now_ms, error="")) for key, row in done
+        ]
+        self._finish(sorted(done, key=itemgetter(0)), error="", peer=peer, now_ms=now_ms)
         return len(done)
+
+    def reopen(self, held: Mapping[Author, int], *, peer: str, now_ms: int) -> int:
+        """Have operations wait again that no home peer is known to hold any more. In the caller's store transaction.
+
+        Args:
+            held: author → the last sequence that any home peer holds; of these authors only.
+            peer: the device that holds less than before.
+            now_ms: milliseconds since 1970.
+        """
+        lost: list[tuple[bytes, OperationRow]] = []
+        for key, row in self.rows(status=OperationStatus.COMPLETED):
+            if row.sequence > held.get(row.author, row.sequence):
+                lost.append((key, row.changed(status=0, finished_ms=0)))
+        note_results(self._store, [key for key, _ in lost], error=LOST, peer=peer, now_ms=now_ms)
+        self._wait(lost)
+        return len(lost)
+
+    def retry(self, operation_ids: Collection[str]) -> list[str]:
+        """Have failed operations wait again, with all that failed before them; returns which.
+
+        In the caller's store transaction.
+
+        Raises:
+            InputError: there is no such operation, or it has not failed.
+        """
+        wanted = [self.row(name) for name in operation_ids]
+        for key, row in wanted:
+            if _STATUSES[row.status] is not OperationStatus.FAILED:
+                raise InputError(
+                    f"operation {key_number(key)} is {_STATUSES[row.status].value}",
+                    hint="Only what failed can be tried again; the rest is sent by itself.",
+                )
+        last: dict[Author, int] = {}
+        for _, row in wanted:
+            last[row.author] = max(row.sequence, last.get(row.author, 0))
+        again = [
+            (key, row.changed(status=0, error="", finished_ms=0))
+            for key, row in self.rows(status=OperationStatus.FAILED)
+            if row.sequence <= last.get(row.author, 0)
+        ]
+        self._wait(again)
+        return [str(key_number(key)) for key, _ in again]
 
     def fail(self, author: Author, *, sequence: int, error: str, peer: str, now_ms: int) -> int:
         """Note that an entry of ours, and so all behind it, was refused. In the caller's store transaction.
@@ -206,6 +257,7 @@ class Journal:
                 failed = row.changed(status=2, attempts=attempts, finished_ms=now_ms, error=error, data=data)
                 done.append((key, failed))
         self._finish(done, error=error, peer=peer, now_ms=now_ms)
+        self._store.put_many(Table.PENDING, [(FAILED + key, b"") for key, _ in done])
         return len(done)
 
     def move(self, moved: Mapping[tuple[Author, int], tuple[Author, int]]) -> None:
@@ -213,14 +265,13 @@ class Journal:
 
         They are pending again, also where they had been refused before.
         """
-        changed: list[tuple[bytes, bytes]] = []
+        changed: list[tuple[bytes, OperationRow]] = []
         for key, row in self.rows():
             place = moved.get((row.author, row.sequence))
             if place is not None:
                 again = row.changed(author=place[0], sequence=place[1], status=0, error="", finished_ms=0, data=b"")
-                changed.append((key, again.pack()))
-        self._store.put_many(Table.OPERATION, changed)
-        self._store.put_many(Table.PENDING, [(key, b"") for key, _ in changed])
+                changed.append((key, again))
+        self._wait(changed)
 
     def operation(self, key: bytes, row: OperationRow, *, device_id: str) -> SyncOperation:
         """A row as users see it."""
@@ -267,74 +318,15 @@ class Journal:
             return
         note_results(self._store, [key for key, _ in done], error=error, peer=peer, now_ms=now_ms)
         self._store.put_many(Table.OPERATION, [(key, row.pack()) for key, row in done])
-        self._store.delete_many(Table.PENDING, [key for key, _ in done])
+        self._store.delete_many(Table.PENDING, [name for key, _ in done for name in (key, FAILED + key)])
 
+    def _wait(self, rows: list[tuple[bytes, OperationRow]]) -> None:
+        """Keep rows that are pending now, whatever they were."""
+        self._store.put_many(Table.OPERATION, [(key, row.pack()) for key, row in rows])
+        self._store.delete_many(Table.PENDING, [FAILED + key for key, _ in rows])
+        self._store.put_many(Table.PENDING, [(key, b"") for key, _ in rows])
 
-def pack_written(data: Mapping[str, Any]) -> bytes:
-    """The bytes of what an operation wrote, part by part: all together may be larger than a value may be."""
-    return pack_values({name: _packed(value) for name, value in data.items()})
-
-
-def unpack_written(data: bytes) -> dict[str, Any]:
-    """What an operation wrote, as `pack_written` was given it."""
-    (packed,) = unpack_values(data, 1, "operation")
-    return {name: _unpacked(value) for name, value in packed.items()}
-
-
-def _packed(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_packed_part(item) for item in value]
-    return (
-        {name: _packed_part(item) for name, item in value.items()} if isinstance(value, dict) else _packed_part(value)
-    )
-
-
-def _packed_part(value: Any) -> str | bytes:
-    return value if type(value) is str else codec.encode(value)
-
-
-def _unpacked(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_unpacked(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _unpacked(item) for name, item in value.items()}
-    return codec.decode(value) if isinstance(value, bytes) else value
-
-
-def written_data(operation: EntryOperation, *, index: DocumentIndex) -> dict[str, Any]:
-    """What an operation wrote, read from its update: registers as values, counters as totals, the rest as pieces."""
-    data: dict[str, Any] = {}
-    for block in parse_update(operation.update).blocks:
-        place = index.find(block.author, block.clock)  # a block that follows another one does not say where it belongs
-        if place is None:
-            continue
-        if type(block.content) is Bytes and not place.is_text:
-            _add_cell(data, place.name, block.content.value)
-        elif type(block.content) is String and place.is_text:
-            data.setdefault(parse_text_root(place.name), []).append(block.content.text)
-        elif type(block.content) is Format and place.is_text and block.content.json != "null":
-            attribute = {block.content.name: json.loads(block.content.json)}
-            data.setdefault(parse_text_root(place.name), []).append(attribute)
-    return data
-
-
-def _add_cell(data: dict[str, Any], key: str, value: bytes) -> None:
-    parsed = parse_map_key(key)
-    match parsed.key_class:
-        case KeyClass.CREATION:
-            data.update(read_creation(parsed.author, value).values)
-        case KeyClass.PLAIN | KeyClass.CAUSAL | KeyClass.LATTICE:
-            written = codec.decode(read_register(value)[2])
-            if parsed.entry is None:
-                data[parsed.field] = written
-            else:
-                data.setdefault(parsed.field, {})[parsed.entry] = written
-        case KeyClass.LIST:
-            data.setdefault(parsed.field, []).append(codec.decode(read_cell(value).data))
-        case KeyClass.COUNTER:
-            data[parsed.field] = codec.decode(value)
-        case KeyClass.SET:
-            element = parsed.rest[1:].encode("latin-1", "replace") if parsed.rest[0] == "=" else value
-            data.setdefault(parsed.field, []).append(codec.decode(element))
-        case _:
-            pass
+    def _newest_pending(self) -> Author | None:
+        """The author of the latest operation that waits."""
+        last = next(self._store.scan(Table.PENDING, end=FAILED, reverse=True, limit=1), None)
+        return None if last is None else self.row(str(key_number(last[0])))[1].author

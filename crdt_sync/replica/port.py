@@ -21,10 +21,10 @@ from crdt_sync.replica.compactor import Compactor
 from crdt_sync.replica.content import accept_content, rederive
 from crdt_sync.replica.derive import derive_marked
 from crdt_sync.replica.fork import believe_claim, lease_new_author, leave_lost_authors, note_proof, settle_fork
-from crdt_sync.replica.holdings import OTHERS
+from crdt_sync.replica.home import Word, ever_acknowledged, note_met, note_word
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers, Subscription
-from crdt_sync.replica.rows import after_prefix, key_number, number_key, pack_vector, unpack_vector
+from crdt_sync.replica.rows import after_prefix, key_number, number_key
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.totals import Totals
 from crdt_sync.security.identity import DeviceKey
@@ -232,29 +232,43 @@ class Port(CompactingPort):
         self._guarded(lambda: rederive(self._state, keys))
         self._fingerprints.clear()
 
-    def acknowledged(self, device: DeviceId, vector: Vector, statuses: Sequence[EntryStatus]) -> None:
-        """Note what a peer holds durably, and what of ours it refused: operations become completed or failed."""
+    def acknowledged(
+        self,
+        device: DeviceId,
+        vector: Vector,
+        statuses: Sequence[EntryStatus],
+        *,
+        but_for: frozenset[Author] | None = None,
+    ) -> None:
+        """Note what a peer holds durably, and what of ours it refused: operations become completed or failed.
+
+        Args:
+            device: the peer.
+            vector: positions that it holds.
+            statuses: what it did not apply.
+            but_for: None where it may hold more; else operations that nobody is known to hold by now wait again, but
+                for those of these authors.
+        """
         self._check()
         own = self._state.lease.journaled_authors()
-        held = {
-            author: position.sequence
-            for partition, ends in vector.items()
-            for author, position in ends.items()
-            if author in own and self._is_ours(partition, author, position)
-        }
+        held: dict[Author, int] = {}
+        unsure = set(but_for or ())
+        for partition, ends in vector.items():
+            for author, position in ends.items():
+                if author not in own or not position.sequence:
+                    continue
+                if self._is_ours(partition, author, position):
+                    held[author] = position.sequence
+                elif position.sequence >= self._state.ledger.floor_of(partition, author).sequence:
+                    unsure.add(author)  # it is ahead of us, or on another branch
         refused = [item for item in statuses if item.kind is StatusKind.REFUSED and item.author in own]
-        if not held and not refused:
-            return
-        state = self._state
-        with state.store.transaction():
-            before = state.store.get(Table.HOLDING, device.encode())
-            merged = {} if before is None else unpack_vector(before).get("", {})
-            merged.update({author: max(sequence, merged.get(author, 0)) for author, sequence in held.items()})
-            state.store.put(Table.HOLDING, device.encode(), pack_vector({"": merged}))
-            self._journal.complete(held, peer=device, now_ms=state.now_ms())
-            for item in refused:
-                error = f"{item.code}: {item.reason}"
-                self._journal.fail(item.author, sequence=item.sequence, error=error, peer=device, now_ms=state.now_ms())
+        word = Word(device=device, held=held, unsure=frozenset(unsure), whole=but_for is not None)
+        note_word(self._state, self._journal, word, refused=refused)
+
+    def met(self, address: str, device: DeviceId) -> None:
+        """Note which device answers at an address."""
+        self._check()
+        note_met(self._state, self._journal, address, device)
 
     def own_ahead(self, partition: str, author: Author) -> None:
         """A peer holds more of an author of ours than we do: this store was rewound. What is missing will come."""
@@ -354,10 +368,7 @@ class Port(CompactingPort):
         return held is not None and held.startswith(position.hash[:WIRE_HASH_BYTES])
 
     def _acknowledged_by_anybody(self, author: Author) -> int:
-        found = 0
-        for _, data in self._state.store.scan(Table.HOLDING, start=OTHERS):
-            found = max(found, unpack_vector(data).get("", {}).get(author, 0))
-        return found
+        return ever_acknowledged(self._state.store, author)
 
     def _settle_fork(self, run: Run, batch: Batch) -> None:
         name = (run.partition, run.author)

@@ -14,6 +14,8 @@ from crdt_sync.storage.base import Store, Table
 ROWS_MAX: Final = 10_000
 """Rows that are kept; operations that came through together are one row."""
 HLC_COUNTER_BITS: Final = 16
+LOST: Final = "lost: the device does not hold it any more"
+"""The error of an operation that was completed, and waits again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class SyncLog:
     Args:
         id: names it on this device.
         operation: id of the operation.
-        result: ``success``: a home peer holds it durably; ``failure``: it was refused.
+        result: ``success``: a home peer holds it durably; ``failure``: it was refused, or is held there no more.
         error: why it failed, or empty.
         timestamp: when that was noted, packed as an HLC timestamp.
         peer: the device that said so.

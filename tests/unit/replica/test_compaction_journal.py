@@ -93,7 +93,7 @@ def test_what_a_failed_operation_wrote_stays_though_its_entry_is_folded_and_its_
         sync(hub, desk)
         hub.compact()
     assert store_of(hub).count(Table.LOG) == store_of(hub).count(Table.DOCUMENT) == 0
-    assert [item.data for item in hub.operations(status="failed")] == wrote
+    assert [item.data for item in hub.operations(status="completed")] == wrote
     assert wrote[0]["notes"] == [text]
     assert "b" in wrote[1]["notes"]
 

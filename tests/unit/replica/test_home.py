@@ -1,0 +1,238 @@
+"""Statuses are true at every instant: what no peer holds is not said to be held, whatever happened to the peer."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from crdt_sync import Replica
+from crdt_sync.core.ids import Author, DeviceId
+from crdt_sync.protocol.messages import Ack
+from crdt_sync.protocol.source import EntryStatus, Position, RunPage, StatusKind
+from crdt_sync.protocol.wire import encode_frames, join_message
+from crdt_sync.replica.conversation import Conversation
+from crdt_sync.replica.home import ever_acknowledged
+from crdt_sync.replica.port import Port
+from crdt_sync.replica.synclog import LOST
+from crdt_sync.storage.base import Table
+from crdt_sync.testing.exchange import exchange
+from tests.unit.replica.devices import Task, memory, on_disk, state_of, store_of
+
+
+def statuses(replica: Replica) -> list[str]:
+    return [operation.status.value for operation in replica.operations()]
+
+
+def device_of(replica: Replica) -> DeviceId:
+    assert replica.device_id is not None
+    return replica.device_id
+
+
+def author_of(replica: Replica) -> Author:
+    identity = state_of(replica).identity
+    assert identity is not None
+    return identity.author
+
+
+def refuse(replica: Replica, *, by: Replica, sequence: int) -> None:
+    """A peer refuses an entry of ours."""
+    status = EntryStatus(
+        partition="",
+        author=author_of(replica),
+        sequence=sequence,
+        kind=StatusKind.REFUSED,
+        code="screening",
+        reason="no",
+    )
+    replica.port.acknowledged(device_of(by), {}, [status])
+
+
+def until_told(left: Replica, right: Replica) -> None:
+    """Two replicas tell each other what they hold, and no data goes."""
+    nothing = RunPage(runs=(), cursor=0, more=False)
+    with patch.object(Port, "runs_after", return_value=nothing):
+        exchange(left, right)
+
+
+# ── a peer that lost what it had ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_a_hub_lost_waits_again_until_it_holds_it_again(tmp_path: Path) -> None:
+    with memory(1) as replica:
+        with on_disk(tmp_path, name="hub.db") as hub:
+            replica.create(Task, title="early")
+            exchange(replica, hub)
+            hub.backup(tmp_path / "backup.db")
+            replica.create(Task, title="late")
+            exchange(replica, hub)
+            assert statuses(replica) == ["completed", "completed"]
+            device = device_of(hub)
+        for leftover in tmp_path.glob("hub.db*"):
+            leftover.unlink()
+        shutil.copy(tmp_path / "backup.db", tmp_path / "hub.db")
+        with on_disk(tmp_path, name="hub.db", seed=1) as hub:
+            assert device_of(hub) == device
+            until_told(replica, hub)
+            assert statuses(replica) == ["completed", "pending"], "it says what it has, and that is less"
+            assert [(item.result, item.error, item.peer) for item in replica.sync_log(limit=1)] == [
+                ("failure", LOST, device)
+            ]
+            assert replica.metrics().pending == 1
+            assert exchange(replica, hub).proven_equal
+            assert statuses(replica) == ["completed", "completed"]
+            assert [item.result for item in replica.sync_log()] == ["success", "success", "failure", "success"]
+
+
+def test_what_two_hold_and_one_loses_stays_completed() -> None:
+    with memory(1) as replica, memory(2) as one, memory(3) as other:
+        replica.create(Task, title="a")
+        exchange(replica, one)
+        exchange(replica, other)
+        replica.port.acknowledged(device_of(one), {}, [], but_for=frozenset())
+        assert statuses(replica) == ["completed"]
+        replica.port.acknowledged(device_of(other), {}, [], but_for=frozenset())
+        assert statuses(replica) == ["pending"]
+        assert ever_acknowledged(store_of(replica), author_of(replica)) == 1, "it was sent: it is never written anew"
+        exchange(replica, other)
+        assert statuses(replica) == ["completed"]
+
+
+def test_what_a_peer_says_of_another_branch_changes_nothing_until_that_is_settled() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        replica.create(Task, title="a")
+        exchange(replica, hub)
+        elsewhere = Position(1, bytes(32))  # type: ignore[arg-type]  # no chain has this hash
+        replica.port.acknowledged(device_of(hub), {"": {author_of(replica): elsewhere}}, [], but_for=frozenset())
+        assert statuses(replica) == ["completed"]
+
+
+def test_a_hub_that_was_set_up_anew_under_another_key_holds_nothing_yet() -> None:
+    with memory(1) as replica, memory(2) as old, memory(3) as new:
+        replica.port.met("ws://hub:1", device_of(old))
+        replica.create(Task, title="a")
+        exchange(replica, old)
+        replica.port.met("ws://hub:1", device_of(old))
+        assert statuses(replica) == ["completed"]
+        replica.port.met("ws://hub:2", device_of(new))
+        assert statuses(replica) == ["completed"], "another place"
+        replica.port.met("ws://hub:1", device_of(new))
+        assert statuses(replica) == ["pending"]
+        exchange(replica, new)
+        assert statuses(replica) == ["completed"]
+
+
+def test_a_device_that_was_given_up_holds_nothing_until_it_is_met_again() -> None:
+    with memory(1) as replica, memory(2) as phone:
+        replica.create(Task, title="a")
+        phone.create(Task, title="b")
+        exchange(replica, phone)
+        replica.forget_device(device_of(phone))
+        assert statuses(replica) == ["pending"]
+        exchange(replica, phone)
+        assert statuses(replica) == ["completed"]
+
+
+# ── acknowledgements that were lost, or are lies ─────────────────────────────────────────────────────────────────────
+
+
+def test_a_lost_acknowledgement_leaves_it_pending_and_the_next_session_completes_it() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        replica.create(Task, title="a")
+        left, right = Conversation(replica.port, initiator=True), Conversation(hub.port, initiator=False)
+        while hub.count(Task) == 0:
+            for source, target in ((left, right), (right, left)):
+                for frame in source.data_to_send():
+                    target.receive(frame)
+                if hub.count(Task):
+                    break
+        for end in (left, right):
+            end.lost("cut before the acknowledgement")
+            end.publish()
+        assert statuses(replica) == ["pending"]
+        until_told(replica, hub)
+        assert statuses(replica) == ["completed"]
+
+
+def test_a_forged_acknowledgement_reaches_no_other_device_s_word_and_is_corrected_by_the_next_session() -> None:
+    """Version 0 of the handshake agrees on no key: who can change traffic can acknowledge in a peer's place (ADR 3)."""
+    with memory(1) as replica, memory(2) as hub, memory(3) as third:
+        exchange(replica, third)
+        replica.create(Task, title="a")
+        left, right = Conversation(replica.port, initiator=True), Conversation(hub.port, initiator=False)
+        forged = False
+        while not forged:
+            for frame in left.data_to_send():
+                if left.session is not None and left.session._outflow.sent:
+                    forged = True  # the runs do not arrive, and somebody else answers
+                    break
+                right.receive(frame)
+            for frame in [] if forged else right.data_to_send():
+                left.receive(frame)
+        ack = Ack(batch=1, corrections={}, statuses=())
+        for frame in encode_frames(join_message(Ack.TYPE, ack.payload()), frame_bytes_max=4096):
+            left.receive(frame)
+        for end in (left, right):
+            end.lost("cut")
+        assert statuses(replica) == ["completed"], "what the peer itself could say, too"
+        operation = replica.last_operation()
+        assert replica.durability(operation) == (), "this takes a signature"
+        assert not replica.safe_to_wipe()
+        until_told(replica, hub)
+        assert statuses(replica) == ["pending"]
+        assert exchange(replica, hub).proven_equal
+        assert statuses(replica) == ["completed"]
+        assert replica.durability(operation) == (hub.device_id,)
+
+
+def test_a_lying_peer_speaks_for_itself_alone() -> None:
+    """It has a key, so it can acknowledge what it has thrown away; it cannot say so for others."""
+    with memory(1) as replica, memory(2) as hub, memory(3) as liar:
+        replica.create(Task, title="a")
+        exchange(replica, hub)
+        operation = replica.last_operation()
+        known = replica.durability(operation)
+        replica.port.acknowledged(device_of(liar), {}, [], but_for=frozenset())
+        assert (replica.durability(operation), statuses(replica)) == (known, ["completed"])
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_crash_between_the_peer_s_commit_and_its_acknowledgement(tmp_path: Path, lost: bool) -> None:
+    with memory(1) as replica:
+        with on_disk(tmp_path, name="hub.db") as hub:
+            exchange(replica, hub)
+            replica.create(Task, title="a")
+            (page, _, _) = replica.port.runs_after(0, {}, bytes_max=10_000)
+            if not lost:
+                hub.port.accept_runs([run for run, *_ in page])
+        assert statuses(replica) == ["pending"]
+        with on_disk(tmp_path, name="hub.db", seed=1) as hub:
+            until_told(replica, hub)
+            assert statuses(replica) == ["pending" if lost else "completed"]
+
+
+# ── refused, and held by somebody else ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_one_peer_refused_and_another_holds_is_completed() -> None:
+    with memory(1) as replica, memory(2) as one, memory(3) as other:
+        for title in ("a", "b"):
+            replica.create(Task, title=title)
+        refuse(replica, by=one, sequence=1)
+        assert statuses(replica) == ["failed", "failed"]
+        assert (replica.metrics().failed, replica.metrics().pending) == (2, 0)
+        exchange(replica, other)
+        assert statuses(replica) == ["completed", "completed"]
+        assert [operation.error for operation in replica.operations()] == ["", ""]
+        assert replica.metrics().success_rate == 1.0
+        assert store_of(replica).count(Table.PENDING) == 0
+
+
+def test_what_is_held_by_one_peer_is_not_failed_because_another_refuses_it() -> None:
+    with memory(1) as replica, memory(2) as one, memory(3) as other:
+        replica.create(Task, title="a")
+        exchange(replica, one)
+        refuse(replica, by=other, sequence=1)
+        assert statuses(replica) == ["completed"]
