@@ -60,6 +60,7 @@ class Pump:
         self._work = asyncio.Event()
         self._commits = False
         """There are commits of which the conversation has not been told."""
+        self._retries = port.retries
         self._commits_told_s = -LIVE_PAUSE_S
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
@@ -224,6 +225,8 @@ class Pump:
             self._timer = None
         self._commits_told_s = now_s
         self.conversation.wake()
+        if self._retries != self._port.retries:
+            self.conversation.close(ErrorCode.BYE)  # the next session considers what failed anew
 
     def _publish(self) -> None:
         """Tell observers, or leave it to `_finish` where the conversation ended amid a local transaction."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 from operator import itemgetter
 from typing import Any, TypedDict
 
+from crdt_sync.core.clock import physical_ms
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author, RecordId, split_document_key
 from crdt_sync.errors import InputError
@@ -115,22 +116,30 @@ class Journal:
         self._store.put_many(Table.OPERATION, items)
         self._store.put_many(Table.PENDING, [(key, b"") for key, _ in items])
 
-    def rows(self, *, status: OperationStatus | None = None) -> Iterator[tuple[bytes, OperationRow]]:
-        """Operations, oldest first, with their keys."""
-        if status in _LISTED:
-            keys = (key.removeprefix(FAILED) for key, _ in self._store.scan(Table.PENDING, **_LISTED[status]))
-            while page := list(islice(keys, PAGE_ROWS)):
-                for key, data in self._rows_at(page):
-                    yield key, unpack_operation_row(data)
-            return
-        for key, data in self._store.scan(Table.OPERATION):
+    def rows(
+        self, *, status: OperationStatus | None = None, since_ms: int = 0, latest_first: bool = False
+    ) -> Iterator[tuple[bytes, OperationRow]]:
+        """Operations with their keys, oldest first unless said otherwise.
+
+        Args:
+            status: only of this status.
+            since_ms: only those made then or later, milliseconds since 1970.
+            latest_first: in the other order.
+        """
+        for key, data in self._rows(status, reverse=latest_first):
             row = unpack_operation_row(data)
-            if status is None or _STATUSES[row.status] is status:
+            if (status is None or _STATUSES[row.status] is status) and physical_ms(row.hlc) >= since_ms:
                 yield key, row
 
-    def latest_rows(self) -> Iterator[OperationRow]:
-        """Operations, latest first."""
-        return (unpack_operation_row(data) for _, data in self._store.scan(Table.OPERATION, reverse=True))
+    def _rows(self, status: OperationStatus | None, *, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        if status not in _LISTED:
+            yield from self._store.scan(Table.OPERATION, reverse=reverse)
+            return
+        listed = self._store.scan(Table.PENDING, **_LISTED[status], reverse=reverse)
+        keys = (key.removeprefix(FAILED) for key, _ in listed)
+        while page := list(islice(keys, PAGE_ROWS)):
+            found = self._rows_at(sorted(page))
+            yield from reversed(found) if reverse else found
 
     def row(self, operation_id: str) -> tuple[bytes, OperationRow]:
         """One operation by id.
@@ -219,31 +228,27 @@ class Journal:
         self._wait(lost)
         return len(lost)
 
-    def retry(self, operation_ids: Collection[str]) -> list[str]:
-        """Have failed operations wait again, with all that failed before them; returns which.
+    def retry(self, operation_id: str | None) -> int:
+        """Have failed operations wait again: all, or one with those that failed before it; returns how many.
 
         In the caller's store transaction.
 
         Raises:
             InputError: there is no such operation, or it has not failed.
         """
-        wanted = [self.row(name) for name in operation_ids]
-        for key, row in wanted:
-            if _STATUSES[row.status] is not OperationStatus.FAILED:
-                raise InputError(
-                    f"operation {key_number(key)} is {_STATUSES[row.status].value}",
-                    hint="Only what failed can be tried again; the rest is sent by itself.",
-                )
-        last: dict[Author, int] = {}
-        for _, row in wanted:
-            last[row.author] = max(row.sequence, last.get(row.author, 0))
+        wanted = None if operation_id is None else self.row(operation_id)[1]
+        if wanted is not None and _STATUSES[wanted.status] is not OperationStatus.FAILED:
+            raise InputError(
+                f"operation {operation_id} is {_STATUSES[wanted.status].value}",
+                hint="Only what failed can be tried again; what is pending is sent by itself.",
+            )
         again = [
             (key, row.changed(status=0, error="", finished_ms=0))
             for key, row in self.rows(status=OperationStatus.FAILED)
-            if row.sequence <= last.get(row.author, 0)
+            if wanted is None or (row.author == wanted.author and row.sequence <= wanted.sequence)
         ]
         self._wait(again)
-        return [str(key_number(key)) for key, _ in again]
+        return len(again)
 
     def fail(self, author: Author, *, sequence: int, error: str, peer: str, now_ms: int) -> int:
         """Note that an entry of ours, and so all behind it, was refused. In the caller's store transaction.
@@ -304,7 +309,7 @@ class Journal:
         entry = self._ledger.entry(position, 0)
         return written_data(entry.operations[row.index], index=self._documents.get(row.document).index)
 
-    def _rows_at(self, keys: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    def _rows_at(self, keys: list[bytes]) -> list[tuple[bytes, bytes]]:
         """The rows under some keys, which are in order; with one look-up where they stand close together."""
         if key_number(keys[-1]) - key_number(keys[0]) < 2 * len(keys):
             wanted = set(keys)

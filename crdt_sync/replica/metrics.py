@@ -118,7 +118,7 @@ def _made(journal: Journal) -> int:
 
 
 def _processing(journal: Journal) -> ProcessingTime | None:
-    latest = islice(journal.latest_rows(), LOOKED_AT_MAX)
+    latest = (row for _, row in islice(journal.rows(latest_first=True), LOOKED_AT_MAX))
     times = [max(0, row.finished_ms - physical_ms(row.hlc)) for row in latest if row.finished_ms and not row.error]
     del times[RECENT_MAX:]
     if not times:

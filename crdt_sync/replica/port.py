@@ -10,18 +10,17 @@ from collections.abc import Callable, Iterable, Sequence
 
 from crdt_sync.core.entry import ChainHash, Run, encode_run
 from crdt_sync.core.fingerprint import fingerprint
-from crdt_sync.core.ids import Author, DeviceId, DocumentKey
+from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.version import Version, encode_state_vector
 from crdt_sync.errors import CRDTSyncError, EntryError, StoreReadOnlyError, TransactionError
-from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Position, RunPage, StatusKind, Vector
-from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
+from crdt_sync.protocol.source import ApplyOutcome, Position, RunPage, Vector
 from crdt_sync.replica.accept import Batch, accept_records, accept_runs
 from crdt_sync.replica.compacting_port import CompactingPort
 from crdt_sync.replica.compactor import Compactor
 from crdt_sync.replica.content import accept_content, rederive
 from crdt_sync.replica.derive import derive_marked
 from crdt_sync.replica.fork import believe_claim, lease_new_author, leave_lost_authors, note_proof, settle_fork
-from crdt_sync.replica.home import Word, ever_acknowledged, note_met, note_word
+from crdt_sync.replica.home_port import HomePort
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers, Subscription
 from crdt_sync.replica.rows import after_prefix, key_number, number_key
@@ -35,7 +34,7 @@ log = logging.getLogger("crdt_sync.replica")
 RECORDS_PER_PAGE = 256
 
 
-class Port(CompactingPort):
+class Port(CompactingPort, HomePort):
     """Implements `protocol.source.Source`, and takes in what sessions receive.
 
     Args:
@@ -232,44 +231,6 @@ class Port(CompactingPort):
         self._guarded(lambda: rederive(self._state, keys))
         self._fingerprints.clear()
 
-    def acknowledged(
-        self,
-        device: DeviceId,
-        vector: Vector,
-        statuses: Sequence[EntryStatus],
-        *,
-        but_for: frozenset[Author] | None = None,
-    ) -> None:
-        """Note what a peer holds durably, and what of ours it refused: operations become completed or failed.
-
-        Args:
-            device: the peer.
-            vector: positions that it holds.
-            statuses: what it did not apply.
-            but_for: None where it may hold more; else operations that nobody is known to hold by now wait again, but
-                for those of these authors.
-        """
-        self._check()
-        own = self._state.lease.journaled_authors()
-        held: dict[Author, int] = {}
-        unsure = set(but_for or ())
-        for partition, ends in vector.items():
-            for author, position in ends.items():
-                if author not in own or not position.sequence:
-                    continue
-                if self._is_ours(partition, author, position):
-                    held[author] = position.sequence
-                elif position.sequence >= self._state.ledger.floor_of(partition, author).sequence:
-                    unsure.add(author)  # it is ahead of us, or on another branch
-        refused = [item for item in statuses if item.kind is StatusKind.REFUSED and item.author in own]
-        word = Word(device=device, held=held, unsure=frozenset(unsure), whole=but_for is not None)
-        note_word(self._state, self._journal, word, refused=refused)
-
-    def met(self, address: str, device: DeviceId) -> None:
-        """Note which device answers at an address."""
-        self._check()
-        note_met(self._state, self._journal, address, device)
-
     def own_ahead(self, partition: str, author: Author) -> None:
         """A peer holds more of an author of ours than we do: this store was rewound. What is missing will come."""
         self._check()
@@ -361,14 +322,6 @@ class Port(CompactingPort):
             log.warning("this device was forgotten by the others; it binds a new author, and is waited for again")
             self._guarded(lambda: lease_new_author(self._state, identity))
             self._observers.wake()
-
-    def _is_ours(self, partition: str, author: Author, position: Position) -> bool:
-        """Whether a peer's position is on the branch that we hold; one ahead of ours may be on another one."""
-        held = self._state.ledger.hash_at(partition, author, position.sequence)
-        return held is not None and held.startswith(position.hash[:WIRE_HASH_BYTES])
-
-    def _acknowledged_by_anybody(self, author: Author) -> int:
-        return ever_acknowledged(self._state.store, author)
 
     def _settle_fork(self, run: Run, batch: Batch) -> None:
         name = (run.partition, run.author)

@@ -7,6 +7,7 @@ import logging
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -24,9 +25,10 @@ from crdt_sync.errors import (
     SyncTimeoutError,
 )
 from crdt_sync.protocol.codes import CODES, ErrorCode
-from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, StatusKind
+from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, RunPage, StatusKind
 from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.ending import PERMANENT_CODES
+from crdt_sync.replica.port import Port
 from crdt_sync.transport.base import ChannelLimits
 from crdt_sync.transport.memory import MemoryChannel, memory_pair
 from crdt_sync.transport.websocket import listen
@@ -443,3 +445,23 @@ def test_permanent_codes_are_those_whose_receiver_stops_in_the_table() -> None:
 
 def test_the_repr_is_one_status_line(one: Replica) -> None:
     assert repr(Peer(one, UNUSED, policy=QUICK)) == f"<Peer {UNUSED} waiting>"
+
+
+async def test_what_failed_is_sent_again_at_once_where_a_session_is_open(hub: Replica, one: Replica) -> None:
+    """The session that is open has passed it by; so another one begins."""
+    async with serve(hub) as server, connect(one, server.url, policy=QUICK) as peer:
+        await peer.caught_up(timeout_s=PATIENCE_S)
+        with patch.object(Port, "runs_after", return_value=RunPage(runs=(), cursor=0, more=False)) as looked:
+            one.create(Task, title="refused")
+            await until(lambda: looked.called)
+        assert hub.device_id is not None
+        (name,) = one.port.vector()[""]
+        status = EntryStatus(
+            partition="", author=name, sequence=1, kind=StatusKind.REFUSED, code="screening", reason="no"
+        )
+        one.port.acknowledged(hub.device_id, {}, [status])
+        assert one.failed_count() == 1
+        assert one.retry(one.last_operation()) == 1
+        await until(lambda: titles(hub) == {"refused"})
+        await until(lambda: one.pending_count() == one.failed_count() == 0)
+        assert peer.reconnects == 1

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
 from crdt_sync import Replica
+from crdt_sync.cli.integrity import check_store
 from crdt_sync.core.ids import Author, DeviceId
+from crdt_sync.errors import InputError, StoreReadOnlyError, TransactionError
 from crdt_sync.protocol.messages import Ack
 from crdt_sync.protocol.source import EntryStatus, Position, RunPage, StatusKind
 from crdt_sync.protocol.wire import encode_frames, join_message
+from crdt_sync.replica import journal
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.home import ever_acknowledged
 from crdt_sync.replica.port import Port
 from crdt_sync.replica.synclog import LOST
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import Task, memory, on_disk, state_of, store_of
+from tests.unit.replica.devices import Dice, Task, memory, on_disk, state_of, store_of
 
 
 def statuses(replica: Replica) -> list[str]:
@@ -236,3 +240,83 @@ def test_what_is_held_by_one_peer_is_not_failed_because_another_refuses_it() -> 
         exchange(replica, one)
         refuse(replica, by=other, sequence=1)
         assert statuses(replica) == ["completed"]
+
+
+# ── trying again ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_failed_operation_is_tried_again_with_those_before_it() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        for title in ("a", "b", "c"):
+            replica.create(Task, title=title)
+        wrote = [dict(operation.data) for operation in replica.operations()]
+        refuse(replica, by=hub, sequence=1)
+        failed = list(replica.operations(status="failed"))
+        assert [dict(operation.data) for operation in failed] == wrote, "it can be carried elsewhere"
+        assert replica.failed_count() == 3
+        assert replica.retry(failed[1]) == 2
+        assert statuses(replica) == ["pending", "pending", "failed"]
+        assert [(item.error, item.attempts) for item in replica.operations(status="pending")] == [("", 1)] * 2
+        assert replica.retry() == 1
+        assert replica.retry() == 0
+        exchange(replica, hub)
+        assert statuses(replica) == ["completed"] * 3
+        assert [item.result for item in replica.sync_log()] == ["failure"] * 3 + ["success"] * 3
+        assert check_store(store_of(replica)).listed == []
+
+
+def test_what_has_not_failed_is_not_tried_again() -> None:
+    with memory(1) as replica:
+        replica.create(Task, title="a")
+        with pytest.raises(InputError, match="operation 1 is pending"):
+            replica.retry(replica.last_operation())
+        with pytest.raises(InputError, match="an operation is expected, not a str"):
+            replica.retry("1")  # type: ignore[arg-type]  # wrong on purpose
+        with replica.transaction(), pytest.raises(TransactionError):
+            replica.retry()
+
+
+def test_a_reader_tries_nothing_again(tmp_path: Path) -> None:
+    on_disk(tmp_path).close()
+    with Replica.open(tmp_path / "a.db", [Task], read_only=True, state_dir=tmp_path / "state") as reader:
+        assert reader.failed_count() == 0
+        with pytest.raises(StoreReadOnlyError):
+            reader.retry()
+
+
+# ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_operations_and_results_by_status_and_time() -> None:
+    dice = Dice(1, step_ms=0)
+    with memory(1, dice=dice) as replica, memory(2) as hub:
+        for title in ("a", "b", "c"):
+            dice.now_ms += 60_000
+            replica.create(Task, title=title)
+        refuse(replica, by=hub, sequence=3)
+        dice.now_ms += 60_000
+        exchange(replica, memory(3))
+        since = datetime.fromtimestamp((dice.now_ms - 120_000) / 1000, UTC)
+        assert [operation.id for operation in replica.operations(since=since)] == ["2", "3"]
+        assert [operation.id for operation in replica.operations(latest_first=True)] == ["3", "2", "1"]
+        assert [item.operation for item in replica.sync_log(result="failure")] == ["3"]
+        assert [item.operation for item in replica.sync_log(since=since, result="success")] == ["1", "2", "3"]
+        last = replica.last_operation()
+        assert [item.result for item in replica.sync_log(operation=last)] == ["failure", "success"]
+        for wrong in (datetime(2025, 1, 1), "2025-01-01", 7):  # noqa: DTZ001  wrong on purpose
+            with pytest.raises(InputError):
+                list(replica.operations(since=wrong))  # type: ignore[arg-type]  # wrong on purpose
+        with pytest.raises(InputError):
+            replica.sync_log(result="maybe")
+
+
+def test_pending_and_failed_operations_latest_first_over_many_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "PAGE_ROWS", 3)
+    with memory(1) as replica, memory(2) as hub:
+        for number in range(10):
+            replica.create(Task, title=str(number))
+        refuse(replica, by=hub, sequence=6)
+        for status, expected in (("pending", range(1, 6)), ("failed", range(6, 11))):
+            names = [str(number) for number in expected]
+            assert [operation.id for operation in replica.operations(status=status)] == names
+            assert [item.id for item in replica.operations(status=status, latest_first=True)] == names[::-1]
