@@ -134,6 +134,7 @@ class Peer:
                 log.info("peer %s: next try in %.2f s", self.url, delay_s)
                 await self._shell.sleep(delay_s)
                 self.reconnects += 1
+                self._replica.port.totals.reconnects += 1
         except Exception as error:
             log.exception("the connection to %s failed inside", self.url)
             self.failure = SyncError(

@@ -50,7 +50,6 @@ log = logging.getLogger("crdt_sync.sync")
 Admit = Callable[[PeerIdentity], str | None]
 """Why a proven peer may not come in, or None where it may."""
 
-
 TICK_S = 1.0
 TICK_S_MIN = 0.001
 
@@ -299,7 +298,8 @@ class Conversation:
         match event:
             case PeerReady():
                 self.steps += 1
-                self.clock_offset_ms = event.hello.time_ms - self._port.now_ms()
+                offset_ms = event.hello.time_ms - self._port.now_ms()
+                self.clock_offset_ms = self._port.totals.clock_offset_ms = offset_ms
             case RecordsReceived() | RunsReceived() | DocumentsReceived() | SnapshotReceived() | HoldingsReceived():
                 self._take_in(session, event)
             case Acknowledged():

@@ -188,9 +188,20 @@ class Journal:
                 break  # what follows is this author's too, and later
         return min(found, default=None)
 
-    def count(self) -> int:
-        """How many operations there are."""
-        return self._store.count(Table.OPERATION)
+    def count(self, *, status: OperationStatus | None = None, since_ms: int = 0) -> int:
+        """How many operations there are, of a status and since a time where these are given."""
+        if since_ms:
+            return sum(1 for _ in self.rows(status=status, since_ms=since_ms))
+        waiting, failed = self.pending_count(), self.failed_count()
+        match status:
+            case None:
+                return self._store.count(Table.OPERATION)
+            case OperationStatus.PENDING:
+                return waiting
+            case OperationStatus.FAILED:
+                return failed
+            case OperationStatus.COMPLETED:
+                return self._store.count(Table.OPERATION) - waiting - failed
 
     def complete(self, held: Mapping[Author, int], *, peer: str, now_ms: int) -> int:
         """Note what a home peer holds durably: author → last sequence. In the caller's store transaction.

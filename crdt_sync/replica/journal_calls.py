@@ -78,10 +78,14 @@ class JournalCalls:
         self._check()
         return self._journal.pending_count()
 
-    def failed_count(self) -> int:
-        """How many local changes were refused."""
+    def operation_count(self, *, status: str | OperationStatus | None = None, since: datetime | None = None) -> int:
+        """How many local changes there are; the arguments are those of `operations`.
+
+        Raises:
+            InputError: there is no such status, or a time without a zone.
+        """
         self._check()
-        return self._journal.failed_count()
+        return self._journal.count(status=checked_status(status), since_ms=checked_time(since))
 
     def retry(self, operation: SyncOperation | None = None, /) -> int:
         """Have a failed change wait again, with those that failed before it; or all that failed.

@@ -460,8 +460,8 @@ async def test_what_failed_is_sent_again_at_once_where_a_session_is_open(hub: Re
             partition="", author=name, sequence=1, kind=StatusKind.REFUSED, code="screening", reason="no"
         )
         one.port.acknowledged(hub.device_id, {}, [status])
-        assert one.failed_count() == 1
+        assert one.operation_count(status="failed") == 1
         assert one.retry(one.last_operation()) == 1
         await until(lambda: titles(hub) == {"refused"})
-        await until(lambda: one.pending_count() == one.failed_count() == 0)
+        await until(lambda: one.pending_count() == one.operation_count(status="failed") == 0)
         assert peer.reconnects == 1

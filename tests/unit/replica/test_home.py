@@ -253,7 +253,7 @@ def test_a_failed_operation_is_tried_again_with_those_before_it() -> None:
         refuse(replica, by=hub, sequence=1)
         failed = list(replica.operations(status="failed"))
         assert [dict(operation.data) for operation in failed] == wrote, "it can be carried elsewhere"
-        assert replica.failed_count() == 3
+        assert replica.operation_count(status="failed") == 3
         assert replica.retry(failed[1]) == 2
         assert statuses(replica) == ["pending", "pending", "failed"]
         assert [(item.error, item.attempts) for item in replica.operations(status="pending")] == [("", 1)] * 2
@@ -279,7 +279,7 @@ def test_what_has_not_failed_is_not_tried_again() -> None:
 def test_a_reader_tries_nothing_again(tmp_path: Path) -> None:
     on_disk(tmp_path).close()
     with Replica.open(tmp_path / "a.db", [Task], read_only=True, state_dir=tmp_path / "state") as reader:
-        assert reader.failed_count() == 0
+        assert reader.operation_count(status="failed") == 0
         with pytest.raises(StoreReadOnlyError):
             reader.retry()
 
