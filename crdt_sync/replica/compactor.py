@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey, device_id
+from crdt_sync.core.logs import told
 from crdt_sync.errors import EntryError, InputError, StoreReadOnlyError
 from crdt_sync.protocol.durable import DurableVector
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, SnapshotPage, StatusKind, Vector, Voucher
@@ -172,7 +173,7 @@ class Compactor:
                 batch.changes += self.apply_due()
                 batch.restated = True
         except EntryError as error:
-            log.warning("a snapshot was refused: %s", error.message)
+            told(log, logging.WARNING, "a snapshot was refused", reason=error.message)
             discard(self._state, partition)
             self._state.totals.refused += 1
             status = EntryStatus(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from crdt_sync.core.logs import told
 from crdt_sync.core.peer import PeerIdentity
 from crdt_sync.errors import EntryError, LocalProtocolError
 from crdt_sync.protocol.codes import ErrorCode
@@ -298,8 +299,7 @@ class Conversation:
         match event:
             case PeerReady():
                 self.steps += 1
-                offset_ms = event.hello.time_ms - self._port.now_ms()
-                self.clock_offset_ms = self._port.totals.clock_offset_ms = offset_ms
+                self.clock_offset_ms = self._port.totals.clock_offset_ms = event.hello.time_ms - self._port.now_ms()
             case RecordsReceived() | RunsReceived() | DocumentsReceived() | SnapshotReceived() | HoldingsReceived():
                 self._take_in(session, event)
             case Acknowledged():
@@ -356,9 +356,9 @@ class Conversation:
                 self._port.own_ahead(event.partition, event.author)
             case ForeignFork():
                 self.obstacle = f": the peer holds another branch of author {event.author}"
-                log.warning("peer %s holds another branch of author %d", session.peer.device_id, event.author)
+                told(log, logging.WARNING, "a branch differs", device=session.peer.device_id, author=event.author)
             case ContentDiffers():
-                log.warning("%d documents differ at equal vectors and are derived anew", len(event.keys))
+                told(log, logging.WARNING, "documents differ at equal vectors", documents=len(event.keys))
                 self._port.rederive(event.keys)
                 session.repaired(event.partition)
             case _:

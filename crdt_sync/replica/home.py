@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from crdt_sync.core.ids import Author, DeviceId
+from crdt_sync.core.logs import told
 from crdt_sync.protocol.source import EntryStatus
 from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.journal import Journal
@@ -102,7 +103,7 @@ def note_met(state: State, journal: Journal, address: str, device: DeviceId) -> 
     with state.store.transaction():
         state.store.put(Table.HOLDING, key, device.encode())
         if before is not None:
-            log.warning("device %s answers where %s did: what that one held waits again", device, before.decode())
+            told(log, logging.WARNING, "another device answers at an address", device=device, before=before.decode())
             note_gone(state, journal, DeviceId(before.decode()))
 
 
@@ -112,7 +113,7 @@ def _reopen(state: State, journal: Journal, before: Held, *, device: DeviceId, n
     less = {author: after.get(author, 0) for author, held in before.items() if after.get(author, 0) < held}
     count = journal.reopen(less, peer=device, now_ms=now_ms) if less else 0
     if count:
-        log.warning("%d operations wait again: device %s does not hold them any more", count, device)
+        told(log, logging.WARNING, "operations wait again: a device lost them", operations=count, device=device)
 
 
 def _told(word: Word, now: Held) -> dict[Author, int]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from crdt_sync.core.entry import ChainHash, Run, encode_run
 from crdt_sync.core.fingerprint import fingerprint
 from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.core.logs import told
 from crdt_sync.core.version import Version, encode_state_vector
 from crdt_sync.errors import CRDTSyncError, EntryError, StoreReadOnlyError, TransactionError
 from crdt_sync.protocol.source import ApplyOutcome, Position, RunPage, Vector
@@ -234,13 +235,23 @@ class Port(CompactingPort, HomePort):
     def own_ahead(self, partition: str, author: Author) -> None:
         """A peer holds more of an author of ours than we do: this store was rewound. What is missing will come."""
         self._check()
-        log.warning("a peer holds entries of ours that are not here (author %d): the store was restored", author)
+        told(
+            log,
+            logging.WARNING,
+            "a peer holds entries of ours that are not here: the store was restored",
+            author=author,
+        )
         self._believe(author)
 
     def own_fork(self, partition: str, author: Author) -> None:
         """A peer holds another branch of an author of ours: find out from its runs where they part."""
         self._check()
-        log.warning("somebody else wrote under our author %d: the store was copied or restored", author)
+        told(
+            log,
+            logging.WARNING,
+            "somebody else wrote under our author: the store was copied or restored",
+            author=author,
+        )
         self._believe(author)
         self._state.doubted[partition, author] = self._acknowledged_by_anybody(author)
 
@@ -256,7 +267,7 @@ class Port(CompactingPort, HomePort):
             if not self._state.store.read_only and not self.busy():
                 self._state.totals.keep(self._state.store)
         except CRDTSyncError as error:
-            log.warning("what was counted could not be kept: %s", error.message)
+            told(log, logging.WARNING, "what was counted could not be kept", reason=error.message)
 
     def end_doubt(self) -> None:
         """The session that raised doubts about chains of ours is over: what waited for their settlement may go on."""
@@ -270,7 +281,7 @@ class Port(CompactingPort, HomePort):
         try:
             return self._guarded(lambda: leave_lost_authors(self._state, self._journal, sent=sent))
         except EntryError as error:
-            log.error("what we wrote under an author of another device stays there: %s", error.message)  # noqa: TRY400  (no traceback: it is foreseen)
+            told(log, logging.ERROR, "what we wrote under a lost author stays there", reason=error.message)
             return []
 
     def publish(self, changes: Sequence[Change]) -> None:
@@ -326,7 +337,7 @@ class Port(CompactingPort, HomePort):
     def _settle_fork(self, run: Run, batch: Batch) -> None:
         name = (run.partition, run.author)
         if run.author not in self.own_authors() or name not in self._state.doubted:
-            log.warning("two branches of author %d: one is kept, the other reported", run.author)
+            told(log, logging.WARNING, "two branches of an author: one is kept, the other reported", author=run.author)
             self._state.keep_evidence(run)
             return
         del self._state.doubted[name]
@@ -334,7 +345,7 @@ class Port(CompactingPort, HomePort):
         try:
             settled = self._guarded(lambda: settle_fork(self._state, self._journal, run, sent=sent))
         except EntryError as error:
-            log.error("two branches of our author %d stay apart: %s", run.author, error.message)  # noqa: TRY400  (no traceback: it is foreseen)
+            told(log, logging.ERROR, "two branches of our author stay apart", author=run.author, reason=error.message)
             self._state.keep_evidence(run)
             return
         batch.changes.extend(settled)
