@@ -67,6 +67,11 @@ class HomePort:
             self._observers.wake()
         return count
 
+    def has_pending(self, count: int) -> bool:
+        """Whether so many operations are pending, or more; quick where they are far from it."""
+        self._check()
+        return self._journal.has_pending(count)
+
     def met(self, address: str, device: DeviceId) -> None:
         """Note which device answers at an address."""
         self._check()

@@ -171,6 +171,14 @@ class Journal:
         """How many operations wait for a home peer."""
         return self._store.count(Table.PENDING, end=FAILED)
 
+    def has_pending(self, count: int) -> bool:
+        """Whether so many operations wait, or more."""
+        first = next(self._store.scan(Table.PENDING, end=FAILED, limit=1), None)
+        last = next(self._store.scan(Table.PENDING, end=FAILED, reverse=True, limit=1), None)
+        if first is None or last is None or key_number(last[0]) - key_number(first[0]) + 1 < count:
+            return False  # they are numbered, so there cannot be more; counting takes time
+        return self.pending_count() >= count
+
     def failed_count(self) -> int:
         """How many operations were refused, or ran out of tries."""
         return self._store.count(Table.PENDING, start=FAILED)
