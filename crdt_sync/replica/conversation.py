@@ -250,6 +250,7 @@ class Conversation:
             limits=self._limits,
             now_ms=self._port.now_ms(),
         )
+        self.obstacle = self._port.refusal_of(peer.public_key)
         refusal = self._admit(peer)
         if refusal is not None:
             self.session.close(ErrorCode.REFUSED, refusal)
@@ -376,10 +377,8 @@ class Conversation:
 
     def _note(self, statuses: tuple[EntryStatus, ...]) -> None:
         self.traffic.statuses += len(statuses)
-        for status in statuses:
-            self.obstacle = (
-                f": entry {status.sequence} of author {status.author} was {status.kind.value} ({status.reason})"
-            )
+        for item in statuses:
+            self.obstacle = f": entry {item.sequence} of author {item.author} was {item.kind.value} ({item.reason})"
 
     def _finish(self, end: End) -> None:
         self.end = end

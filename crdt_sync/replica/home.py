@@ -8,7 +8,7 @@ statuses go by. They part where a peer lost what it had: its store was replaced,
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,8 @@ _NOW: Final = "now"
 
 _MET: Final = b"\0u"
 """How keys begin that say which device was met at an address."""
+_REFUSED: Final = b"\0r"
+"""How keys begin that say what a device refused."""
 
 Held = Mapping[Author, int]
 """Author of ours → the last sequence that somebody holds."""
@@ -77,9 +79,33 @@ def note_word(state: State, journal: Journal, word: Word, *, refused: Sequence[E
         if before:
             _reopen(state, journal, before, device=word.device, now_ms=now_ms)
         journal.complete(word.held, peer=word.device, now_ms=now_ms)
+        _hold_back(state.store, word.device, refused)
         for item in refused:
             error = f"{item.code}: {item.reason}"
             journal.fail(item.author, sequence=item.sequence, error=error, peer=word.device, now_ms=now_ms)
+
+
+def held_back(store: Store, device: DeviceId) -> Held:
+    """What a device refused and is not sent until somebody wants it tried again: author → the first such entry."""
+    data = store.get(Table.HOLDING, _REFUSED + device.encode())
+    return {} if data is None else unpack_vector(data)[_EVER]
+
+
+def let_go(store: Store, authors: Collection[Author] | None) -> bool:
+    """Send again what any device refused of some authors, or of all; returns whether there was any.
+
+    In the caller's store transaction.
+    """
+    found = False
+    for key, data in list(store.scan(Table.HOLDING, start=_REFUSED, end=_REFUSED + b"\xff")):
+        refused = unpack_vector(data)[_EVER]
+        kept = {author: at for author, at in refused.items() if authors is not None and author not in authors}
+        found |= kept != refused
+        if kept:
+            store.put(Table.HOLDING, key, pack_vector({_EVER: kept}))
+        else:
+            store.delete(Table.HOLDING, key)
+    return found
 
 
 def note_gone(state: State, journal: Journal, device: DeviceId) -> None:
@@ -105,6 +131,14 @@ def note_met(state: State, journal: Journal, address: str, device: DeviceId) -> 
         if before is not None:
             told(log, logging.WARNING, "another device answers at an address", device=device, before=before.decode())
             note_gone(state, journal, DeviceId(before.decode()))
+
+
+def _hold_back(store: Store, device: DeviceId, refused: Sequence[EntryStatus]) -> None:
+    if refused:
+        first = dict(held_back(store, device))
+        for item in refused:
+            first[item.author] = min(item.sequence, first.get(item.author, item.sequence))
+        store.put(Table.HOLDING, _REFUSED + device.encode(), pack_vector({_EVER: first}))
 
 
 def _reopen(state: State, journal: Journal, before: Held, *, device: DeviceId, now_ms: int) -> None:

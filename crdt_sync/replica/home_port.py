@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from crdt_sync.core.ids import Author, DeviceId
+from crdt_sync.core.ids import Author, DeviceId, device_id
 from crdt_sync.protocol.source import EntryStatus, Position, StatusKind, Vector
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
-from crdt_sync.replica.home import Word, ever_acknowledged, note_met, note_word
+from crdt_sync.replica.home import Word, ever_acknowledged, held_back, let_go, note_met, note_word
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers
 from crdt_sync.replica.state import State
@@ -61,11 +61,24 @@ class HomePort:
         """Have what failed wait again; see `Replica.retry`. Returns how many operations do."""
         self._check()
         with self._state.store.transaction():
-            count = self._journal.retry(operation_id)
-        if count:
+            authors = self._journal.retry(operation_id)
+            again = let_go(self._state.store, None if operation_id is None else authors)
+        if authors or again:
             self.retries += 1
             self._observers.wake()
-        return count
+        return len(authors)
+
+    def held_back(self, public_key: bytes) -> Mapping[Author, int]:
+        """What a device has refused and is not sent again."""
+        return held_back(self._state.store, device_id(public_key))
+
+    def refusal_of(self, public_key: bytes) -> str:
+        """What keeps a device from holding everything, to be put behind an error's text; or nothing."""
+        refused = self.held_back(public_key)
+        return "".join(
+            f": entry {sequence} of author {author} was refused before (`retry` sends it again)"
+            for author, sequence in sorted(refused.items())[:1]
+        )
 
     def has_pending(self, count: int) -> bool:
         """Whether so many operations are pending, or more; quick where they are far from it."""

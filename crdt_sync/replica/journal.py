@@ -247,8 +247,8 @@ class Journal:
         self._wait(lost)
         return len(lost)
 
-    def retry(self, operation_id: str | None) -> int:
-        """Have failed operations wait again: all, or one with those that failed before it; returns how many.
+    def retry(self, operation_id: str | None) -> list[Author]:
+        """Have failed operations wait again: all, or one with those that failed before it; returns the author of each.
 
         In the caller's store transaction.
 
@@ -267,7 +267,7 @@ class Journal:
             if wanted is None or (row.author == wanted.author and row.sequence <= wanted.sequence)
         ]
         self._wait(again)
-        return len(again)
+        return [row.author for _, row in again]
 
     def fail(self, author: Author, *, sequence: int, error: str, peer: str, now_ms: int) -> int:
         """Note that an entry of ours, and so all behind it, was refused. In the caller's store transaction.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
@@ -12,11 +13,11 @@ import pytest
 from crdt_sync import Replica
 from crdt_sync.cli.integrity import check_store
 from crdt_sync.core.ids import Author, DeviceId
-from crdt_sync.errors import InputError, StoreReadOnlyError, TransactionError
+from crdt_sync.errors import InputError, ScreeningError, StoreReadOnlyError, TransactionError
 from crdt_sync.protocol.messages import Ack
 from crdt_sync.protocol.source import EntryStatus, Position, RunPage, StatusKind
 from crdt_sync.protocol.wire import encode_frames, join_message
-from crdt_sync.replica import journal
+from crdt_sync.replica import accept, journal
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.home import ever_acknowledged
 from crdt_sync.replica.port import Port
@@ -282,6 +283,75 @@ def test_a_reader_tries_nothing_again(tmp_path: Path) -> None:
         assert reader.operation_count(status="failed") == 0
         with pytest.raises(StoreReadOnlyError):
             reader.retry()
+
+
+# ── setting aside ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def refusing() -> AbstractContextManager[object]:
+    """Whoever takes in an entry meanwhile refuses it."""
+    return patch.object(accept, "_screen_entry", side_effect=ScreeningError("no"))
+
+
+def test_what_a_peer_refused_is_not_sent_to_it_again_until_it_is_tried_again() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        replica.create(Task, title="fine")
+        exchange(replica, hub)
+        for title in ("refused", "behind it"):
+            replica.create(Task, title=title)
+        with refusing():
+            exchange(replica, hub)
+        assert statuses(replica) == ["completed", "failed", "failed"]
+        replica.create(Task, title="later")
+        report = exchange(replica, hub)
+        assert (report.left.entries_out, report.proven_equal) == (0, False)
+        assert statuses(replica) == ["completed", "failed", "failed", "pending"]
+        assert [(operation.attempts, operation.error) for operation in replica.operations(status="failed")] == [
+            (1, "screening: no")
+        ] * 2
+        exchange(replica, other)
+        assert statuses(replica) == ["completed"] * 4, "another peer takes it"
+        assert hub.count(Task) == 1
+        assert replica.retry() == 0, "nothing has failed any more, but the hub lacks it"
+        assert exchange(replica, hub).proven_equal
+        assert hub.count(Task) == 4
+
+
+def test_what_was_refused_does_not_hold_up_others() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        replica.create(Task, title="refused")
+        with refusing():
+            exchange(replica, hub)
+        other.create(Task, title="of another device")
+        exchange(other, replica)
+        hub.create(Task, title="of the hub")
+        exchange(replica, hub)
+        assert {task.title for task in hub.find(Task)} == {"of another device", "of the hub"}
+        assert {task.title for task in replica.find(Task)} == {"refused", "of another device", "of the hub"}
+        assert replica.operation("1").status == "completed", "the other device has it"
+
+
+def test_a_peer_that_lost_what_comes_before_is_sent_it_again() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        replica.create(Task, title="before")
+        exchange(replica, hub)
+        replica.create(Task, title="refused")
+        with refusing():
+            exchange(replica, hub)
+        with memory(4) as empty, patch.object(Port, "held_back", return_value={author_of(replica): 2}):
+            exchange(replica, empty)
+            assert empty.count(Task) == 2
+
+
+def test_a_timeout_names_what_was_refused_before() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        replica.create(Task, title="refused")
+        with refusing():
+            exchange(replica, hub)
+        identity = state_of(hub).identity
+        assert identity is not None
+        text = replica.port.refusal_of(identity.key.public_key)
+        assert text == f": entry 1 of author {author_of(replica)} was refused before (`retry` sends it again)"
 
 
 # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
