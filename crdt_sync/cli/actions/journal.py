@@ -68,11 +68,12 @@ def history(replica: Replica, params: HistoryParams) -> Json:
     _check_limit(params.limit)
     wanted = record_id(params.record_id)
     for model in replica.models:
-        items = history_at(replica, model, wanted)
+        items = history_at(replica, model, wanted, latest=params.limit + 1)
         if items:
             names = replica.device_names
             shown = [_item_json(model, item, names) for item in items[-params.limit :]]
-            return {"model": spec_of(model).name, "id": wanted, "total": len(items), "history": shown}
+            earlier = len(items) > params.limit
+            return {"model": spec_of(model).name, "id": wanted, "earlier": earlier, "history": shown}
     raise RecordNotFoundError(f"there never was a record {wanted} here", record_id=wanted)
 
 

@@ -24,6 +24,7 @@ from crdt_sync.replica.port import Port
 from crdt_sync.replica.synclog import LOST
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
+from crdt_sync.transport.memory import Fate
 from tests.unit.replica.devices import Dice, Task, memory, on_disk, state_of, store_of
 
 
@@ -352,6 +353,18 @@ def test_a_timeout_names_what_was_refused_before() -> None:
         assert identity is not None
         text = replica.port.refusal_of(identity.key.public_key)
         assert text == f": entry 1 of author {author_of(replica)} was refused before (`retry` sends it again)"
+
+
+def test_lost_connections_cost_an_operation_no_try() -> None:
+    """However often: only an answer of the peer counts."""
+    with memory(1) as replica, memory(2) as hub:
+        replica.create(Task, title="a")
+        for _ in range(20):
+            exchange(replica, hub, fates=lambda frame: Fate.CUT if frame.index == 2 else Fate.DELIVER)
+            assert hub.count(Task) == 0
+            assert [(item.status.value, item.attempts) for item in replica.operations()] == [("pending", 0)]
+        exchange(replica, hub)
+        assert [(item.status.value, item.attempts) for item in replica.operations()] == [("completed", 1)]
 
 
 # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────────────
