@@ -64,7 +64,7 @@ class Rescue:
             return again
         if self._transaction is None:
             self._transaction = LocalTransaction(state, self._journal)
-        writes = creation_writes(declared.spec, values, self._transaction.context)
+        writes = creation_writes(declared.spec, values, self._transaction.context, given=values)
         self._transaction.write(copy, writes, operation=OperationType.CREATE, fields=declared.all_fields)
         log.warning("%s %s was removed by a horizon; what was written to it here is %s now", model, record, again)
         return again
