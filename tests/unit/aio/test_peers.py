@@ -465,3 +465,24 @@ async def test_what_failed_is_sent_again_at_once_where_a_session_is_open(hub: Re
         await until(lambda: titles(hub) == {"refused"})
         await until(lambda: one.pending_count() == one.operation_count(status="failed") == 0)
         assert peer.reconnects == 1
+
+
+async def test_a_hub_that_was_set_up_anew_at_its_address_holds_nothing_until_it_says_so(
+    hub: Replica, one: Replica
+) -> None:
+    one.create(Task, title="mine")
+    async with serve(hub) as server:
+        port = server.port
+        async with connect(one, server.url) as peer:
+            await peer.caught_up(timeout_s=PATIENCE_S)
+    assert one.pending_count() == 0
+    with memory() as new:
+        async with serve(new, port=port) as server, connect(one, server.url) as peer:
+            await peer.caught_up(timeout_s=PATIENCE_S)
+        assert titles(new) == {"mine"}
+        assert [(item.result, item.peer) for item in one.sync_log()] == [
+            ("success", hub.device_id),
+            ("failure", hub.device_id),
+            ("success", new.device_id),
+        ]
+        assert one.pending_count() == 0

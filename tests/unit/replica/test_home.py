@@ -141,6 +141,22 @@ def test_a_device_that_was_given_up_holds_nothing_until_it_is_met_again() -> Non
         assert statuses(replica) == ["completed"]
 
 
+def test_what_was_folded_since_waits_again_and_is_completed_by_the_content_that_stands_for_it() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as new:
+        for title in ("a", "b"):
+            replica.create(Task, title=title)
+        exchange(replica, hub)
+        replica.compact()
+        assert store_of(replica).count(Table.LOG) == 0
+        replica.port.acknowledged(device_of(hub), {}, [], but_for=frozenset())
+        replica.create(Task, title="c")
+        replica.compact()
+        assert statuses(replica) == ["pending"] * 3
+        assert check_store(store_of(replica)).listed == []
+        assert exchange(replica, new).proven_equal
+        assert statuses(replica) == ["completed"] * 3
+
+
 # ── acknowledgements that were lost, or are lies ─────────────────────────────────────────────────────────────────────
 
 
