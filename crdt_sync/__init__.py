@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crdt_sync import errors
-from crdt_sync.aio import SyncManager, connect, serve
+from crdt_sync.aio import BackoffPolicy, SyncManager, connect, serve
 from crdt_sync.blocking import reconcile
 from crdt_sync.core.conflict import DELETED, KEEP_BOTH, UNKNOWN, Candidate, Choice, Conflict, Settled
 from crdt_sync.core.kinds import (
@@ -28,6 +28,7 @@ from crdt_sync.replica import (
     InvalidField,
     LocalStorage,
     OperationQueue,
+    PrometheusCollector,
     Replica,
     SyncLog,
     SyncOperation,
@@ -39,6 +40,7 @@ __all__ = [
     "DELETED",
     "KEEP_BOTH",
     "UNKNOWN",
+    "BackoffPolicy",
     "Candidate",
     "Change",
     "Choice",
@@ -50,6 +52,7 @@ __all__ = [
     "Map",
     "Model",
     "OperationQueue",
+    "PrometheusCollector",
     "Ref",
     "Replica",
     "Set",

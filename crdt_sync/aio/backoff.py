@@ -9,6 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
+
+from crdt_sync.errors import InputError
+
+_HINT: Final = "Leave out what need not differ: BackoffPolicy() is a good one for most networks."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +21,7 @@ class BackoffPolicy:
     """Bounds of the delays.
 
     Raises:
-        ValueError: not 0 < floor_s <= base_s <= cap_s, factor >= 1, and the rest finite and not negative.
+        InputError: not 0 < floor_s <= base_s <= cap_s, factor >= 1, and the rest finite and not negative.
     """
 
     floor_s: float = 0.05
@@ -34,11 +39,11 @@ class BackoffPolicy:
 
     def __post_init__(self) -> None:
         if not 0 < self.floor_s <= self.base_s <= self.cap_s < math.inf:
-            raise ValueError("a backoff needs 0 < floor_s <= base_s <= cap_s")
+            raise InputError("a backoff needs 0 < floor_s <= base_s <= cap_s", hint=_HINT)
         if not 1 <= self.factor < math.inf:
-            raise ValueError("a backoff's factor is at least 1")
+            raise InputError("a backoff's factor is at least 1", hint=_HINT)
         if not (0 <= self.stable_after_s < math.inf and 0 <= self.retry_after_s_max < math.inf):
-            raise ValueError("a backoff's times are finite and not negative")
+            raise InputError("a backoff's times are finite and not negative", hint=_HINT)
 
     def window_s(self, failures: int) -> float:
         """The longest delay after so many failures in a row (1 or more).
@@ -57,8 +62,8 @@ class BackoffPolicy:
 class Backoff:
     """The failures in a row of one peer, and the delay that follows from them.
 
-    Invariant: each delay is between ``floor_s`` and ``cap_s``; with a peer's ``retry_after_s`` it is longer by that,
-    at most ``retry_after_s_max``.
+    Invariant: each delay is between ``floor_s`` and ``cap_s``; with a peer's ``retry_after_s``, of which at most
+    ``retry_after_s_max`` counts, it is longer by that, and at random by up to as much again: many are told it at once.
 
     Args:
         policy: the bounds.
@@ -98,10 +103,10 @@ class Backoff:
         if connected_at_s is not None and now_s - connected_at_s >= self._policy.stable_after_s:
             self._failures = 0
         self._failures += 1
-        delay_s = max(self._policy.floor_s, self._chance() * self._policy.window_s(self._failures))
+        window_s, asked_s = self._policy.window_s(self._failures), 0.0
         if retry_after_s is not None and retry_after_s > 0:  # false for what is not a number
-            delay_s += min(retry_after_s, self._policy.retry_after_s_max)
-        return delay_s
+            asked_s = min(retry_after_s, self._policy.retry_after_s_max)
+        return asked_s + max(self._policy.floor_s, self._chance() * max(window_s, asked_s))
 
     def __repr__(self) -> str:
         return f"<backoff after {self._failures} failures, up to {self._policy.window_s(max(1, self._failures)):g} s>"

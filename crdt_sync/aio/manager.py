@@ -17,7 +17,7 @@ from crdt_sync.core.model import Model
 from crdt_sync.errors import InputError, LocalProtocolError, SyncError
 from crdt_sync.replica.facade import Replica
 from crdt_sync.replica.journal import OperationStatus, SyncOperation
-from crdt_sync.replica.operation_queue import OperationQueue
+from crdt_sync.replica.operation_queue import PENDING_MAX, OperationQueue
 from crdt_sync.replica.report import SyncReport, Traffic
 from crdt_sync.transport.base import CHANNEL_LIMITS, ChannelLimits
 
@@ -37,10 +37,11 @@ class SyncManager:
             once.
         policy: those pauses.
         limits: of the channels.
+        pending_max: so many changes may be pending before `queue_operation` takes another.
         shell: where waiting and chance come from.
 
     Raises:
-        InputError: one of ``peers`` is not a url.
+        InputError: one of ``peers`` is not a url, or ``pending_max`` is no positive whole number.
     """
 
     def __init__(
@@ -50,12 +51,13 @@ class SyncManager:
         *,
         policy: BackoffPolicy | None = None,
         limits: ChannelLimits = CHANNEL_LIMITS,
+        pending_max: int = PENDING_MAX,
         shell: Shell | None = None,
     ) -> None:
         if isinstance(peers, str):
             raise InputError("peers is one url", hint="Give a list of urls, also for one peer.")
         self._replica = replica
-        self.queue = OperationQueue(replica)
+        self.queue = OperationQueue(replica, pending_max=pending_max)
         policy = policy or BackoffPolicy()
         self.peers = tuple(
             Peer(replica, url, policy=policy, limits=limits, shell=shell) for url in dict.fromkeys(peers)
@@ -104,7 +106,7 @@ class SyncManager:
         Raises:
             InputError: an unknown kind, no id, or nothing that would change. Also what the replica raises; nothing
                 was changed.
-            TransactionError: a transaction is open, so there would be no operation yet.
+            TransactionError: a transaction is open, so there would be no operation yet; or the queue is at its bound.
         """
         return self.queue.enqueue(kind, model, data)
 

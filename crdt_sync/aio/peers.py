@@ -14,6 +14,7 @@ from crdt_sync.aio.pump import Pump
 from crdt_sync.aio.shell import Bell, Shell
 from crdt_sync.aio.upkeep import kept_current
 from crdt_sync.core.ids import DeviceId
+from crdt_sync.core.logs import told
 from crdt_sync.errors import CRDTSyncError, StoreClosedError, StoreError, SyncError, SyncTimeoutError
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.facade import Replica
@@ -131,9 +132,10 @@ class Peer:
                     return
                 channel = None
                 delay_s = self._backoff.failed(now_s=self._shell.monotonic(), retry_after_s=retry_after_s)
-                log.info("peer %s: next try in %.2f s", self.url, delay_s)
+                told(log, logging.INFO, "a peer is tried again", url=self.url, delay_s=delay_s)
                 await self._shell.sleep(delay_s)
                 self.reconnects += 1
+                self._replica.port.totals.reconnects += 1
         except Exception as error:
             log.exception("the connection to %s failed inside", self.url)
             self.failure = SyncError(
@@ -152,6 +154,11 @@ class Peer:
         self._pump.close()
         return True
 
+    def _met(self) -> None:
+        if self.device_id is not None:
+            self._replica.port.met(self.url, self.device_id)
+        self._bell.ring()
+
     @property
     def _settled(self) -> bool:
         return self.connected or self._over or self._leaving
@@ -161,7 +168,7 @@ class Peer:
             return await dial(self.url, limits=self._limits, tls=self._tls)
         except SyncError as error:
             self.last_error = error
-            log.info("peer %s cannot be reached: %s", self.url, error.message)
+            told(log, logging.INFO, "a peer cannot be reached", url=self.url, reason=error.message)
             return None
 
     async def _talk(self, channel: Channel) -> float | None:
@@ -173,7 +180,7 @@ class Peer:
         except BaseException:
             await channel.close()
             raise
-        pump = Pump(conversation, channel=channel, port=port, shell=self._shell, on_ready=self._bell.ring)
+        pump = Pump(conversation, channel=channel, port=port, shell=self._shell, on_ready=self._met)
         self._pump = pump
         try:
             await pump.run()
@@ -190,7 +197,7 @@ class Peer:
         self.last_error = end.error()
         if end.permanent and not self._leaving:
             self.failure = self.last_error
-            log.warning("peer %s: %s", self.url, self.failure.message)
+            told(log, logging.WARNING, "a peer is given up", url=self.url, reason=self.failure.message)
         return end.retry_after_s
 
     def _note_store_failure(self, error: StoreError) -> None:
@@ -200,7 +207,7 @@ class Peer:
         if isinstance(error, StoreClosedError):
             self.failure = error
         else:
-            log.warning("the session with %s ended, because the store failed: %s", self.url, error.message)
+            told(log, logging.WARNING, "a session ended, as the store failed", url=self.url, reason=error.message)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 from crdt_sync.aio.shell import Bell, Shell
+from crdt_sync.core.logs import told
 from crdt_sync.errors import ChannelClosed, StoreClosedError
 from crdt_sync.protocol.codes import ErrorCode
 from crdt_sync.replica.conversation import Conversation
@@ -60,6 +61,7 @@ class Pump:
         self._work = asyncio.Event()
         self._commits = False
         """There are commits of which the conversation has not been told."""
+        self._retries = port.retries
         self._commits_told_s = -LIVE_PAUSE_S
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
@@ -224,6 +226,8 @@ class Pump:
             self._timer = None
         self._commits_told_s = now_s
         self.conversation.wake()
+        if self._retries != self._port.retries:
+            self.conversation.close(ErrorCode.BYE)  # the next session considers what failed anew
 
     def _publish(self) -> None:
         """Tell observers, or leave it to `_finish` where the conversation ended amid a local transaction."""
@@ -236,6 +240,7 @@ class Pump:
         self.conversation.lost("the session was left")
         self.finished = True
         self._bell.ring()
+        self._tell_end()
         try:
             if self._port.busy():
                 self._publish_later()
@@ -243,6 +248,22 @@ class Pump:
                 self.conversation.publish()
         except StoreClosedError:
             log.debug("the replica was closed, and nobody is left to be told")
+
+    def _tell_end(self) -> None:
+        conversation, traffic = self.conversation, self.conversation.traffic
+        if conversation.end is None or conversation.peer is None:
+            return
+        told(
+            log,
+            logging.INFO,
+            "a session ended",
+            device=conversation.peer.device_id,
+            code=conversation.end.code,
+            entries_in=traffic.entries_in,
+            entries_out=traffic.entries_out,
+            bytes_in=traffic.bytes_in,
+            bytes_out=traffic.bytes_out,
+        )
 
     def _publish_later(self) -> None:
         """Tell observers when the local transaction that is open now has ended."""

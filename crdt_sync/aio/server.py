@@ -14,6 +14,7 @@ from crdt_sync.aio.pump import Pump
 from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import kept_current
 from crdt_sync.core.ids import DeviceId
+from crdt_sync.core.logs import told
 from crdt_sync.core.peer import PeerIdentity
 from crdt_sync.errors import AdmissionError, StoreError
 from crdt_sync.protocol.codes import ErrorCode
@@ -76,7 +77,13 @@ class Server:
         try:
             await self._talk(channel)
         except StoreError as error:
-            log.warning("the session with %s ended, because the store failed: %s", channel.remote, error.message)
+            told(
+                log,
+                logging.WARNING,
+                "a session ended, as the store failed",
+                remote=channel.remote,
+                reason=error.message,
+            )
             await channel.close(code=CloseCode.INTERNAL_ERROR)
 
     async def close(self) -> None:
@@ -89,7 +96,7 @@ class Server:
                 for pump in list(self._running):
                     await pump.over()
         except TimeoutError:
-            log.info("%d peers did not take leave in time", len(self._running))
+            told(log, logging.INFO, "peers did not take leave in time", peers=len(self._running))
 
     async def _talk(self, channel: Channel) -> None:
         port = self._replica.port
@@ -117,7 +124,13 @@ class Server:
     def _judge(self, peer: PeerIdentity, channel: Channel) -> str | None:
         if self._open_space or is_loopback(channel.remote):
             return None
-        log.warning("device %s at %s was refused: this space is not open", peer.device_id, channel.remote)
+        told(
+            log,
+            logging.WARNING,
+            "a device was refused: not an open space",
+            device=peer.device_id,
+            remote=channel.remote,
+        )
         return "this server admits devices from its own machine only; start it with open_space=True (--open)"
 
 
@@ -158,7 +171,9 @@ async def serve(
     async with await listen(server.talk, host=host, port=port, limits=limits, tls=tls) as listener:
         server.attach(listener)
         if open_space and not is_loopback(host):
-            log.warning("open space: every device that reaches %s may read and write everything", listener.url)
+            told(
+                log, logging.WARNING, "open space: every device that gets here may read and write all", url=listener.url
+            )
         try:
             async with kept_current(replica):
                 yield server

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from crdt_sync.core.logs import told
 from crdt_sync.errors import CRDTSyncError, StoreClosedError
 from crdt_sync.replica.facade import Replica
 
@@ -36,7 +37,7 @@ def _compact(replica: Replica) -> bool:
     except StoreClosedError:
         raise
     except CRDTSyncError as error:
-        log.warning("compaction failed: %s", error.message)
+        told(log, logging.WARNING, "compaction failed", reason=error.message)
         return False
 
 

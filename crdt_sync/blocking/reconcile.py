@@ -6,7 +6,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+from crdt_sync.core.ids import DeviceId
 from crdt_sync.errors import ChannelClosed, InputError, SyncTimeoutError, TransactionError
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.facade import Replica
@@ -49,9 +51,10 @@ def reconcile(
     pending = replica.pending_count()
     conversation = Conversation(replica.port, initiator=True)
     channel = dial_blocking(url, limits=_within(limits, timeout_s=timeout_s))
+    round_ = _Round(conversation, channel, timeout_s=timeout_s, monotonic=monotonic)
     try:
         with replica.port.on_commit(conversation.wake):
-            _Round(conversation, channel, timeout_s=timeout_s, monotonic=monotonic).run()
+            round_.run(met=partial(replica.port.met, url))
     finally:
         channel.close()
     return SyncReport(
@@ -82,11 +85,11 @@ class _Round:
         self._steps = -1
         self._stepped_at_s = 0.0
 
-    def run(self) -> None:
+    def run(self, *, met: Callable[[DeviceId], None]) -> None:
         """Raises what went wrong; observers have been told of everything durable either way."""
         try:
             try:
-                self._until_proven()
+                self._until_proven(met)
             except ChannelClosed as closed:
                 self._read_what_is_left()
                 self._conversation.lost(closed.message)
@@ -101,7 +104,7 @@ class _Round:
             self._conversation.lost("this side hung up")
             self._conversation.publish()
 
-    def _until_proven(self) -> None:
+    def _until_proven(self, met: Callable[[DeviceId], None]) -> None:
         conversation, token = self._conversation, None
         while True:
             conversation.tick()
@@ -109,6 +112,7 @@ class _Round:
             if conversation.end is not None:
                 return
             if token is None and conversation.session is not None:
+                met(conversation.session.peer.device_id)
                 token = conversation.request_proof()
                 continue
             if token is not None and conversation.proven(token):

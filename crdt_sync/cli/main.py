@@ -11,7 +11,19 @@ from typing import Annotated
 
 import typer
 
-from crdt_sync.cli.commands import compaction, conflicts, copies, demo, naming, network, past, records, store, transfer
+from crdt_sync.cli.commands import (
+    compaction,
+    conflicts,
+    copies,
+    demo,
+    naming,
+    network,
+    outcomes,
+    past,
+    records,
+    store,
+    transfer,
+)
 from crdt_sync.cli.output import INTERRUPTED_EXIT_CODE, emit_error, reporting, standard_output
 from crdt_sync.errors import InputError
 
@@ -49,6 +61,8 @@ _conflicts.command("resolve-all")(conflicts.resolve_all)
 _conflicts.command()(conflicts.settle)
 app.add_typer(_conflicts, name="conflicts")
 app.command()(store.log)
+app.command()(outcomes.retry)
+app.command()(outcomes.metrics)
 app.command()(past.explain)
 app.command()(past.undo)
 app.command()(past.redo)

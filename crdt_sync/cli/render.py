@@ -118,8 +118,8 @@ def show_history(out: Console, result: Json) -> None:
         out.print(Text(f"  {local_time(item['time'])}  {device(item)}  {item['type']}"))
         for line in _changes(item):
             out.print(Text(f"      {line}"))
-    if result["total"] > len(result["history"]):
-        out.print(f"the latest {len(result['history'])} of {result['total']}")
+    if result["earlier"]:
+        out.print(f"the latest {len(result['history'])}; there are earlier ones")
 
 
 def _changes(item: Json) -> Iterator[str]:

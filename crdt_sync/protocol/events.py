@@ -79,10 +79,13 @@ class Acknowledged:
         vector: positions by partition and author, forked authors left out; sequence 0: the peer holds nothing. The hash
             is whole where it is of an acknowledged run or equals our own position, else it may be only the first 16
             bytes of the chain hash.
+        but_for: None where the peer may hold more; else this is all that it holds, but for these authors, of which it
+            holds another branch.
     """
 
     vector: Vector
     statuses: tuple[EntryStatus, ...] = ()
+    but_for: frozenset[Author] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,6 +95,7 @@ class Session:
         self._events: list[Event] = []
         self._reconciling = Reconciling(source, limits, self._outflow, self._standing, self._events)
         self._sending = Sending(source, limits, self._outflow, self._standing, looked=self._reconciling.look)
+        self._sending.hold_back(source.held_back(peer.public_key))
         self._receiving = Receiving(self._inflow, self._standing, self._reconciling, self._sending.snapshots)
         self._telling = Telling(source, peer.public_key, now_ms)
         self._queue: list[Message] = []
@@ -354,7 +355,7 @@ class Session:
 
     def _tell_peer_vector(self) -> None:
         if self._standing.complete:
-            self._events.append(Acknowledged(vector=self._standing.stated(self._standing.known)))
+            self._events.append(self._standing.word())
 
     def _progress(self) -> None:
         """Move on by what the last call changed."""

@@ -167,6 +167,9 @@ class Source(Protocol):
     def holdings_known(self, public_key: bytes) -> Mapping[bytes, int]:
         """What a device knew of signed vectors at the end of its last proven session: public key → stamp."""
 
+    def held_back(self, public_key: bytes) -> Mapping[Author, int]:
+        """What a device has refused and is not sent again: author → the first such entry."""
+
     def listing(
         self, partition: str, *, after: DocumentKey | None, limit: int
     ) -> tuple[tuple[DocumentKey, bytes], ...]:

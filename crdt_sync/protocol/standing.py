@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from crdt_sync.core.entry import SEQUENCE_MAX, ChainHash
 from crdt_sync.core.ids import Author
 from crdt_sync.protocol.codes import ErrorCode, PeerError
-from crdt_sync.protocol.events import ForeignFork, OwnAhead, OwnFork
+from crdt_sync.protocol.events import Acknowledged, ForeignFork, OwnAhead, OwnFork
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.messages import Fork
 from crdt_sync.protocol.opening import VectorDigest, VectorMessage
@@ -120,6 +120,11 @@ class Standing:
                 same = ours is not None and ours.sequence == position.sequence
                 stated.setdefault(partition, {})[author] = ours if ours is not None and same else position
         return stated
+
+    def word(self) -> Acknowledged:
+        """All that the peer said that it holds, when its vector has come."""
+        forked = frozenset(author for _, author in self._forked)
+        return Acknowledged(vector=self.stated(self.known), but_for=forked)
 
     def forks_to_tell(self) -> list[Fork]:
         """Forks found since the last call, for the peer."""

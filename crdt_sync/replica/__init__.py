@@ -10,6 +10,7 @@ from crdt_sync.replica.local import LocalStorage
 from crdt_sync.replica.observers import Subscription
 from crdt_sync.replica.opening import Sources
 from crdt_sync.replica.operation_queue import OperationQueue
+from crdt_sync.replica.prometheus import PrometheusCollector
 from crdt_sync.replica.report import SyncReport
 from crdt_sync.replica.state import Change
 from crdt_sync.replica.synclog import SyncLog
@@ -23,6 +24,7 @@ __all__ = [
     "LocalStorage",
     "OperationQueue",
     "OperationStatus",
+    "PrometheusCollector",
     "Replica",
     "Sources",
     "Subscription",

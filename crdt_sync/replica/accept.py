@@ -28,6 +28,7 @@ from crdt_sync.core.entry import (
     split_entries,
 )
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
+from crdt_sync.core.logs import told
 from crdt_sync.core.records import decode_record
 from crdt_sync.core.screening import Screened, screen
 from crdt_sync.errors import ChainError, EntryError, ForkError, MissingCauseError, SignatureError
@@ -140,7 +141,7 @@ def _apply_runs(state: State, runs: Sequence[bytes], *, batch: Batch) -> None:
         try:
             run = decode_run(data)
         except EntryError as error:
-            log.warning("a run was refused: %s", error.message)
+            told(log, logging.WARNING, "a run was refused", reason=error.message)
             state.totals.refused += 1
             continue
         status = _accept_run(state, run, batch=batch, taken=taken)
@@ -193,7 +194,7 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
         status = _status(run, sequence, StatusKind.PARKED, error.code, error.message, retry=False)
     except EntryError as error:
         state.totals.refused += 1
-        log.warning("entry %d of author %d was refused: %s", sequence, run.author, error.message)
+        told(log, logging.WARNING, "an entry was refused", author=run.author, sequence=sequence, reason=error.message)
         status = _status(run, sequence, StatusKind.REFUSED, error.code, error.message, retry=False)
     if checked is not None and applied:
         _append(state, run, checked, applied=len(applied))
@@ -316,7 +317,7 @@ def _take(
 def _observe(state: State, run: Run, entry: Entry, sequence: int, chain_hash: ChainHash) -> None:
     if not state.clock.observe(entry.hlc, state.now_ms()):
         state.totals.drifted += 1
-        log.warning("entry %d of author %d is dated far in the future", sequence, run.author)
+        told(log, logging.WARNING, "an entry is dated far in the future", author=run.author, sequence=sequence)
     head = Head(author=run.author, sequence=sequence, short_hash=chain_hash[:SHORT_HASH_BYTES])
     state.saw(run.partition, head, entry.heads)
 

@@ -1,8 +1,9 @@
-"""What `Replica.open` is given, checked before anything is touched."""
+"""What the facade is given, checked before anything is touched."""
 
 from __future__ import annotations
 
 import errno
+from datetime import datetime
 from pathlib import Path
 
 from crdt_sync.core.model import Model
@@ -30,6 +31,19 @@ def checked_path(path: object, *, what: str) -> Path:
         if error.errno == errno.ENAMETOOLONG:
             raise InputError(f"{what} is longer than the system takes", hint="Give a shorter path.") from None
     return Path(path)
+
+
+def checked_time(time: object) -> int:
+    """A time in milliseconds since 1970; 0 for None.
+
+    Raises:
+        InputError: no datetime, or one without a zone.
+    """
+    if time is None:
+        return 0
+    if not isinstance(time, datetime) or time.utcoffset() is None:
+        raise InputError("a time is a datetime with a zone", hint="Write datetime.now(UTC) - timedelta(days=2), say.")
+    return max(0, int(time.timestamp() * 1000))
 
 
 def checked_models(models: object) -> list[type[Model]] | None:

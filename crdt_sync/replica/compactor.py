@@ -7,12 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey, device_id
+from crdt_sync.core.logs import told
 from crdt_sync.errors import EntryError, InputError, StoreReadOnlyError
 from crdt_sync.protocol.durable import DurableVector
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, SnapshotPage, StatusKind, Vector, Voucher
 from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.compaction import Folding
 from crdt_sync.replica.holdings import HoldingsBook
+from crdt_sync.replica.home import note_gone
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
@@ -171,7 +173,7 @@ class Compactor:
                 batch.changes += self.apply_due()
                 batch.restated = True
         except EntryError as error:
-            log.warning("a snapshot was refused: %s", error.message)
+            told(log, logging.WARNING, "a snapshot was refused", reason=error.message)
             discard(self._state, partition)
             self._state.totals.refused += 1
             status = EntryStatus(
@@ -291,6 +293,8 @@ class Compactor:
         if identity is not None and keys[0] == identity.key.public_key:
             raise InputError("a device cannot forget itself", hint="Say it on another device.")
         self._horizons.forget(keys[0])
+        with self._state.store.transaction():
+            note_gone(self._state, self._journal, device)
         self._wake()
 
     def _fold(self, own: Vector, *, retention_ms: int | None, progress: Progress | None) -> int:

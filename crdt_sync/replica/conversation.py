@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from crdt_sync.core.logs import told
 from crdt_sync.core.peer import PeerIdentity
 from crdt_sync.errors import EntryError, LocalProtocolError
 from crdt_sync.protocol.codes import ErrorCode
@@ -49,7 +50,6 @@ log = logging.getLogger("crdt_sync.sync")
 
 Admit = Callable[[PeerIdentity], str | None]
 """Why a proven peer may not come in, or None where it may."""
-
 
 TICK_S = 1.0
 TICK_S_MIN = 0.001
@@ -250,6 +250,7 @@ class Conversation:
             limits=self._limits,
             now_ms=self._port.now_ms(),
         )
+        self.obstacle = self._port.refusal_of(peer.public_key)
         refusal = self._admit(peer)
         if refusal is not None:
             self.session.close(ErrorCode.REFUSED, refusal)
@@ -299,13 +300,13 @@ class Conversation:
         match event:
             case PeerReady():
                 self.steps += 1
-                self.clock_offset_ms = event.hello.time_ms - self._port.now_ms()
+                self.clock_offset_ms = self._port.totals.clock_offset_ms = event.hello.time_ms - self._port.now_ms()
             case RecordsReceived() | RunsReceived() | DocumentsReceived() | SnapshotReceived() | HoldingsReceived():
                 self._take_in(session, event)
             case Acknowledged():
                 self.steps += bool(event.vector)
                 self._note(event.statuses)
-                self._port.acknowledged(session.peer.device_id, event.vector, event.statuses)
+                self._port.acknowledged(session.peer.device_id, event.vector, event.statuses, but_for=event.but_for)
             case OwnFork() | OwnAhead() | ForeignFork() | ContentDiffers():
                 self._mend(session, event)
             case ProvenEqual():
@@ -356,9 +357,9 @@ class Conversation:
                 self._port.own_ahead(event.partition, event.author)
             case ForeignFork():
                 self.obstacle = f": the peer holds another branch of author {event.author}"
-                log.warning("peer %s holds another branch of author %d", session.peer.device_id, event.author)
+                told(log, logging.WARNING, "a branch differs", device=session.peer.device_id, author=event.author)
             case ContentDiffers():
-                log.warning("%d documents differ at equal vectors and are derived anew", len(event.keys))
+                told(log, logging.WARNING, "documents differ at equal vectors", documents=len(event.keys))
                 self._port.rederive(event.keys)
                 session.repaired(event.partition)
             case _:
@@ -376,10 +377,8 @@ class Conversation:
 
     def _note(self, statuses: tuple[EntryStatus, ...]) -> None:
         self.traffic.statuses += len(statuses)
-        for status in statuses:
-            self.obstacle = (
-                f": entry {status.sequence} of author {status.author} was {status.kind.value} ({status.reason})"
-            )
+        for item in statuses:
+            self.obstacle = f": entry {item.sequence} of author {item.author} was {item.kind.value} ({item.reason})"
 
     def _finish(self, end: End) -> None:
         self.end = end

@@ -20,6 +20,7 @@ from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.kinds.base import Drop, Insert, Put, Write
 from crdt_sync.core.layout import text_root
+from crdt_sync.core.logs import told
 from crdt_sync.core.screening import Screened, screen
 from crdt_sync.core.update import encode_update, map_insert_update, parse_update
 from crdt_sync.core.version import parse_state_vector, version
@@ -372,7 +373,7 @@ class DocumentCache:
         loaded = self.base(key)
         self._add_tail(loaded)
         if loaded.known:
-            log.warning("document %s is missing and is read from the log", key.hex())
+            told(log, logging.WARNING, "a document is missing and is read from the log", document=key.hex())
             conflicts = self._store.scan(Table.CONFLICT, start=key, end=after_prefix(key))
             loaded.live, loaded.conflicts = loaded.is_live(), tuple(name[len(key) :] for name, _ in conflicts)
         return loaded

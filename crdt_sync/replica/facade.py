@@ -20,10 +20,10 @@ from crdt_sync.replica.conflict_calls import ConflictCalls
 from crdt_sync.replica.durability import DurabilityCalls
 from crdt_sync.replica.history_calls import HistoryCalls
 from crdt_sync.replica.invalid import InvalidCalls
-from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation, checked_status
+from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.journal_calls import JournalCalls
 from crdt_sync.replica.keeping_small import KeepsSmall
 from crdt_sync.replica.local import LocalStorage
-from crdt_sync.replica.metrics import Metrics, metrics_of
 from crdt_sync.replica.naming import NamesDevices
 from crdt_sync.replica.observers import Observers, Subscription
 from crdt_sync.replica.opening import Opened, Sources, close_store, open_store
@@ -33,7 +33,6 @@ from crdt_sync.replica.records import Records
 from crdt_sync.replica.referring import following
 from crdt_sync.replica.schema import partition_of
 from crdt_sync.replica.state import Change
-from crdt_sync.replica.synclog import SyncLog, latest_results
 from crdt_sync.replica.upkeep import Upkeep
 from crdt_sync.storage.base import Durability
 
@@ -42,7 +41,7 @@ log = logging.getLogger("crdt_sync.replica")
 M = TypeVar("M", bound=Model)
 
 
-class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsSmall, NamesDevices):
+class Replica(ConflictCalls, HistoryCalls, InvalidCalls, JournalCalls, DurabilityCalls, KeepsSmall, NamesDevices):
     """One durable copy of the data, in one store. Every call is synchronous, and durable when it returns.
 
     Invariants:
@@ -276,48 +275,6 @@ class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsS
         """
         self._check()
 
-    def operations(self, *, status: str | OperationStatus | None = None) -> Iterator[SyncOperation]:
-        """The local changes, oldest first; ``status`` is ``pending``, ``completed`` or ``failed``."""
-        self._check()
-        return self._operations(checked_status(status), device_id=str(self._state.device() or ""))
-
-    def operation(self, operation_id: str, /) -> SyncOperation:
-        """One local change by its id.
-
-        Raises:
-            InputError: there is none.
-        """
-        self._check()
-        return self._journal.operation(*self._journal.row(operation_id), device_id=str(self._state.device() or ""))
-
-    def last_operation(self) -> SyncOperation:
-        """The latest local change.
-
-        Raises:
-            InputError: there is none yet.
-        """
-        self._check()
-        return self.operation(self._journal.last_id())
-
-    def pending_count(self) -> int:
-        """How many local changes wait for a home peer."""
-        self._check()
-        return self._journal.pending_count()
-
-    def sync_log(self, *, limit: int = 100) -> list[SyncLog]:
-        """The latest results of local changes, oldest first: which peer has acknowledged or refused them.
-
-        Raises:
-            InputError: ``limit`` is no positive number.
-        """
-        self._check()
-        return latest_results(self._state.store, limit=limit)
-
-    def metrics(self) -> Metrics:
-        """How sync is going, in numbers."""
-        self._check()
-        return metrics_of(self._state, self._journal)
-
     def observe(self, callback: Callable[[Change], object], *, model: type[Model] | None = None) -> Subscription:
         """Call ``callback`` with each `Change`, local or remote, after it is durable.
 
@@ -329,14 +286,6 @@ class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsS
         return self._observers.add(callback, model=name)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _operations(self, status: OperationStatus | None, *, device_id: str) -> Iterator[SyncOperation]:
-        self._check()
-        for key, row in self._journal.rows(status=status):
-            operation = self._journal.operation(key, row, device_id=device_id)
-            self._records.let_go()
-            yield operation
-            self._check()
 
     def _check(self) -> None:
         self._check_usable()

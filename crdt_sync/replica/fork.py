@@ -22,6 +22,7 @@ from crdt_sync.core.content import Content
 from crdt_sync.core.entry import Entry, EntryOperation, Head, Run, decode_entry, next_hash, run_statement, split_entries
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.index import DocumentIndex
+from crdt_sync.core.logs import told
 from crdt_sync.core.rewrite import Rewriting
 from crdt_sync.core.screening import screen
 from crdt_sync.errors import ForkError
@@ -156,8 +157,14 @@ def _write_again(
     identity = _unused_identity(state) if rows else None
     if identity is None:
         return []
-    log.warning(
-        "%d entries behind %d of author %d are written again under %d", len(rows), after, author, identity.author
+    told(
+        log,
+        logging.WARNING,
+        "entries are written again under another author",
+        entries=len(rows),
+        author=author,
+        behind=after,
+        again=identity.author,
     )
     entries = [decode_entry(split_entries(row.body)[0]) for _, row in rows]
     keys = dict.fromkeys(operation.document for entry in entries for operation in entry.operations)

@@ -5,9 +5,9 @@ Of records that were merged it is one history: what was done to any of them, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from crdt_sync.core.content import Content
@@ -22,8 +22,10 @@ from crdt_sync.replica.derive import fields_of, only_removes_values
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.duplicates import group_of
 from crdt_sync.replica.past import Replay, Step, replay_of, steps_of
+from crdt_sync.replica.rows import after_prefix, split_touch_key
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
+from crdt_sync.storage.base import Table
 
 Clashing = dict[str, frozenset[tuple[str, Author, int]]]
 """Field → the writes that clash in it: register, author, timestamp. The whole record is the field without a name."""
@@ -73,19 +75,31 @@ COMPACTED = "earlier operations, compacted"
 """Stands for the device of the item that holds what was folded."""
 
 
-def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[HistoryItem]:
+def history_of(
+    state: State, declared: Declared, key: DocumentKey, *, latest: int | None = None
+) -> Iterator[HistoryItem]:
     """Replay a record's operations on documents of its own; takes time in proportion to them.
 
     What compaction has folded comes first, as one item.
+
+    Args:
+        state: the replica.
+        declared: the record's model.
+        key: the record.
+        latest: only so many transactions, of which some may have changed nothing that shows; what the ones before them
+            changed is not worked out, which takes most of the time.
     """
     group = group_of(state, declared, key)
     replay = replay_of(state, declared, group)
-    before = _Shown(declared, Replay(declared, {}))
-    if replay.known:
-        after = _Shown(declared, replay)
-        yield _folded(replay, before, after)
-        before = after
-    for _, together in groupby(steps_of(state, group), key=lambda step: step.touch[:2]):
+    transactions = groupby(steps_of(state, group), key=lambda step: step.touch[:2])
+    count = 0 if latest is None else _transactions(state, group)
+    if replay.known and (latest is None or count < latest):
+        yield _folded(replay, _Shown(declared, Replay(declared, {})), _Shown(declared, replay))
+    for _, together in islice(transactions, max(0, count - (latest or count))):
+        for step in together:
+            _applied(step, replay.members[step.key])
+    before = _Shown(declared, replay if replay.known else Replay(declared, {}))
+    for _, together in transactions:
         steps = list(together)
         verdicts = [_applied(step, replay.members[step.key]) for step in steps]
         written = frozenset[str]().union(*(fields_of(item, declared)[0] for item in verdicts if item is not None))
@@ -94,6 +108,16 @@ def history_of(state: State, declared: Declared, key: DocumentKey) -> Iterator[H
         before = after
         if item.changes or not all(verdict is not None and only_removes_values(verdict) for verdict in verdicts):
             yield item  # but for what removed values that nobody needed any more
+
+
+def _transactions(state: State, group: Sequence[DocumentKey]) -> int:
+    """How many transactions wrote to some documents since they were folded; none of them is read."""
+    found = (
+        split_touch_key(key)[:2]
+        for document in group
+        for key, _ in state.store.scan(Table.TOUCH, start=document, end=after_prefix(document))
+    )
+    return len(set(found))
 
 
 class _Shown:

@@ -38,7 +38,9 @@ class HistoryCalls:
     def _check_idle(self) -> None:
         """Raise where the replica cannot be used, or a transaction is open."""
 
-    def history(self, record: Model | type[Model], id: str | None = None, /) -> Iterator[HistoryItem]:
+    def history(
+        self, record: Model | type[Model], id: str | None = None, /, *, latest: int | None = None
+    ) -> Iterator[HistoryItem]:
         """What was done to a record, in the order in which this replica applied it; also of a deleted one.
 
         It is read while it is iterated over, so that a long one takes little memory. Of records that were merged it is
@@ -47,18 +49,22 @@ class HistoryCalls:
         Args:
             record: a record; or its model, with ``id``.
             id: the record's id, where a model is given.
+            latest: of so many of the latest transactions at most; what came before them is gone through quickly.
 
         Raises:
             RecordNotFoundError: there never was one.
+            InputError: ``latest`` is no positive whole number.
             HistoryFoldedError: it was compacted while it was iterated over.
         """
         self._check()
+        if latest is not None and (type(latest) is not int or latest < 1):
+            raise InputError("latest is a whole number from 1 on")
         declared, key = self._records.own(record) if id is None else self._records.known(record, id)
-        return self._history(declared, key)
+        return self._history(declared, key, latest=latest)
 
-    def _history(self, declared: Declared, key: DocumentKey) -> Iterator[HistoryItem]:
+    def _history(self, declared: Declared, key: DocumentKey, *, latest: int | None) -> Iterator[HistoryItem]:
         generation = self._state.ledger.folded.generation
-        for item in history_of(self._state, declared, key):
+        for item in history_of(self._state, declared, key, latest=latest):
             self._records.let_go()
             yield item
             self._check()

@@ -9,6 +9,7 @@ import msgpack
 
 from crdt_sync.core.entry import SEQUENCE_MAX
 from crdt_sync.core.ids import Author, device_id
+from crdt_sync.core.logs import told
 from crdt_sync.protocol.codes import PeerError
 from crdt_sync.protocol.durable import DURABLE_BYTES_MAX, STAMP_MAX, DurableVector, decode_durable
 from crdt_sync.protocol.limits import WireLimits
@@ -72,7 +73,7 @@ class HoldingsBook:
             if identity is not None and vector.public_key == identity.key.public_key:
                 log.info("a later vector of ours is known elsewhere: this store was restored")
             if not verify(vector.public_key, statement=vector.statement(state.space), signature=vector.signature):
-                log.warning("a vector signed for device %s does not hold", device_id(vector.public_key))
+                told(log, logging.WARNING, "a signature does not hold", device=device_id(vector.public_key))
                 continue
             held[vector.public_key] = vector
             kept.append(vector)
@@ -212,7 +213,7 @@ class HoldingsBook:
             try:
                 yield decode_durable(data, _LIMITS)
             except PeerError as error:
-                log.warning("a signed vector cannot be read (%s): %s", key.hex(), error.message)
+                told(log, logging.WARNING, "a signed vector cannot be read", key=key.hex(), reason=error.message)
 
 
 def _same(one: Vector, other: Vector) -> bool:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypedDict
 
-from crdt_sync.core import codec
-from crdt_sync.core.blocks import Bytes, Format, String
-from crdt_sync.core.content import read_creation, read_register
-from crdt_sync.core.entry import EntryOperation, OperationType
+from crdt_sync.core.clock import physical_ms
+from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author, RecordId, split_document_key
-from crdt_sync.core.index import DocumentIndex
-from crdt_sync.core.kinds.list_cells import read_cell
-from crdt_sync.core.layout import KeyClass, parse_map_key, parse_text_root
-from crdt_sync.core.update import parse_update
 from crdt_sync.errors import InputError
 from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.ledger import Ledger
@@ -27,17 +21,24 @@ from crdt_sync.replica.rows import (
     chain_key,
     key_number,
     number_key,
-    pack_values,
     unpack_chain_row,
     unpack_operation_row,
-    unpack_values,
 )
 from crdt_sync.replica.schema import Schema
-from crdt_sync.replica.synclog import note_results
+from crdt_sync.replica.synclog import LOST, note_results
+from crdt_sync.replica.written import pack_written, unpack_written, written_data
 from crdt_sync.storage.base import Store, Table
 
 PAGE_ROWS = 512
 """Pending operations that are looked at in one go."""
+
+FAILED = b"\xff"
+"""In the table of what is pending, keys of failed operations begin so; they come behind those that are pending."""
+
+
+class _Range(TypedDict):
+    start: bytes
+    end: bytes | None
 
 
 class OperationStatus(str, Enum):
@@ -49,6 +50,11 @@ class OperationStatus(str, Enum):
 
 
 _STATUSES = (OperationStatus.PENDING, OperationStatus.COMPLETED, OperationStatus.FAILED)
+_LISTED: Mapping[OperationStatus | None, _Range] = {
+    OperationStatus.PENDING: {"start": b"", "end": FAILED},
+    OperationStatus.FAILED: {"start": FAILED, "end": None},
+}
+"""Where in the table of what is pending the operations of a status are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,22 +116,30 @@ class Journal:
         self._store.put_many(Table.OPERATION, items)
         self._store.put_many(Table.PENDING, [(key, b"") for key, _ in items])
 
-    def rows(self, *, status: OperationStatus | None = None) -> Iterator[tuple[bytes, OperationRow]]:
-        """Operations, oldest first, with their keys."""
-        if status is OperationStatus.PENDING:
-            keys = (key for key, _ in self._store.scan(Table.PENDING))
-            while page := list(islice(keys, PAGE_ROWS)):
-                for key, data in self._rows_at(page):
-                    yield key, unpack_operation_row(data)
-            return
-        for key, data in self._store.scan(Table.OPERATION):
+    def rows(
+        self, *, status: OperationStatus | None = None, since_ms: int = 0, latest_first: bool = False
+    ) -> Iterator[tuple[bytes, OperationRow]]:
+        """Operations with their keys, oldest first unless said otherwise.
+
+        Args:
+            status: only of this status.
+            since_ms: only those made then or later, milliseconds since 1970.
+            latest_first: in the other order.
+        """
+        for key, data in self._rows(status, reverse=latest_first):
             row = unpack_operation_row(data)
-            if status is None or _STATUSES[row.status] is status:
+            if (status is None or _STATUSES[row.status] is status) and physical_ms(row.hlc) >= since_ms:
                 yield key, row
 
-    def latest_rows(self) -> Iterator[OperationRow]:
-        """Operations, latest first."""
-        return (unpack_operation_row(data) for _, data in self._store.scan(Table.OPERATION, reverse=True))
+    def _rows(self, status: OperationStatus | None, *, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        if status not in _LISTED:
+            yield from self._store.scan(Table.OPERATION, reverse=reverse)
+            return
+        listed = self._store.scan(Table.PENDING, **_LISTED[status], reverse=reverse)
+        keys = (key.removeprefix(FAILED) for key, _ in listed)
+        while page := list(islice(keys, PAGE_ROWS)):
+            found = self._rows_at(sorted(page))
+            yield from reversed(found) if reverse else found
 
     def row(self, operation_id: str) -> tuple[bytes, OperationRow]:
         """One operation by id.
@@ -155,16 +169,23 @@ class Journal:
 
     def pending_count(self) -> int:
         """How many operations wait for a home peer."""
-        return self._store.count(Table.PENDING)
+        return self._store.count(Table.PENDING, end=FAILED)
+
+    def has_pending(self, count: int) -> bool:
+        """Whether so many operations wait, or more."""
+        first = next(self._store.scan(Table.PENDING, end=FAILED, limit=1), None)
+        last = next(self._store.scan(Table.PENDING, end=FAILED, reverse=True, limit=1), None)
+        if first is None or last is None or key_number(last[0]) - key_number(first[0]) + 1 < count:
+            return False  # they are numbered, so there cannot be more; counting takes time
+        return self.pending_count() >= count
 
     def failed_count(self) -> int:
         """How many operations were refused, or ran out of tries."""
-        return sum(1 for _ in self.rows(status=OperationStatus.FAILED))
+        return self._store.count(Table.PENDING, start=FAILED)
 
     def first_pending(self) -> int | None:
         """The log position of the first entry with an operation that waits for a home peer."""
-        last = next(self._store.scan(Table.PENDING, reverse=True, limit=1), None)
-        newest = None if last is None else self.row(str(key_number(last[0])))[1].author
+        newest = self._newest_pending()
         found: list[int] = []
         for _, row in self.rows(status=OperationStatus.PENDING):
             partition = split_document_key(row.document)[0]
@@ -175,24 +196,78 @@ class Journal:
                 break  # what follows is this author's too, and later
         return min(found, default=None)
 
-    def count(self) -> int:
-        """How many operations there are."""
-        return self._store.count(Table.OPERATION)
+    def count(self, *, status: OperationStatus | None = None, since_ms: int = 0) -> int:
+        """How many operations there are, of a status and since a time where these are given."""
+        if since_ms:
+            return sum(1 for _ in self.rows(status=status, since_ms=since_ms))
+        waiting, failed = self.pending_count(), self.failed_count()
+        match status:
+            case None:
+                return self._store.count(Table.OPERATION)
+            case OperationStatus.PENDING:
+                return waiting
+            case OperationStatus.FAILED:
+                return failed
+            case OperationStatus.COMPLETED:
+                return self._store.count(Table.OPERATION) - waiting - failed
 
     def complete(self, held: Mapping[Author, int], *, peer: str, now_ms: int) -> int:
-        """Note what a home peer holds durably: author → last sequence. In the caller's store transaction."""
-        last = next(self._store.scan(Table.PENDING, reverse=True, limit=1), None)
-        if last is None:
-            return 0
-        newest = self.row(str(key_number(last[0])))[1].author
+        """Note what a home peer holds durably: author → last sequence. In the caller's store transaction.
+
+        What another peer had refused is completed by this one all the same.
+        """
         done: list[tuple[bytes, OperationRow]] = []
+        newest = self._newest_pending()
         for key, row in self.rows(status=OperationStatus.PENDING):
             if row.sequence <= held.get(row.author, 0):
-                done.append((key, row.changed(status=1, attempts=row.attempts + 1, finished_ms=now_ms, error="")))
+                done.append((key, row))
             elif row.author == newest:
                 break  # what follows is this author's too, and later
-        self._finish(done, error="", peer=peer, now_ms=now_ms)
+        failed = self.rows(status=OperationStatus.FAILED)
+        done += [(key, row) for key, row in failed if row.sequence <= held.get(row.author, 0)]
+        done = [
+            (key, row.changed(status=1, attempts=row.attempts + 1, finished_ms=now_ms, error="")) for key, row in done
+        ]
+        self._finish(sorted(done, key=itemgetter(0)), error="", peer=peer, now_ms=now_ms)
         return len(done)
+
+    def reopen(self, held: Mapping[Author, int], *, peer: str, now_ms: int) -> int:
+        """Have operations wait again that no home peer is known to hold any more. In the caller's store transaction.
+
+        Args:
+            held: author → the last sequence that any home peer holds; of these authors only.
+            peer: the device that holds less than before.
+            now_ms: milliseconds since 1970.
+        """
+        lost: list[tuple[bytes, OperationRow]] = []
+        for key, row in self.rows(status=OperationStatus.COMPLETED):
+            if row.sequence > held.get(row.author, row.sequence):
+                lost.append((key, row.changed(status=0, finished_ms=0)))
+        note_results(self._store, [key for key, _ in lost], error=LOST, peer=peer, now_ms=now_ms)
+        self._wait(lost)
+        return len(lost)
+
+    def retry(self, operation_id: str | None) -> list[Author]:
+        """Have failed operations wait again: all, or one with those that failed before it; returns the author of each.
+
+        In the caller's store transaction.
+
+        Raises:
+            InputError: there is no such operation, or it has not failed.
+        """
+        wanted = None if operation_id is None else self.row(operation_id)[1]
+        if wanted is not None and _STATUSES[wanted.status] is not OperationStatus.FAILED:
+            raise InputError(
+                f"operation {operation_id} is {_STATUSES[wanted.status].value}",
+                hint="Only what failed can be tried again; what is pending is sent by itself.",
+            )
+        again = [
+            (key, row.changed(status=0, error="", finished_ms=0))
+            for key, row in self.rows(status=OperationStatus.FAILED)
+            if wanted is None or (row.author == wanted.author and row.sequence <= wanted.sequence)
+        ]
+        self._wait(again)
+        return [row.author for _, row in again]
 
     def fail(self, author: Author, *, sequence: int, error: str, peer: str, now_ms: int) -> int:
         """Note that an entry of ours, and so all behind it, was refused. In the caller's store transaction.
@@ -206,6 +281,7 @@ class Journal:
                 failed = row.changed(status=2, attempts=attempts, finished_ms=now_ms, error=error, data=data)
                 done.append((key, failed))
         self._finish(done, error=error, peer=peer, now_ms=now_ms)
+        self._store.put_many(Table.PENDING, [(FAILED + key, b"") for key, _ in done])
         return len(done)
 
     def move(self, moved: Mapping[tuple[Author, int], tuple[Author, int]]) -> None:
@@ -213,14 +289,13 @@ class Journal:
 
         They are pending again, also where they had been refused before.
         """
-        changed: list[tuple[bytes, bytes]] = []
+        changed: list[tuple[bytes, OperationRow]] = []
         for key, row in self.rows():
             place = moved.get((row.author, row.sequence))
             if place is not None:
                 again = row.changed(author=place[0], sequence=place[1], status=0, error="", finished_ms=0, data=b"")
-                changed.append((key, again.pack()))
-        self._store.put_many(Table.OPERATION, changed)
-        self._store.put_many(Table.PENDING, [(key, b"") for key, _ in changed])
+                changed.append((key, again))
+        self._wait(changed)
 
     def operation(self, key: bytes, row: OperationRow, *, device_id: str) -> SyncOperation:
         """A row as users see it."""
@@ -253,7 +328,7 @@ class Journal:
         entry = self._ledger.entry(position, 0)
         return written_data(entry.operations[row.index], index=self._documents.get(row.document).index)
 
-    def _rows_at(self, keys: list[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    def _rows_at(self, keys: list[bytes]) -> list[tuple[bytes, bytes]]:
         """The rows under some keys, which are in order; with one look-up where they stand close together."""
         if key_number(keys[-1]) - key_number(keys[0]) < 2 * len(keys):
             wanted = set(keys)
@@ -267,74 +342,15 @@ class Journal:
             return
         note_results(self._store, [key for key, _ in done], error=error, peer=peer, now_ms=now_ms)
         self._store.put_many(Table.OPERATION, [(key, row.pack()) for key, row in done])
-        self._store.delete_many(Table.PENDING, [key for key, _ in done])
+        self._store.delete_many(Table.PENDING, [name for key, _ in done for name in (key, FAILED + key)])
 
+    def _wait(self, rows: list[tuple[bytes, OperationRow]]) -> None:
+        """Keep rows that are pending now, whatever they were."""
+        self._store.put_many(Table.OPERATION, [(key, row.pack()) for key, row in rows])
+        self._store.delete_many(Table.PENDING, [FAILED + key for key, _ in rows])
+        self._store.put_many(Table.PENDING, [(key, b"") for key, _ in rows])
 
-def pack_written(data: Mapping[str, Any]) -> bytes:
-    """The bytes of what an operation wrote, part by part: all together may be larger than a value may be."""
-    return pack_values({name: _packed(value) for name, value in data.items()})
-
-
-def unpack_written(data: bytes) -> dict[str, Any]:
-    """What an operation wrote, as `pack_written` was given it."""
-    (packed,) = unpack_values(data, 1, "operation")
-    return {name: _unpacked(value) for name, value in packed.items()}
-
-
-def _packed(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_packed_part(item) for item in value]
-    return (
-        {name: _packed_part(item) for name, item in value.items()} if isinstance(value, dict) else _packed_part(value)
-    )
-
-
-def _packed_part(value: Any) -> str | bytes:
-    return value if type(value) is str else codec.encode(value)
-
-
-def _unpacked(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_unpacked(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _unpacked(item) for name, item in value.items()}
-    return codec.decode(value) if isinstance(value, bytes) else value
-
-
-def written_data(operation: EntryOperation, *, index: DocumentIndex) -> dict[str, Any]:
-    """What an operation wrote, read from its update: registers as values, counters as totals, the rest as pieces."""
-    data: dict[str, Any] = {}
-    for block in parse_update(operation.update).blocks:
-        place = index.find(block.author, block.clock)  # a block that follows another one does not say where it belongs
-        if place is None:
-            continue
-        if type(block.content) is Bytes and not place.is_text:
-            _add_cell(data, place.name, block.content.value)
-        elif type(block.content) is String and place.is_text:
-            data.setdefault(parse_text_root(place.name), []).append(block.content.text)
-        elif type(block.content) is Format and place.is_text and block.content.json != "null":
-            attribute = {block.content.name: json.loads(block.content.json)}
-            data.setdefault(parse_text_root(place.name), []).append(attribute)
-    return data
-
-
-def _add_cell(data: dict[str, Any], key: str, value: bytes) -> None:
-    parsed = parse_map_key(key)
-    match parsed.key_class:
-        case KeyClass.CREATION:
-            data.update(read_creation(parsed.author, value).values)
-        case KeyClass.PLAIN | KeyClass.CAUSAL | KeyClass.LATTICE:
-            written = codec.decode(read_register(value)[2])
-            if parsed.entry is None:
-                data[parsed.field] = written
-            else:
-                data.setdefault(parsed.field, {})[parsed.entry] = written
-        case KeyClass.LIST:
-            data.setdefault(parsed.field, []).append(codec.decode(read_cell(value).data))
-        case KeyClass.COUNTER:
-            data[parsed.field] = codec.decode(value)
-        case KeyClass.SET:
-            element = parsed.rest[1:].encode("latin-1", "replace") if parsed.rest[0] == "=" else value
-            data.setdefault(parsed.field, []).append(codec.decode(element))
-        case _:
-            pass
+    def _newest_pending(self) -> Author | None:
+        """The author of the latest operation that waits."""
+        last = next(self._store.scan(Table.PENDING, end=FAILED, reverse=True, limit=1), None)
+        return None if last is None else self.row(str(key_number(last[0])))[1].author

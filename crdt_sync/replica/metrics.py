@@ -1,4 +1,4 @@
-"""Metrics: how sync is going, in numbers; as a call, and as Prometheus reads them."""
+"""Metrics: how sync is going, in numbers. `prometheus.py` gives them to Prometheus."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ class Metrics:
         entries_refused: foreign entries that were refused.
         entries_parked: foreign entries that were set aside, to be judged when more is known.
         sessions: conversations with peers that got past the handshake and ended.
+        reconnects: tries to reach a peer again, after a loss or in vain, by `connect` and `SyncManager`.
+        clock_offset_s: the clock of the peer that said hello last, minus ours; None before the first.
         traffic: bytes and messages each way, handshakes included.
     """
 
@@ -76,6 +78,8 @@ class Metrics:
     entries_refused: int
     entries_parked: int
     sessions: int
+    reconnects: int
+    clock_offset_s: float | None
     traffic: Moved
 
 
@@ -100,6 +104,8 @@ def metrics_of(state: State, journal: Journal) -> Metrics:
         entries_refused=totals.refused,
         entries_parked=totals.parked,
         sessions=totals.sessions,
+        reconnects=totals.reconnects,
+        clock_offset_s=totals.clock_offset_ms / 1000 if totals.sessions else None,
         traffic=Moved(
             bytes_in=totals.bytes_in,
             bytes_out=totals.bytes_out,
@@ -118,7 +124,7 @@ def _made(journal: Journal) -> int:
 
 
 def _processing(journal: Journal) -> ProcessingTime | None:
-    latest = islice(journal.latest_rows(), LOOKED_AT_MAX)
+    latest = (row for _, row in islice(journal.rows(latest_first=True), LOOKED_AT_MAX))
     times = [max(0, row.finished_ms - physical_ms(row.hlc)) for row in latest if row.finished_ms and not row.error]
     del times[RECENT_MAX:]
     if not times:

@@ -14,6 +14,7 @@ from uuid_utils import uuid7
 
 from crdt_sync.core.clock import Hlc, HybridClock
 from crdt_sync.core.ids import Author
+from crdt_sync.core.logs import told
 from crdt_sync.core.model import Model
 from crdt_sync.core.naming import NUMBER_MAX, NameRecord
 from crdt_sync.core.records import OPEN_SPACE, RecordKind, SpaceRecord
@@ -189,7 +190,7 @@ def _assemble(
     identity = lease.acquire(doubt="clock far ahead" if is_ahead else _lost_binding(store, lease))
     state = _state(store, schema, ledger, lease=lease, identity=identity, sources=sources)
     if identity.is_new_author:
-        log.info("writing under a new author: %s", identity.reason)
+        told(log, logging.INFO, "writing under a new author", author=identity.author, reason=identity.reason)
         if is_ahead:
             state.clock.last = Hlc(0)
         with store.transaction():

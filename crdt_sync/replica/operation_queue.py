@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from crdt_sync.core.model import Model
 from crdt_sync.errors import InputError, TransactionError
 from crdt_sync.replica.facade import Replica
 from crdt_sync.replica.journal import OperationStatus, SyncOperation
+
+PENDING_MAX: Final = 1_000_000
+"""Changes that may be pending in a queue, unless it is told otherwise."""
 
 
 class OperationQueue:
@@ -21,12 +24,22 @@ class OperationQueue:
            by a recorded result.
         2. A leased operation is given to nobody else who asks this queue until it is given back.
 
+        3. A change that is refused here, for whatever reason, leaves the queue and the data as they were.
+
     Args:
         replica: whose changes.
+        pending_max: so many changes may be pending before `enqueue` takes another. What is written through the replica
+            itself is not counted out: it is bounded by the disk alone.
+
+    Raises:
+        InputError: ``pending_max`` is no positive whole number.
     """
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, *, pending_max: int = PENDING_MAX) -> None:
+        if type(pending_max) is not int or pending_max < 1:
+            raise InputError("pending_max is a whole number from 1 on")
         self._replica = replica
+        self._pending_max = pending_max
         self._leased: set[str] = set()
 
     def __len__(self) -> int:
@@ -47,12 +60,18 @@ class OperationQueue:
         Raises:
             InputError: an unknown kind, no id, or nothing that would change. Also what the replica raises; nothing
                 was changed.
-            TransactionError: a transaction is open, so there would be no operation yet.
+            TransactionError: a transaction is open, so there would be no operation yet; or ``pending_max`` changes are
+                pending.
         """
         replica = self._replica
         if replica.port.busy():
             raise TransactionError("an operation is a transaction of its own, and one is open")
         values = _checked(kind, data)
+        if self._replica.port.has_pending(self._pending_max):
+            raise TransactionError(
+                f"{self._pending_max} changes are pending, as many as this queue takes",
+                hint="Sync with a peer; `pending_max` of the queue, or of the SyncManager, is the bound.",
+            )
         before = self._last_id()
         if kind == "create":
             replica.create(model, **values)

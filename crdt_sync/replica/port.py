@@ -10,21 +10,21 @@ from collections.abc import Callable, Iterable, Sequence
 
 from crdt_sync.core.entry import ChainHash, Run, encode_run
 from crdt_sync.core.fingerprint import fingerprint
-from crdt_sync.core.ids import Author, DeviceId, DocumentKey
+from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.core.logs import told
 from crdt_sync.core.version import Version, encode_state_vector
 from crdt_sync.errors import CRDTSyncError, EntryError, StoreReadOnlyError, TransactionError
-from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Position, RunPage, StatusKind, Vector
-from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
+from crdt_sync.protocol.source import ApplyOutcome, Position, RunPage, Vector
 from crdt_sync.replica.accept import Batch, accept_records, accept_runs
 from crdt_sync.replica.compacting_port import CompactingPort
 from crdt_sync.replica.compactor import Compactor
 from crdt_sync.replica.content import accept_content, rederive
 from crdt_sync.replica.derive import derive_marked
 from crdt_sync.replica.fork import believe_claim, lease_new_author, leave_lost_authors, note_proof, settle_fork
-from crdt_sync.replica.holdings import OTHERS
+from crdt_sync.replica.home_port import HomePort
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers, Subscription
-from crdt_sync.replica.rows import after_prefix, key_number, number_key, pack_vector, unpack_vector
+from crdt_sync.replica.rows import after_prefix, key_number, number_key
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.totals import Totals
 from crdt_sync.security.identity import DeviceKey
@@ -35,7 +35,7 @@ log = logging.getLogger("crdt_sync.replica")
 RECORDS_PER_PAGE = 256
 
 
-class Port(CompactingPort):
+class Port(CompactingPort, HomePort):
     """Implements `protocol.source.Source`, and takes in what sessions receive.
 
     Args:
@@ -232,40 +232,26 @@ class Port(CompactingPort):
         self._guarded(lambda: rederive(self._state, keys))
         self._fingerprints.clear()
 
-    def acknowledged(self, device: DeviceId, vector: Vector, statuses: Sequence[EntryStatus]) -> None:
-        """Note what a peer holds durably, and what of ours it refused: operations become completed or failed."""
-        self._check()
-        own = self._state.lease.journaled_authors()
-        held = {
-            author: position.sequence
-            for partition, ends in vector.items()
-            for author, position in ends.items()
-            if author in own and self._is_ours(partition, author, position)
-        }
-        refused = [item for item in statuses if item.kind is StatusKind.REFUSED and item.author in own]
-        if not held and not refused:
-            return
-        state = self._state
-        with state.store.transaction():
-            before = state.store.get(Table.HOLDING, device.encode())
-            merged = {} if before is None else unpack_vector(before).get("", {})
-            merged.update({author: max(sequence, merged.get(author, 0)) for author, sequence in held.items()})
-            state.store.put(Table.HOLDING, device.encode(), pack_vector({"": merged}))
-            self._journal.complete(held, peer=device, now_ms=state.now_ms())
-            for item in refused:
-                error = f"{item.code}: {item.reason}"
-                self._journal.fail(item.author, sequence=item.sequence, error=error, peer=device, now_ms=state.now_ms())
-
     def own_ahead(self, partition: str, author: Author) -> None:
         """A peer holds more of an author of ours than we do: this store was rewound. What is missing will come."""
         self._check()
-        log.warning("a peer holds entries of ours that are not here (author %d): the store was restored", author)
+        told(
+            log,
+            logging.WARNING,
+            "a peer holds entries of ours that are not here: the store was restored",
+            author=author,
+        )
         self._believe(author)
 
     def own_fork(self, partition: str, author: Author) -> None:
         """A peer holds another branch of an author of ours: find out from its runs where they part."""
         self._check()
-        log.warning("somebody else wrote under our author %d: the store was copied or restored", author)
+        told(
+            log,
+            logging.WARNING,
+            "somebody else wrote under our author: the store was copied or restored",
+            author=author,
+        )
         self._believe(author)
         self._state.doubted[partition, author] = self._acknowledged_by_anybody(author)
 
@@ -281,7 +267,7 @@ class Port(CompactingPort):
             if not self._state.store.read_only and not self.busy():
                 self._state.totals.keep(self._state.store)
         except CRDTSyncError as error:
-            log.warning("what was counted could not be kept: %s", error.message)
+            told(log, logging.WARNING, "what was counted could not be kept", reason=error.message)
 
     def end_doubt(self) -> None:
         """The session that raised doubts about chains of ours is over: what waited for their settlement may go on."""
@@ -295,7 +281,7 @@ class Port(CompactingPort):
         try:
             return self._guarded(lambda: leave_lost_authors(self._state, self._journal, sent=sent))
         except EntryError as error:
-            log.error("what we wrote under an author of another device stays there: %s", error.message)  # noqa: TRY400  (no traceback: it is foreseen)
+            told(log, logging.ERROR, "what we wrote under a lost author stays there", reason=error.message)
             return []
 
     def publish(self, changes: Sequence[Change]) -> None:
@@ -348,21 +334,10 @@ class Port(CompactingPort):
             self._guarded(lambda: lease_new_author(self._state, identity))
             self._observers.wake()
 
-    def _is_ours(self, partition: str, author: Author, position: Position) -> bool:
-        """Whether a peer's position is on the branch that we hold; one ahead of ours may be on another one."""
-        held = self._state.ledger.hash_at(partition, author, position.sequence)
-        return held is not None and held.startswith(position.hash[:WIRE_HASH_BYTES])
-
-    def _acknowledged_by_anybody(self, author: Author) -> int:
-        found = 0
-        for _, data in self._state.store.scan(Table.HOLDING, start=OTHERS):
-            found = max(found, unpack_vector(data).get("", {}).get(author, 0))
-        return found
-
     def _settle_fork(self, run: Run, batch: Batch) -> None:
         name = (run.partition, run.author)
         if run.author not in self.own_authors() or name not in self._state.doubted:
-            log.warning("two branches of author %d: one is kept, the other reported", run.author)
+            told(log, logging.WARNING, "two branches of an author: one is kept, the other reported", author=run.author)
             self._state.keep_evidence(run)
             return
         del self._state.doubted[name]
@@ -370,7 +345,7 @@ class Port(CompactingPort):
         try:
             settled = self._guarded(lambda: settle_fork(self._state, self._journal, run, sent=sent))
         except EntryError as error:
-            log.error("two branches of our author %d stay apart: %s", run.author, error.message)  # noqa: TRY400  (no traceback: it is foreseen)
+            told(log, logging.ERROR, "two branches of our author stay apart", author=run.author, reason=error.message)
             self._state.keep_evidence(run)
             return
         batch.changes.extend(settled)

@@ -178,7 +178,7 @@ class OperationRow:
         attempts: how often it was sent.
         error: why it failed, or empty.
         finished_ms: when it was completed or failed, milliseconds since 1970; 0 while pending.
-        data: of a failed one, what it wrote (`journal.pack_written`), so that this outlives its entry.
+        data: of a failed one, what it wrote (`written.pack_written`), so that this outlives its entry.
     """
 
     type: OperationType

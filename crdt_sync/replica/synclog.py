@@ -14,6 +14,8 @@ from crdt_sync.storage.base import Store, Table
 ROWS_MAX: Final = 10_000
 """Rows that are kept; operations that came through together are one row."""
 HLC_COUNTER_BITS: Final = 16
+LOST: Final = "lost: the device does not hold it any more"
+"""The error of an operation that was completed, and waits again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class SyncLog:
     Args:
         id: names it on this device.
         operation: id of the operation.
-        result: ``success``: a home peer holds it durably; ``failure``: it was refused.
+        result: ``success``: a home peer holds it durably; ``failure``: it was refused, or is held there no more.
         error: why it failed, or empty.
         timestamp: when that was noted, packed as an HLC timestamp.
         peer: the device that said so.
@@ -59,21 +61,43 @@ def note_results(store: Store, operations: Iterable[bytes], *, error: str, peer:
         store.delete_range(Table.SYNCLOG, end=number_key(surplus + 1))
 
 
-def latest_results(store: Store, *, limit: int) -> list[SyncLog]:
+def latest_results(
+    store: Store, *, limit: int, result: str | None = None, since_ms: int = 0, operation: str | None = None
+) -> list[SyncLog]:
     """The latest results, oldest first.
 
+    Args:
+        store: where.
+        limit: at most so many.
+        result: only ``success`` or ``failure``.
+        since_ms: only those noted then or later, milliseconds since 1970.
+        operation: only those of one operation, by its id.
+
     Raises:
-        InputError: ``limit`` is no positive number.
+        InputError: ``limit`` is no positive number, or there is no such result.
     """
     if type(limit) is not int or limit < 1:
         raise InputError("limit is a whole number from 1 on")
-    return list(islice(_backwards(store), limit))[::-1]
+    if result not in (None, "success", "failure"):
+        raise InputError(f"there is no result {result!r}", hint="Use success or failure.")
+    found = (
+        item
+        for key, row in _rows(store)
+        if row.finished_ms >= since_ms and result in (None, "failure" if row.error else "success")
+        for item in _items(key, row, only=operation)
+    )
+    return list(islice(found, limit))[::-1]
 
 
-def _backwards(store: Store) -> Iterator[SyncLog]:
-    for key, data in store.scan(Table.SYNCLOG, reverse=True):
-        row = unpack_sync_log_row(data)
-        for operation in range(row.last, row.first - 1, -1):
+def _rows(store: Store) -> Iterator[tuple[bytes, SyncLogRow]]:
+    """All rows, latest first."""
+    return ((key, unpack_sync_log_row(data)) for key, data in store.scan(Table.SYNCLOG, reverse=True))
+
+
+def _items(key: bytes, row: SyncLogRow, *, only: str | None) -> Iterator[SyncLog]:
+    numbers = range(row.last, row.first - 1, -1)
+    for operation in numbers if only is None else (int(only),):
+        if operation in numbers:
             yield SyncLog(
                 id=f"{key_number(key)}.{operation}",
                 operation=str(operation),

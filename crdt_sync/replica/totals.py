@@ -19,6 +19,10 @@ class Totals(Moved):
 
     sessions: int = 0
     """conversations that got past the handshake"""
+    reconnects: int = 0
+    """tries to reach a peer again, after a loss or in vain"""
+    clock_offset_ms: int = 0
+    """the clock of the peer that said hello last, minus ours"""
     conflicts_opened: int = 0
     foreign_entries: int = 0
     drifted: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from crdt_sync.core.logs import told
 from crdt_sync.errors import CRDTSyncError
 from crdt_sync.replica.derive import derive_marked
 from crdt_sync.replica.observers import Observers
@@ -64,7 +65,7 @@ class Upkeep:
         try:
             self._derive_all(now_ms)
         except CRDTSyncError as error:
-            log.warning("the tables could not be brought up to date: %s", error.message)
+            told(log, logging.WARNING, "the tables could not be brought up to date", reason=error.message)
 
     def _is_due(self, now_ms: int) -> bool:
         return not 0 <= now_ms - self._texts_derived_ms < TEXT_DERIVE_INTERVAL_MS

@@ -11,6 +11,7 @@ from typing import Final, assert_never
 
 import apsw
 
+from crdt_sync.core.logs import told
 from crdt_sync.errors import (
     CorruptStoreError,
     NotAStoreError,
@@ -174,7 +175,7 @@ def remove_empty_log(path: Path) -> None:
         finally:
             connection.close()
     except (apsw.Error, OSError) as error:
-        log.debug("%s stays beside the store: %s", wal.name, error)
+        told(log, logging.DEBUG, "a file stays beside the store", name=wal.name, reason=str(error))
 
 
 def _begins_as_ours(path: Path) -> bool:

@@ -95,10 +95,11 @@ def model_of(replica: Replica, name: str) -> type[Model]:
         raise UnknownModelError(f"this store has no model {name!r}", hint=hint) from None
 
 
-def history_at(replica: Replica, model: type[Model], record: RecordId) -> list[HistoryItem]:
-    """What was done to a record; nothing where there never was one."""
+def history_at(replica: Replica, model: type[Model], record: RecordId, *, latest: int) -> list[HistoryItem]:
+    """The latest of what was done to a record; nothing where there never was one."""
     try:
-        return list(replica.history(model, record))
+        found = list(replica.history(model, record, latest=latest))
+        return found if len(found) == latest else list(replica.history(model, record))  # some show nothing, perhaps
     except RecordNotFoundError:
         return []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -15,7 +16,7 @@ from crdt_sync.core.kinds import FieldKind
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.core.records import SpaceRecord, decode_record
 from crdt_sync.errors import InputError, RecordNotFoundError
-from crdt_sync.replica import HistoryItem, OperationStatus, Replica, SyncLog, SyncOperation
+from crdt_sync.replica import HistoryItem, Replica, SyncLog, SyncOperation
 
 LOG_LIMIT_MAX = 10_000
 """Operations that one `log` shows."""
@@ -23,10 +24,11 @@ LOG_LIMIT_MAX = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogParams:
-    """Args: status: only of this status; limit: how many of the latest."""
+    """Args: status: only of this status; limit: how many of the latest; since: made since this time, in ISO format."""
 
     status: str | None = None
     limit: int = 50
+    since: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +41,11 @@ class HistoryParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultsParams:
-    """Args: limit: how many of the latest."""
+    """Args: limit: how many of the latest; result: success or failure; since: noted since this time, in ISO format."""
 
     limit: int = 50
+    result: str | None = None
+    since: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +56,10 @@ class NoParams:
 def log(replica: Replica, params: LogParams) -> Json:
     """The latest local operations, oldest first."""
     _check_limit(params.limit)
-    if params.status in (None, OperationStatus.PENDING.value):
-        total = _last_number(replica) if params.status is None else replica.pending_count()
-        latest = list(islice(_backwards(replica, params.status), min(params.limit, total)))[::-1]
-    else:
-        found = list(replica.operations(status=params.status))
-        latest, total = found[-params.limit :], len(found)
+    since = _time(params.since)
+    found = replica.operations(status=params.status, since=since, latest_first=True)
+    latest = list(islice(found, params.limit))[::-1]
+    total = replica.operation_count(status=params.status, since=since)
     return {"total": total, "operations": [_operation_json(operation) for operation in latest]}
 
 
@@ -66,11 +68,12 @@ def history(replica: Replica, params: HistoryParams) -> Json:
     _check_limit(params.limit)
     wanted = record_id(params.record_id)
     for model in replica.models:
-        items = history_at(replica, model, wanted)
+        items = history_at(replica, model, wanted, latest=params.limit + 1)
         if items:
             names = replica.device_names
             shown = [_item_json(model, item, names) for item in items[-params.limit :]]
-            return {"model": spec_of(model).name, "id": wanted, "total": len(items), "history": shown}
+            earlier = len(items) > params.limit
+            return {"model": spec_of(model).name, "id": wanted, "earlier": earlier, "history": shown}
     raise RecordNotFoundError(f"there never was a record {wanted} here", record_id=wanted)
 
 
@@ -78,7 +81,8 @@ def results(replica: Replica, params: ResultsParams) -> Json:
     """What peers said of local changes, oldest first."""
     _check_limit(params.limit)
     names = replica.device_names
-    return {"results": [_result_json(item, names) for item in replica.sync_log(limit=params.limit)]}
+    found = replica.sync_log(limit=params.limit, result=params.result, since=_time(params.since))
+    return {"results": [_result_json(item, names) for item in found]}
 
 
 def status(replica: Replica, params: NoParams) -> Json:
@@ -97,7 +101,7 @@ def status(replica: Replica, params: NoParams) -> Json:
         "entries": sum(ends),
         "authors": len(ends),
         "pending": replica.pending_count(),
-        "failed": sum(1 for _ in replica.operations(status="failed")),
+        "failed": replica.operation_count(status="failed"),
         "conflicts": len(replica.conflicts()),
     }
 
@@ -107,19 +111,8 @@ def own_device(replica: Replica) -> str | None:
     return replica.device_id or next((name for name, is_own in reversed(list(_devices(replica))) if is_own), None)
 
 
-def _backwards(replica: Replica, status: str | None) -> Iterator[SyncOperation]:
-    """Operations, latest first: ids count up, and reading what each one wrote takes time."""
-    for number in range(_last_number(replica), 0, -1):
-        operation = replica.operation(str(number))
-        if status in (None, operation.status.value):
-            yield operation
-
-
-def _last_number(replica: Replica) -> int:
-    try:
-        return int(replica.last_operation().id)
-    except InputError:
-        return 0  # there is none yet
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _check_limit(limit: int) -> None:

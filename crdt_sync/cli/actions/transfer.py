@@ -232,7 +232,7 @@ def _existing(replica: Replica, item: _Item) -> Any:
     try:
         return replica.get(item.model, item.record_id)
     except RecordNotFoundError:
-        return _DELETED if history_at(replica, item.model, item.record_id) else None
+        return _DELETED if history_at(replica, item.model, item.record_id, latest=1) else None
 
 
 def _create(replica: Replica, item: _Item) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -27,9 +28,13 @@ from crdt_sync.cli.integrity import check_store
 from crdt_sync.cli.opening import Place, open_replica, reach
 from crdt_sync.cli.options import AsJson, Models, StorePath
 from crdt_sync.cli.output import emit, reporting
+from crdt_sync.cli.times import time_since
 from crdt_sync.core.model import spec_of
 from crdt_sync.errors import CorruptStoreError, InputError
+from crdt_sync.replica import OperationStatus
 from crdt_sync.storage.sqlite import open_sqlite
+
+FAILED = OperationStatus.FAILED.value
 
 
 def init(
@@ -85,23 +90,37 @@ def log(
     sync: Annotated[
         bool, typer.Option("--sync", help="What peers said of the changes, and when, instead.", show_default=False)
     ] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only what failed; with --sync, only refusals and losses.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", metavar="TIME", help="Only since then: 2d, 12h, 30m, or a date and time.", show_default=False
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", help="The latest so many.")] = 50,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
     """List the changes made here and how far they came, oldest first; or the history of one record."""
-    if (status is not None) + (record is not None) + sync > 1:
-        with reporting(as_json=as_json):
+    with reporting(as_json=as_json):
+        if (status is not None) + (record is not None) + sync > 1:
             raise InputError("--status, --record and --sync ask for different lists", hint="Give one of them.")
+        if record is not None and (failed or since is not None):
+            raise InputError("--record lists what all devices did", hint="Leave out --failed and --since.")
+        if failed and status not in (None, FAILED):
+            raise InputError("--failed and --status ask for different lists", hint="Give one of them.")
+        began = None if since is None else time_since(since, now=datetime.now(UTC)).isoformat()
     if sync:
-        results = ResultsParams(limit=limit)
+        results = ResultsParams(limit=limit, result="failure" if failed else None, since=began)
         run(RESULTS, results, path=path, models=models, as_json=as_json, render=render.show_results)
         return
     if record is not None:
         history = HistoryParams(record_id=record, limit=limit)
         run(HISTORY, history, path=path, models=models, as_json=as_json, render=render.show_history)
         return
-    params = LogParams(status=status, limit=limit)
+    params = LogParams(status=FAILED if failed else status, limit=limit, since=began)
     run(LOG, params, path=path, models=models, as_json=as_json, render=render.show_log)
 
 

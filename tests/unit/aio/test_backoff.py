@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_sync.aio.backoff import Backoff, BackoffPolicy
+from crdt_sync.errors import InputError
 
 POLICY = BackoffPolicy()
 SECONDS = st.floats(0.001, 1e6)
@@ -82,7 +83,7 @@ def test_a_connection_that_did_not_last_counts_as_a_failure() -> None:
 @given(asked=st.floats(), chance=CHANCES)
 def test_what_a_peer_asks_for_is_bounded(asked: float, chance: float) -> None:
     delay_s = Backoff(POLICY, chance=lambda: chance).failed(now_s=0, retry_after_s=asked)
-    assert POLICY.floor_s <= delay_s <= POLICY.retry_after_s_max + POLICY.cap_s
+    assert POLICY.floor_s <= delay_s <= 2 * POLICY.retry_after_s_max
     if 0 < asked <= POLICY.retry_after_s_max:
         assert delay_s >= asked
     elif not asked > 0:
@@ -104,5 +105,30 @@ def test_what_a_peer_asks_for_is_bounded(asked: float, chance: float) -> None:
     ],
 )
 def test_bounds_that_are_none_are_refused(bounds: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="backoff"):
+    with pytest.raises(InputError, match="backoff") as raised:
         BackoffPolicy(**bounds)
+    assert raised.value.hint
+
+
+def spread(asked_s: float | None, *, devices: int = 1000) -> list[float]:
+    """When the devices of a hub come back that lost it at once, in order."""
+    return sorted(
+        Backoff(POLICY, chance=random.Random(seed).random).failed(now_s=0, retry_after_s=asked_s)
+        for seed in range(devices)
+    )
+
+
+def test_those_who_lost_a_hub_at_once_do_not_come_back_at_once() -> None:
+    times_s = spread(None)
+    assert POLICY.floor_s <= times_s[0]
+    assert times_s[-1] <= POLICY.base_s
+    busiest = max(sum(at <= other < at + 0.05 for other in times_s) for at in times_s)
+    assert busiest < 250, "in a tenth of the window"
+
+
+def test_those_who_were_told_the_same_wait_are_spread_over_as_much_again() -> None:
+    times_s = spread(30)
+    assert 30 <= times_s[0] < 31
+    assert 59 < times_s[-1] <= 60
+    busiest = max(sum(at <= other < at + 1 for other in times_s) for at in times_s)
+    assert busiest < 80, "in a thirtieth of the time"

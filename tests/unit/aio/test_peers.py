@@ -7,6 +7,7 @@ import logging
 from contextlib import AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -24,9 +25,10 @@ from crdt_sync.errors import (
     SyncTimeoutError,
 )
 from crdt_sync.protocol.codes import CODES, ErrorCode
-from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, StatusKind
+from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, RunPage, StatusKind
 from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.ending import PERMANENT_CODES
+from crdt_sync.replica.port import Port
 from crdt_sync.transport.base import ChannelLimits
 from crdt_sync.transport.memory import MemoryChannel, memory_pair
 from crdt_sync.transport.websocket import listen
@@ -124,9 +126,9 @@ async def test_a_peer_that_asks_for_a_pause_is_given_it(hub: Replica, one: Repli
     async with serve(hub) as server, connect(one, server.url, shell=clock.shell) as peer:
         await peer.caught_up(timeout_s=PATIENCE_S)
         (pump,) = server._pumps.values()
-        pump.close(ErrorCode.OVERLOADED, "too many", retry_after_s=7.0)
+        pump.close(ErrorCode.OVERLOADED, "too many", retry_after_s=4.0)
         await pause(clock)
-        assert clock.asked_s[-1] == pytest.approx(7.4995)
+        assert clock.asked_s[-1] == pytest.approx(4 + 0.999 * 4)
 
 
 async def test_a_transfer_that_is_cut_goes_on_and_sends_little_twice(hub: Replica, one: Replica) -> None:
@@ -443,3 +445,44 @@ def test_permanent_codes_are_those_whose_receiver_stops_in_the_table() -> None:
 
 def test_the_repr_is_one_status_line(one: Replica) -> None:
     assert repr(Peer(one, UNUSED, policy=QUICK)) == f"<Peer {UNUSED} waiting>"
+
+
+async def test_what_failed_is_sent_again_at_once_where_a_session_is_open(hub: Replica, one: Replica) -> None:
+    """The session that is open has passed it by; so another one begins."""
+    async with serve(hub) as server, connect(one, server.url, policy=QUICK) as peer:
+        await peer.caught_up(timeout_s=PATIENCE_S)
+        with patch.object(Port, "runs_after", return_value=RunPage(runs=(), cursor=0, more=False)) as looked:
+            one.create(Task, title="refused")
+            await until(lambda: looked.called)
+        assert hub.device_id is not None
+        (name,) = one.port.vector()[""]
+        status = EntryStatus(
+            partition="", author=name, sequence=1, kind=StatusKind.REFUSED, code="screening", reason="no"
+        )
+        one.port.acknowledged(hub.device_id, {}, [status])
+        assert one.operation_count(status="failed") == 1
+        assert one.retry(one.last_operation()) == 1
+        await until(lambda: titles(hub) == {"refused"})
+        await until(lambda: one.pending_count() == one.operation_count(status="failed") == 0)
+        assert peer.reconnects == 1
+
+
+async def test_a_hub_that_was_set_up_anew_at_its_address_holds_nothing_until_it_says_so(
+    hub: Replica, one: Replica
+) -> None:
+    one.create(Task, title="mine")
+    async with serve(hub) as server:
+        port = server.port
+        async with connect(one, server.url) as peer:
+            await peer.caught_up(timeout_s=PATIENCE_S)
+    assert one.pending_count() == 0
+    with memory() as new:
+        async with serve(new, port=port) as server, connect(one, server.url) as peer:
+            await peer.caught_up(timeout_s=PATIENCE_S)
+        assert titles(new) == {"mine"}
+        assert [(item.result, item.peer) for item in one.sync_log()] == [
+            ("success", hub.device_id),
+            ("failure", hub.device_id),
+            ("success", new.device_id),
+        ]
+        assert one.pending_count() == 0

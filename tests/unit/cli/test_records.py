@@ -99,9 +99,11 @@ def test_log_tells_operations_and_a_records_history(cli: Cli, store: Path) -> No
     limited = cli("log", store, "--limit", "1", "--json").json
     assert (limited["total"], [item["type"] for item in limited["operations"]]) == (3, ["delete"])
     history = cli("log", store, "--record", record, "--json").json
-    assert (history["model"], history["total"]) == ("Task", 3)
+    assert (history["model"], history["earlier"], len(history["history"])) == ("Task", False, 3)
     assert history["history"][1]["changes"] == [{"field": "title", "old": "Milk", "new": "Butter", "conflict": None}]
     assert [item["live"] for item in history["history"]] == [True, True, False]
+    latest = cli("log", store, "--record", record, "--limit", "1", "--json").json
+    assert (latest["earlier"], [item["type"] for item in latest["history"]]) == (True, ["delete"])
     text = cli("log", store, "--record", record).out
     assert "title: Milk → Butter" in text
 

@@ -21,6 +21,8 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "serve",
         "sync",
         "log",
+        "retry",
+        "metrics",
         "status",
         "check",
         "compact",

@@ -54,6 +54,7 @@ class FakeReplica:
     documents: dict[DocumentKey, bytes] = field(default_factory=dict)
     authors: set[Author] = field(default_factory=set)
     refuse: set[bytes] = field(default_factory=set)
+    withheld: dict[Author, int] = field(default_factory=dict)
     evidence: list[bytes] = field(default_factory=list)
     fingerprints_computed: int = 0
 
@@ -137,6 +138,9 @@ class FakeReplica:
 
     def holdings_known(self, public_key: bytes) -> Mapping[bytes, int]:
         return {}
+
+    def held_back(self, public_key: bytes) -> Mapping[Author, int]:
+        return self.withheld
 
     def vector(self) -> Vector:
         vector: dict[str, dict[Author, Position]] = {}

@@ -14,7 +14,7 @@ from crdt_sync import Change, Replica
 from crdt_sync.core.entry import OperationType
 from crdt_sync.errors import InputError, RecordNotFoundError
 from crdt_sync.protocol.source import EntryStatus, Position, StatusKind
-from crdt_sync.replica import OperationStatus, synclog
+from crdt_sync.replica import OperationStatus, history, synclog
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import START_MS, Mood, Person, Task, memory, on_disk, state_of, store_of
@@ -291,3 +291,38 @@ def test_local_storage_keeps_values_and_is_never_replicated(tmp_path: Path) -> N
             back = replica.local.load(f"k{number}")
             assert back == value
             assert type(back) is type(value)
+
+
+def test_the_latest_of_a_history_is_its_end() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        task = replica.create(Task, title="0")
+        for number in range(1, 8):
+            replica.update(task, title=str(number), due=date(2025, 1, number))
+        whole = list(replica.history(task))
+        for latest in range(1, 10):
+            assert list(replica.history(task, latest=latest)) == whole[-latest:]
+        exchange(replica, hub)
+        replica.compact()
+        task.title = "8"
+        whole = list(replica.history(task))
+        assert [list(replica.history(task, latest=latest)) for latest in (1, 2)] == [whole[-1:], whole]
+        for wrong in (0, -1, True, "1"):
+            with pytest.raises(InputError):
+                replica.history(task, latest=wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_the_latest_of_a_long_history_works_out_no_more_than_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    with memory(1) as replica:
+        task = replica.create(Task, title="0")
+        for number in range(50):
+            task.title = str(number)
+        worked_out: list[object] = []
+        shown = history._Shown.__init__
+
+        def counting(self: history._Shown, *args: object) -> None:
+            worked_out.append(self)
+            shown(self, *args)  # type: ignore[arg-type]  # as they come
+
+        monkeypatch.setattr(history._Shown, "__init__", counting)
+        assert len(list(replica.history(task, latest=3))) == 3
+        assert len(worked_out) == 4

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crdt_sync import OperationQueue, Replica
-from crdt_sync.errors import InputError, RecordNotFoundError, TransactionError
+from crdt_sync.errors import CRDTSyncError, InputError, LimitError, RecordNotFoundError, TransactionError
+from crdt_sync.replica.rows import number_key
+from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import Task, memory
+from tests.unit.replica.devices import Task, memory, on_disk, picture, store_of
 
 
 @pytest.fixture
@@ -96,3 +99,72 @@ def test_what_the_replica_refuses_is_not_queued(replica: Replica) -> None:
     for wrong in wrongs:
         with pytest.raises(InputError):
             queue.give_back(wrong)
+
+
+def test_a_lease_ends_with_the_process(tmp_path: Path) -> None:
+    with on_disk(tmp_path) as replica:
+        OperationQueue(replica).enqueue("create", Task, {"title": "a"})
+    crashed = Replica.open(tmp_path / "a.db", [Task], state_dir=tmp_path / "state")
+    leased = OperationQueue(crashed).dequeue()
+    assert leased is not None
+    lock = crashed._opened.lock
+    assert lock is not None
+    lock.release()  # as the end of a process does; nothing else is cleaned up
+    with Replica.open(tmp_path / "a.db", [Task], state_dir=tmp_path / "state") as replica:
+        queue = OperationQueue(replica)
+        assert (len(queue), queue.peek()) == (1, leased)
+        assert queue.dequeue() == leased
+
+
+def test_a_queue_at_its_bound_takes_no_more_and_loses_nothing(replica: Replica) -> None:
+    queue = OperationQueue(replica, pending_max=2)
+    first = queue.enqueue("create", Task, {"title": "a"})
+    queue.enqueue("create", Task, {"title": "b"})
+    before = picture(replica)
+    for kind, data in (("create", {"title": "c"}), ("update", {"id": first.record_id, "title": "d"})):
+        with pytest.raises(TransactionError, match="2 changes are pending") as raised:
+            queue.enqueue(kind, Task, data)
+        assert "Sync with a peer" in raised.value.hint
+    assert picture(replica) == before
+    replica.create(Task, title="through the replica")
+    with memory(2) as hub:
+        exchange(replica, hub)
+    assert queue.enqueue("create", Task, {"title": "e"}).status == "pending"
+    for wrong in (0, -1, True, "2", None):
+        with pytest.raises(InputError):
+            OperationQueue(replica, pending_max=wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_what_is_pending_may_lie_far_apart(replica: Replica) -> None:
+    """Numbers of operations say quickly that there is room; only counting says that there is none."""
+    queue = OperationQueue(replica, pending_max=3)
+    for title in "abcd":
+        replica.create(Task, title=title)
+    assert replica.port.has_pending(4)
+    assert not replica.port.has_pending(5)
+    with pytest.raises(TransactionError):
+        queue.enqueue("create", Task, {})
+    store = store_of(replica)
+    with store.transaction():
+        store.delete_many(Table.PENDING, [number_key(2), number_key(3)])
+    assert queue.enqueue("create", Task, {}).status == "pending"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param({"extra": {"k": "x" * 2**20}}, id="a value"),
+        pytest.param({"notes": "x" * 1_000_001}, id="a text"),
+        pytest.param({"tags": {f"{number}" * 25 for number in range(100_000)}}, id="an entry"),
+    ],
+)
+def test_an_operation_that_is_too_large_changes_nothing(replica: Replica, data: dict[str, Any]) -> None:
+    queue = OperationQueue(replica)
+    first = queue.enqueue("create", Task, {"title": "a"})
+    before = picture(replica)
+    with pytest.raises(CRDTSyncError) as raised:
+        queue.enqueue("create", Task, data)
+    assert isinstance(raised.value, LimitError)
+    assert "Split the change" in raised.value.hint
+    assert picture(replica) == before
+    assert queue.peek() == first

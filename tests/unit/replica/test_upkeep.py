@@ -87,7 +87,7 @@ def test_what_fails_is_logged_and_tried_again(
         with monkeypatch.context() as patch:
             patch.setattr(upkeep, "derive_marked", fail)
             assert task.title == ""
-        assert "could not be brought up to date: no room" in caplog.text
+        assert 'could not be brought up to date reason="no room' in caplog.text
         dice.now_ms += 1_000
         assert task.title == ""
         assert store_of(replica).count(Table.DIRTY) == 0

@@ -1,0 +1,196 @@
+"""What home peers say that they hold of the operations made here, and what follows for the operations' statuses.
+
+Every peer is home in this version. Of each there are two records: how far it ever acknowledged an author of ours, which
+says what must not be written again under another name; and how far it holds that author by its latest word, which
+statuses go by. They part where a peer lost what it had: its store was replaced, or restored from a backup.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from crdt_sync.core.ids import Author, DeviceId
+from crdt_sync.core.logs import told
+from crdt_sync.protocol.source import EntryStatus
+from crdt_sync.replica.holdings import OTHERS
+from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.rows import pack_vector, unpack_vector
+from crdt_sync.replica.state import State
+from crdt_sync.storage.base import Store, Table
+
+log = logging.getLogger("crdt_sync.replica")
+
+_EVER: Final = ""
+_NOW: Final = "now"
+"""Parts of a device's row; the second is there only where the two differ."""
+
+_MET: Final = b"\0u"
+"""How keys begin that say which device was met at an address."""
+_REFUSED: Final = b"\0r"
+"""How keys begin that say what a device refused."""
+
+Held = Mapping[Author, int]
+"""Author of ours → the last sequence that somebody holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """What a peer said that it holds of our authors.
+
+    Args:
+        device: the peer.
+        held: what of our branch it holds.
+        unsure: authors of which it holds more than is here, or another branch: what it said of them before stands
+            until that is settled.
+        whole: whether it holds nothing else of ours.
+    """
+
+    device: DeviceId
+    held: Held
+    unsure: frozenset[Author] = frozenset()
+    whole: bool = False
+
+
+def ever_acknowledged(store: Store, author: Author) -> int:
+    """The last entry of an author of ours that any device ever acknowledged."""
+    return max((ever.get(author, 0) for _, ever, _ in _rows(store)), default=0)
+
+
+def note_word(state: State, journal: Journal, word: Word, *, refused: Sequence[EntryStatus]) -> None:
+    """Note what a peer holds durably, and what it refused, in a store transaction of its own.
+
+    Args:
+        state: the replica.
+        journal: whose operations become completed, pending again, or failed.
+        word: what it said.
+        refused: entries of ours that it does not take.
+    """
+    ever, now = _row(state.store, word.device)
+    told = _told(word, now)
+    if not word.held and not refused and told == now:
+        return
+    now_ms = state.now_ms()
+    with state.store.transaction():
+        before = _held_by_any(state.store) if _lacks(told, now) else {}
+        _keep(state.store, word.device, ever=_raised(ever, word.held), now=told)
+        if before:
+            _reopen(state, journal, before, device=word.device, now_ms=now_ms)
+        journal.complete(word.held, peer=word.device, now_ms=now_ms)
+        _hold_back(state.store, word.device, refused)
+        for item in refused:
+            error = f"{item.code}: {item.reason}"
+            journal.fail(item.author, sequence=item.sequence, error=error, peer=word.device, now_ms=now_ms)
+
+
+def held_back(store: Store, device: DeviceId) -> Held:
+    """What a device refused and is not sent until somebody wants it tried again: author → the first such entry."""
+    data = store.get(Table.HOLDING, _REFUSED + device.encode())
+    return {} if data is None else unpack_vector(data)[_EVER]
+
+
+def let_go(store: Store, authors: Collection[Author] | None) -> bool:
+    """Send again what any device refused of some authors, or of all; returns whether there was any.
+
+    In the caller's store transaction.
+    """
+    found = False
+    for key, data in list(store.scan(Table.HOLDING, start=_REFUSED, end=_REFUSED + b"\xff")):
+        refused = unpack_vector(data)[_EVER]
+        kept = {author: at for author, at in refused.items() if authors is not None and author not in authors}
+        found |= kept != refused
+        if kept:
+            store.put(Table.HOLDING, key, pack_vector({_EVER: kept}))
+        else:
+            store.delete(Table.HOLDING, key)
+    return found
+
+
+def note_gone(state: State, journal: Journal, device: DeviceId) -> None:
+    """A device counts as holding nothing until it says otherwise, in the caller's store transaction."""
+    ever, now = _row(state.store, device)
+    if now:
+        before = _held_by_any(state.store)
+        _keep(state.store, device, ever=ever, now={})
+        _reopen(state, journal, before, device=device, now_ms=state.now_ms())
+
+
+def note_met(state: State, journal: Journal, address: str, device: DeviceId) -> None:
+    """A device answered at an address: the one that did so before is not there any more, and counts as holding nothing.
+
+    It may have been wiped and set up anew, under another key. Should it be met again, its word counts again.
+    """
+    key = _MET + address.encode()
+    before = state.store.get(Table.HOLDING, key)
+    if before == device.encode():
+        return
+    with state.store.transaction():
+        state.store.put(Table.HOLDING, key, device.encode())
+        if before is not None:
+            told(log, logging.WARNING, "another device answers at an address", device=device, before=before.decode())
+            note_gone(state, journal, DeviceId(before.decode()))
+
+
+def _hold_back(store: Store, device: DeviceId, refused: Sequence[EntryStatus]) -> None:
+    if refused:
+        first = dict(held_back(store, device))
+        for item in refused:
+            first[item.author] = min(item.sequence, first.get(item.author, item.sequence))
+        store.put(Table.HOLDING, _REFUSED + device.encode(), pack_vector({_EVER: first}))
+
+
+def _reopen(state: State, journal: Journal, before: Held, *, device: DeviceId, now_ms: int) -> None:
+    """Have operations wait again that nobody is known to hold any more."""
+    after = _held_by_any(state.store)
+    less = {author: after.get(author, 0) for author, held in before.items() if after.get(author, 0) < held}
+    count = journal.reopen(less, peer=device, now_ms=now_ms) if less else 0
+    if count:
+        told(log, logging.WARNING, "operations wait again: a device lost them", operations=count, device=device)
+
+
+def _told(word: Word, now: Held) -> dict[Author, int]:
+    if word.whole:
+        return {**{author: now[author] for author in word.unsure if author in now}, **_positive(word.held)}
+    return _raised(now, word.held)
+
+
+def _raised(before: Held, held: Held) -> dict[Author, int]:
+    return _positive({**before, **{author: max(held[author], before.get(author, 0)) for author in held}})
+
+
+def _positive(held: Held) -> dict[Author, int]:
+    return {author: sequence for author, sequence in held.items() if sequence}
+
+
+def _lacks(told: Held, now: Held) -> bool:
+    return any(told.get(author, 0) < sequence for author, sequence in now.items())
+
+
+def _held_by_any(store: Store) -> dict[Author, int]:
+    most: dict[Author, int] = {}
+    for _, _, now in _rows(store):
+        most = _raised(most, now)
+    return most
+
+
+def _rows(store: Store) -> Iterator[tuple[bytes, Held, Held]]:
+    for key, data in store.scan(Table.HOLDING, start=OTHERS):
+        yield key, *_read(data)
+
+
+def _row(store: Store, device: DeviceId) -> tuple[Held, Held]:
+    data = store.get(Table.HOLDING, device.encode())
+    return ({}, {}) if data is None else _read(data)
+
+
+def _read(data: bytes) -> tuple[Held, Held]:
+    row = unpack_vector(data)
+    ever = row.get(_EVER, {})
+    return ever, row.get(_NOW, ever)
+
+
+def _keep(store: Store, device: DeviceId, *, ever: Held, now: Held) -> None:
+    row = {_EVER: dict(ever)} if ever == now else {_EVER: dict(ever), _NOW: dict(now)}
+    store.put(Table.HOLDING, device.encode(), pack_vector(row))

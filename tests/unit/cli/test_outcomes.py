@@ -1,0 +1,90 @@
+"""`crdt-sync metrics`, `retry`, and `log` by result and time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crdt_sync import Replica
+from crdt_sync.core.ids import DeviceId
+from crdt_sync.protocol.source import EntryStatus, StatusKind
+from crdt_sync.testing.exchange import exchange
+from tests.unit.cli.conftest import Cli, created
+
+
+def refuse(store: Path, *, sequence: int) -> None:
+    """A peer refuses a change, and all behind it."""
+    with Replica.open(store) as replica:
+        (author,) = replica.port.vector()[""]
+        status = EntryStatus(
+            partition="", author=author, sequence=sequence, kind=StatusKind.REFUSED, code="screening", reason="no"
+        )
+        replica.port.acknowledged(DeviceId("abcd"), {}, [status])
+
+
+def test_metrics_as_text_json_and_for_prometheus(cli: Cli, store: Path, other: Path) -> None:
+    text = cli("metrics", store).out
+    assert "nothing has a result yet" in text
+    assert "no peer was met" in text
+    created(cli, store, "title=Milk")
+    with Replica.open(store) as here, Replica.open(other) as there:
+        exchange(here, there)
+    created(cli, store, "title=Bread")
+    shown = cli("metrics", store)
+    assert shown.code == 0
+    assert "1 pending, the oldest for" in shown.out
+    assert "1 completed, 0 failed" in shown.out
+    assert "100.0%" in shown.out
+    told = cli("metrics", store, "--json").json
+    assert (told["pending"], told["completed"], told["sessions"], told["reconnects"]) == (1, 1, 1, 0)
+    assert told["traffic"]["bytes_in"] > 0
+    lines = cli("metrics", store, "--prometheus").out.splitlines()
+    assert 'crdt_sync_operations{status="pending"} 1.0' in lines
+    both = cli("metrics", store, "--prometheus", "--json")
+    assert (both.code, "either --json or --prometheus" in both.err) == (2, True)
+
+
+def test_what_failed_is_listed_and_tried_again(cli: Cli, store: Path) -> None:
+    for title in ("Milk", "Bread", "Salt"):
+        created(cli, store, f"title={title}")
+    assert cli("log", store, "--failed", "--json").json == {"total": 0, "operations": []}
+    refuse(store, sequence=3)
+    failed = cli("log", store, "--failed", "--json").json
+    assert [item["data"]["title"] for item in failed["operations"]] == ["Salt"]
+    assert failed["operations"][0]["error"] == "screening: no"
+    assert cli("log", store, "--sync", "--failed", "--json").json["results"][0]["result"] == "failure"
+    assert cli("status", store, "--json").json["failed"] == 1
+    for wrong in ((), ("3", "--all")):
+        refused = cli("retry", store, *wrong)
+        assert (refused.code, "either an operation or --all" in refused.err) == (2, True)
+    assert cli("retry", store, "2").code == 2
+    assert "1 wait again; 3 pending, 0 failed" in cli("retry", store, "3").out
+    assert cli("retry", store, "--all", "--json").json == {"retried": 0, "pending": 3, "failed": 0}
+
+
+def test_log_since_a_time(cli: Cli, store: Path) -> None:
+    created(cli, store, "title=Milk")
+    assert cli("log", store, "--since", "1h", "--json").json["total"] == 1
+    later = cli("log", store, "--since", "2999-01-01", "--json").json
+    assert later == {"total": 0, "operations": []}
+    assert cli("log", store, "--sync", "--since", "2d", "--json").json == {"results": []}
+
+
+@pytest.mark.parametrize("text", ["", "2x", "d", "-1d", "yesterday", "99999999999w", "²d"])
+def test_what_is_no_time(cli: Cli, store: Path, text: str) -> None:
+    found = cli("log", store, "--since", text)
+    assert (found.code, "is no time" in found.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--record", "x", "--failed"), "--record lists what all devices did"),
+        (("--failed", "--status", "pending"), "--failed and --status"),
+        (("--sync", "--status", "pending"), "ask for different lists"),
+    ],
+)
+def test_lists_that_exclude_each_other(cli: Cli, store: Path, options: tuple[str, ...], text: str) -> None:
+    found = cli("log", store, *options)
+    assert (found.code, text in found.err) == (2, True)
