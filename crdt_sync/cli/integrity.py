@@ -30,6 +30,7 @@ from crdt_sync.core.version import version_of_update
 from crdt_sync.errors import CorruptStoreError, CRDTSyncError
 from crdt_sync.replica.compaction import FOLDING
 from crdt_sync.replica.documents import Loaded
+from crdt_sync.replica.lacking import holds_content
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, Ledger
 from crdt_sync.replica.opening import READER
 from crdt_sync.replica.rows import (
@@ -195,7 +196,8 @@ class _LogCheck:
             if not is_here and split_document_key(operation.document)[0] in self._settled:
                 continue  # removed by a horizon
             touch = Touch(self._position, number, at)
-            if self._store.get(Table.TOUCH, touch_key(operation.document, touch)) is None:
+            is_known = self._store.get(Table.TOUCH, touch_key(operation.document, touch)) is not None
+            if not is_known and not holds_content(self._store, self._ledger, operation.document):
                 self._report("index", f"the touch table misses an operation on {_named(operation.document)}")
             if not is_here:
                 self._report("index", f"the version table misses {_named(operation.document)}")

@@ -16,6 +16,7 @@ from crdt_sync.core.entry import (
     SHORT_HASH_BYTES,
     ChainHash,
     Entry,
+    EntryOperation,
     Head,
     OperationType,
     Run,
@@ -30,11 +31,12 @@ from crdt_sync.core.entry import (
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.records import decode_record
 from crdt_sync.core.screening import Screened, screen
-from crdt_sync.errors import ChainError, EntryError, ForkError, MissingCauseError, SignatureError
-from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, StatusKind
+from crdt_sync.errors import ChainError, EntryError, ForkError, MissingCauseError, ScreeningError, SignatureError
+from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Lacking, StatusKind
 from crdt_sync.replica.collector import collector_paused
 from crdt_sync.replica.derive import Derivation, fields_of, removes_hidden
 from crdt_sync.replica.documents import Loaded
+from crdt_sync.replica.lacking import came_with_content, lacking_of
 from crdt_sync.replica.rows import LogRow, Touch, touch_key
 from crdt_sync.replica.settled_deletions import settles
 from crdt_sync.replica.state import Change, State, Touched
@@ -57,6 +59,14 @@ class _Parked(Exception):  # noqa: N818  not an error: the entry waits for somet
         self.reason = reason
 
 
+class _LacksDocument(_Parked):
+    """An entry whose causes are all held, on a document that is not here, or not all of it: a horizon removed it."""
+
+    def __init__(self, key: DocumentKey) -> None:
+        super().__init__("missing_document", "a record that it changes was removed here, and is fetched first")
+        self.key = key
+
+
 @dataclass(slots=True)
 class Batch:
     """What one accepted batch did.
@@ -69,6 +79,7 @@ class Batch:
         authors: whose entries were applied.
         forked_runs: runs that continue a chain from another entry than the one held here.
         restated: whether our own vector changed otherwise than by growing, so that the peer must be told it again.
+        lacking: documents that parked entries wait for.
     """
 
     outcome: ApplyOutcome = field(default_factory=ApplyOutcome)
@@ -78,6 +89,7 @@ class Batch:
     authors: set[Author] = field(default_factory=set)
     forked_runs: list[Run] = field(default_factory=list)
     restated: bool = False
+    lacking: list[Lacking] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -150,13 +162,14 @@ def _apply_runs(state: State, runs: Sequence[bytes], *, batch: Batch) -> None:
     for item in taken.touched.values():
         derivation.touch(item)
     derivation.finish()
-    batch.outcome = ApplyOutcome(statuses=tuple(statuses))
+    batch.outcome = ApplyOutcome(statuses=tuple(statuses), lacking=tuple(batch.lacking))
     batch.changes = derivation.changes
 
 
 def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> EntryStatus | None:
     """Apply what is new in a run, up to its first refused entry; returns the status of what was not applied."""
     applied: list[bytes] = []
+    entries: list[Entry] = []
     checked: _Checked | None = None
     status: EntryStatus | None = None
     sequence = run.first_sequence
@@ -173,7 +186,7 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
         for at_entry, data in enumerate(new):
             entry = entries[at_entry] if at_entry < len(entries) else decode_entry(data)
             _check_causes(state, run, entry)
-            operations = _screen_entry(state, run, entry)
+            operations = _screen_entry(state, run, entry, sequence=sequence)
             for at, operation in enumerate(operations):
                 if operation is not None:
                     _take(state, operation, taken, touch=Touch(position, checked.known + at_entry, at))
@@ -182,6 +195,8 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
             sequence += 1
     except _Parked as reason:
         state.totals.parked += 1
+        if isinstance(reason, _LacksDocument):
+            batch.lacking += lacking_of(state, reason.key, entries[len(applied) :], author=run.author, sequence=sequence)
         status = _status(run, sequence, StatusKind.PARKED, reason.code, reason.reason, retry=True)
     except MissingCauseError as error:
         state.totals.parked += 1
@@ -269,23 +284,45 @@ def _check_causes(state: State, run: Run, entry: Entry) -> None:
             raise _Parked("forked", "an entry that it saw is held differently here")
 
 
-def _screen_entry(state: State, run: Run, entry: Entry) -> list[tuple[Loaded, bytes, Screened] | None]:
+def _screen_entry(state: State, run: Run, entry: Entry, *, sequence: int) -> list[tuple[Loaded, bytes, Screened] | None]:
     """Screen all operations of an entry before any of them is taken in; None for those that count for nothing.
 
-    All causes of the entry are here. So where a document is not, a horizon has removed it.
+    All causes of the entry are here. So where a document is not, or not all of it, a horizon has removed it, here or
+    where it came from.
+
+    Raises:
+        _LacksDocument: it has to be fetched first.
     """
     screened: list[tuple[Loaded, bytes, Screened] | None] = []
     for operation in entry.operations:
         partition, _, _ = split_document_key(operation.document)
         if partition != run.partition:
             raise ChainError("an operation outside of its entry's partition")
-        loaded = state.documents.get(operation.document)
-        if not loaded.known and operation.type is not OperationType.CREATE and state.has_settled(partition):
-            screened.append(None)
-            continue
-        verdict = screen(operation.update, author=run.author, index=loaded.index, operation=operation.type)
-        screened.append((loaded, operation.update, verdict))
+        screened.append(_screen_operation(state, run, operation, sequence=sequence))
     return screened
+
+
+def _screen_operation(
+    state: State, run: Run, operation: EntryOperation, *, sequence: int
+) -> tuple[Loaded, bytes, Screened] | None:
+    """Screen one operation; None where it counts for nothing, or came with content already."""
+    loaded = state.documents.get(operation.document)
+    is_gone = not loaded.known and operation.type is not OperationType.CREATE
+    try:
+        if is_gone and state.has_settled(run.partition):
+            raise MissingCauseError("a record that is not here")
+        verdict = screen(operation.update, author=run.author, index=loaded.index, operation=operation.type)
+    except MissingCauseError:
+        if not state.has_settled(run.partition):
+            raise
+        if state.is_settled(run.partition, run.author, sequence):
+            return None
+        raise _LacksDocument(operation.document) from None
+    except ScreeningError:
+        if came_with_content(state, loaded, operation.update, author=run.author):
+            return None
+        raise
+    return loaded, operation.update, verdict
 
 
 def _take(
