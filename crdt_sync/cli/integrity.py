@@ -25,7 +25,7 @@ from crdt_sync.core.entry import (
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.records import OPEN_SPACE, RecordSet, decode_record
-from crdt_sync.core.screening import screen
+from crdt_sync.core.screening import screen_again
 from crdt_sync.core.version import version_of_update
 from crdt_sync.errors import CorruptStoreError, CRDTSyncError
 from crdt_sync.replica.compaction import FOLDING
@@ -322,8 +322,9 @@ class _DocumentCheck:
         if author == CONTENT_AUTHOR:
             document.add_content(operation.update)
             return
-        verdict = screen(operation.update, author=author, index=document.index, operation=operation.type)
-        document.add(operation.update, verdict)
+        verdict = screen_again(operation.update, author=author, index=document.index, operation=operation.type)
+        if verdict is not None:
+            document.add(operation.update, verdict)
 
     def _operations(self, key: DocumentKey) -> Iterator[tuple[int, Author, EntryOperation]]:
         for name, _ in self._store.scan(Table.TOUCH, start=key, end=after_prefix(key)):

@@ -92,11 +92,12 @@ class EntryStatus:
 
 
 class Lacking(NamedTuple):
-    """A document that an entry waits for, which was parked: a horizon removed it here, and whoever sends the entry has it.
+    """A document that a parked entry waits for: a horizon removed it here, and whoever sends the entry has it.
 
     Args:
         document: its address.
-        author, sequence: the entry.
+        author: whose entry waits.
+        sequence: of that entry.
     """
 
     document: DocumentKey

@@ -36,7 +36,7 @@ from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Lacking, Status
 from crdt_sync.replica.collector import collector_paused
 from crdt_sync.replica.derive import Derivation, fields_of, removes_hidden
 from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.lacking import came_with_content, lacking_of
+from crdt_sync.replica.lacking import came_with_content, holds_content, lacking_of
 from crdt_sync.replica.rows import LogRow, Touch, touch_key
 from crdt_sync.replica.settled_deletions import settles
 from crdt_sync.replica.state import Change, State, Touched
@@ -48,6 +48,10 @@ log = logging.getLogger("crdt_sync.replica")
 
 DOCUMENT_BYTES: Final = 200
 """What a small document takes in a run, about: tells bulk from little."""
+
+
+_Judged = tuple[Loaded, bytes, Screened | None]
+"""A document, an update of it, and what that does; None where the document has it already."""
 
 
 class _Parked(Exception):  # noqa: N818  not an error: the entry waits for something
@@ -196,7 +200,9 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
     except _Parked as reason:
         state.totals.parked += 1
         if isinstance(reason, _LacksDocument):
-            batch.lacking += lacking_of(state, reason.key, entries[len(applied) :], author=run.author, sequence=sequence)
+            batch.lacking += lacking_of(
+                state, reason.key, entries[len(applied) :], author=run.author, sequence=sequence
+            )
         status = _status(run, sequence, StatusKind.PARKED, reason.code, reason.reason, retry=True)
     except MissingCauseError as error:
         state.totals.parked += 1
@@ -284,7 +290,7 @@ def _check_causes(state: State, run: Run, entry: Entry) -> None:
             raise _Parked("forked", "an entry that it saw is held differently here")
 
 
-def _screen_entry(state: State, run: Run, entry: Entry, *, sequence: int) -> list[tuple[Loaded, bytes, Screened] | None]:
+def _screen_entry(state: State, run: Run, entry: Entry, *, sequence: int) -> list[_Judged | None]:
     """Screen all operations of an entry before any of them is taken in; None for those that count for nothing.
 
     All causes of the entry are here. So where a document is not, or not all of it, a horizon has removed it, here or
@@ -293,7 +299,7 @@ def _screen_entry(state: State, run: Run, entry: Entry, *, sequence: int) -> lis
     Raises:
         _LacksDocument: it has to be fetched first.
     """
-    screened: list[tuple[Loaded, bytes, Screened] | None] = []
+    screened: list[_Judged | None] = []
     for operation in entry.operations:
         partition, _, _ = split_document_key(operation.document)
         if partition != run.partition:
@@ -302,10 +308,8 @@ def _screen_entry(state: State, run: Run, entry: Entry, *, sequence: int) -> lis
     return screened
 
 
-def _screen_operation(
-    state: State, run: Run, operation: EntryOperation, *, sequence: int
-) -> tuple[Loaded, bytes, Screened] | None:
-    """Screen one operation; None where it counts for nothing, or came with content already."""
+def _screen_operation(state: State, run: Run, operation: EntryOperation, *, sequence: int) -> _Judged | None:
+    """Screen one operation; None where it counts for nothing, and without a verdict where content brought it before."""
     loaded = state.documents.get(operation.document)
     is_gone = not loaded.known and operation.type is not OperationType.CREATE
     try:
@@ -315,30 +319,34 @@ def _screen_operation(
     except MissingCauseError:
         if not state.has_settled(run.partition):
             raise
-        if state.is_settled(run.partition, run.author, sequence):
+        if not state.is_settled(run.partition, run.author, sequence):
+            raise _LacksDocument(operation.document) from None
+        if is_gone or holds_content(state.store, state.ledger, operation.document):
             return None
-        raise _LacksDocument(operation.document) from None
+        raise
     except ScreeningError:
         if came_with_content(state, loaded, operation.update, author=run.author):
-            return None
+            return loaded, operation.update, None
         raise
     return loaded, operation.update, verdict
 
 
 def _take(
     state: State,
-    update: tuple[Loaded, bytes, Screened],
+    update: _Judged,
     taken: _Taken,
     *,
     touch: Touch,
 ) -> None:
     loaded, data, screened = update
     key = loaded.key
+    taken.touches.append(touch_key(key, touch))
+    if screened is None:
+        return
     fields, text_only = fields_of(screened, state.schema.by_key(key))
     if removes_hidden(screened, loaded):
         fields = frozenset()  # nothing that shows has changed
     loaded.add(data, screened)
-    taken.touches.append(touch_key(key, touch))
     settles_at = touch.position if settles(screened) else None
     before = taken.touched.get(key)
     if before is not None:

@@ -86,7 +86,7 @@ class Horizons:
         return partition in self._state.records.settled_partitions()
 
     def is_settled(self, partition: str, author: Author, sequence: int) -> bool:
-        """Whether an entry lies in the past of a horizon that a later one settles: what it changed may be gone for good."""
+        """Whether an entry lies in the past of a horizon that a later one settles: what it changed may be gone."""
         return any(earlier.covers(author, sequence) for earlier in self._settled(partition))
 
     # ── making ───────────────────────────────────────────────────────────────────────────────────────────────────────

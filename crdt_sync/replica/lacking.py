@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from crdt_sync.core.entry import Entry, OperationType
 from crdt_sync.core.ids import Author, DocumentKey
-from crdt_sync.core.update import parse_update
+from crdt_sync.core.screening import is_there
 from crdt_sync.protocol.source import Lacking
 from crdt_sync.replica.bases import touched_by_base
 from crdt_sync.replica.documents import Loaded
@@ -30,7 +30,8 @@ def lacking_of(
         state: the replica.
         key: the document that the first entry lacks, or lacks a part of.
         entries: of one author.
-        author, sequence: the first one.
+        author: whose.
+        sequence: of the first one.
     """
     found: dict[DocumentKey, None] = {key: None}
     created: set[DocumentKey] = set()
@@ -45,15 +46,11 @@ def lacking_of(
 
 def came_with_content(state: State, loaded: Loaded, update: bytes, *, author: Author) -> bool:
     """Whether all that an update brings is here, with content that was taken from a peer before."""
-    end = loaded.index.next_clock(author)
-    blocks = parse_update(update).blocks
-    return all(block.clock + block.length <= end for block in blocks) and holds_content(
-        state.store, state.ledger, loaded.key
-    )
+    return is_there(update, author=author, index=loaded.index) and holds_content(state.store, state.ledger, loaded.key)
 
 
 def holds_content(store: Store, ledger: Ledger, key: DocumentKey) -> bool:
-    """Whether any part of a document was taken from a peer as content."""
+    """Whether any part of a document was taken from a peer as content, so that touches may not lead to all of it."""
     if CONTENT_AUTHOR in touched_by_base(store, key):
         return True
     touches = store.scan(Table.TOUCH, start=key, end=after_prefix(key))

@@ -31,12 +31,15 @@ class DeletedAgain:
         self._journal = journal
         self._transaction: LocalTransaction | None = None
 
-    def take(self, key: DocumentKey) -> None:
-        """Say that a record was deleted by somebody who had seen all that is in its base, where it does not show that."""
+    def take(self, key: DocumentKey) -> list[Change]:
+        """Say that somebody deleted a record who had seen all that is in its base, where that does not show it.
+
+        Observers are told at the end.
+        """
         state = self._state
         base, loaded = state.documents.base(key), state.documents.get(key)
         if not base.is_live():
-            return
+            return []
         if self._transaction is None:
             self._transaction = LocalTransaction(state, self._journal)
         transaction = self._transaction
@@ -50,6 +53,7 @@ class DeletedAgain:
         transaction.write(key, [write], operation=OperationType.DELETE, fields=fields)
         _, model, record = split_document_key(key)
         log.warning("%s %s was deleted for good before this device had edited it; its rule decides", model, record)
+        return []
 
     def finish(self) -> list[Change]:
         """Write it all, as the last act of the store transaction; returns what observers are to be told."""

@@ -8,8 +8,7 @@ or syncs. The steps:
    removed there are listed.
 2. The peer's bases take their places, and the documents are derived anew.
 3. What the bases hold leaves the log, and the floor rises.
-4. The listed documents are removed, but for those that entries beyond the floor touch: they stay whole, and say that
-   they were deleted (`late`).
+4. The listed documents are removed. Those that entries beyond the floor touch stay, and say so (`late`).
 """
 
 from __future__ import annotations
@@ -222,10 +221,8 @@ class _Steps:
             deleted = DeletedAgain(state, journal)
             with _transaction(state):
                 for key, _ in batch:
-                    if next(_touches(state, key), None) is None:
-                        changes += horizons.give_up(key)
-                    else:
-                        deleted.take(key)
+                    is_late = next(_touches(state, key), None) is not None
+                    changes += deleted.take(key) if is_late else horizons.give_up(key)
                 changes += deleted.finish()
                 state.store.delete_many(Table.STAGED, [key for key, _ in batch])
             deleted.committed()

@@ -81,7 +81,16 @@ def shown(replica: Replica, model: type[Model] = Note) -> list[dict[str, Any]]:
 def full(replica: Replica) -> Note:
     """A record with something of every kind, deleted values among it."""
     note = replica.create(
-        Note, title="t", other="old", due="d", body="long text", votes=4, tags=["a"], steps=["s"], prefs={"k": 1}, best=9
+        Note,
+        title="t",
+        other="old",
+        due="d",
+        body="long text",
+        votes=4,
+        tags=["a"],
+        steps=["s"],
+        prefs={"k": 1},
+        best=9,
     )
     note.body.format(0, 4, bold=True)
     replica.update(note, other="x", due="e")
@@ -97,7 +106,7 @@ def test_record_comes_back_whole_from_an_app_that_knows_little_of_it(four: Devic
     with memory(9, app) as phone:
         note = full(hub)
         sync(hub, desk, phone)
-        hub.forget_device(phone.device_id)
+        hub.forget_device(str(phone.device_id))
         phone.update(phone.get(app, note.id), title="by phone")
         hub.delete(note)
         sync(hub, desk)
@@ -120,7 +129,7 @@ def test_open_conflict_comes_back_with_its_candidates(four: Devices) -> None:
     desk.update(desk.get(Note, note.id), due="by desk")
     sync(hub, desk, phone)
     (conflict,) = phone.conflicts()
-    hub.forget_device(phone.device_id)
+    hub.forget_device(str(phone.device_id))
     phone.get(Note, note.id).votes.increment(1)
     hub.delete(hub.get(Note, note.id))
     sync(hub, desk)
@@ -136,7 +145,7 @@ def test_two_late_devices_double_nothing(four: Devices) -> None:
     note = full(hub)
     sync(*four)
     for phone in (one, two):
-        hub.forget_device(phone.device_id)
+        hub.forget_device(str(phone.device_id))
     one.update(one.get(Note, note.id), title="by one")
     two.update(two.get(Note, note.id), other="by two")
     two.get(Note, note.id).tags.discard("a")
@@ -156,11 +165,11 @@ def test_late_devices_that_hold_different_parts_of_a_record(four: Devices) -> No
     hub, desk, one, two = four
     note = full(hub)
     sync(*four)
-    hub.forget_device(two.device_id)
+    hub.forget_device(str(two.device_id))
     note.body.append(", longer")
     hub.update(note, due="only one has this")
     sync(hub, desk, one)
-    hub.forget_device(one.device_id)
+    hub.forget_device(str(one.device_id))
     one.get(Note, note.id).body.append(" by one")
     one.get(Note, note.id).due = "by one"
     two.get(Note, note.id).title = "by two"
@@ -179,7 +188,7 @@ def test_late_edits_of_many_records_at_once(four: Devices) -> None:
     hub, desk, phone, _ = four
     notes = [hub.create(Note, title=f"{number}") for number in range(40)]
     sync(hub, desk, phone)
-    hub.forget_device(phone.device_id)
+    hub.forget_device(str(phone.device_id))
     for note in notes[:30]:
         phone.get(Note, note.id).body.append("late")
     fresh = phone.create(Note, title="new")
@@ -200,7 +209,7 @@ def test_what_a_model_says_about_deletions_holds_for_late_edits(four: Devices, m
     hub, desk, phone, _ = four
     edited, written, untouched = (hub.create(model, title=name) for name in "xyz")
     sync(hub, desk, phone)
-    hub.forget_device(phone.device_id)
+    hub.forget_device(str(phone.device_id))
     phone.get(model, edited.id).title = "x by phone"
     phone.get(model, written.id).body.append("by phone")
     for record in (edited, written, untouched):
@@ -224,7 +233,7 @@ def test_record_that_was_deleted_for_good_can_be_restored_where_somebody_had_edi
     hub, desk, phone, _ = four
     record = hub.create(Final, title="x")
     sync(hub, desk, phone)
-    hub.forget_device(phone.device_id)
+    hub.forget_device(str(phone.device_id))
     phone.get(Final, record.id).title = "late"
     hub.delete(record)
     sync(hub, desk)
@@ -240,7 +249,7 @@ def between_the_horizons(hub: Replica, desk: Replica, one: Replica, two: Replica
     """`one` is forgotten; the others have made the earlier horizon, for a record that `one` then edits."""
     note = full(hub)
     sync(hub, desk, one, two)
-    hub.forget_device(one.device_id)
+    hub.forget_device(str(one.device_id))
     hub.delete(note)
     sync(hub, desk, two)
     assert hub.compact().horizon_made
@@ -265,13 +274,14 @@ def test_edit_that_another_device_had_taken_in_stays_when_its_writer_is_lost(fou
     check_alike(hub, desk, two)
 
 
+@pytest.mark.parametrize("folds", [False, True], ids=["", "folded meanwhile"])
 @pytest.mark.parametrize("flights", range(1, 16))
-def test_writer_that_is_lost_amid_a_session_was_told_the_truth(four: Devices, flights: int) -> None:
+def test_writer_that_is_lost_amid_a_session_was_told_the_truth(four: Devices, flights: int, folds: bool) -> None:
     """Nobody says that he holds an edit before he has the record that it belongs to."""
     hub, desk, phone, _ = four
     note = full(hub)
     sync(hub, desk, phone)
-    hub.forget_device(phone.device_id)
+    hub.forget_device(str(phone.device_id))
     phone.get(Note, note.id).title = "by phone"
     hub.delete(note)
     sync(hub, desk)
@@ -287,6 +297,14 @@ def test_writer_that_is_lost_amid_a_session_was_told_the_truth(four: Devices, fl
         for replica in (hub, desk):
             assert shown(replica) == [{**ALL, "title": "by phone", "best": 9}]
         check_alike(hub, desk)
+    if folds:
+        for _ in range(2):
+            sync(hub, desk)
+            hub.create(Note, title="later")
+            hub.compact(retention_s=0)
+            desk.compact(retention_s=0)
+        for note in hub.find(Note, title="later"):
+            hub.delete(note)
     sync(hub, desk, phone)
     for replica in (hub, desk, phone):
         assert shown(replica) == [{**ALL, "title": "by phone", "best": 9}]
@@ -297,8 +315,8 @@ def test_record_that_came_back_goes_for_good_when_it_is_deleted_again(four: Devi
     hub, desk, one, two = four
     note = full(hub)
     sync(*four)
-    hub.forget_device(one.device_id)
-    hub.forget_device(two.device_id)
+    hub.forget_device(str(one.device_id))
+    hub.forget_device(str(two.device_id))
     one.get(Note, note.id).title = "late"
     hub.delete(note)
     sync(hub, desk)
@@ -317,7 +335,7 @@ def test_new_device_gets_what_came_back(four: Devices) -> None:
     hub, desk, phone, _ = four
     note = full(hub)
     sync(hub, desk, phone)
-    hub.forget_device(phone.device_id)
+    hub.forget_device(str(phone.device_id))
     phone.get(Note, note.id).title = "late"
     hub.delete(note)
     sync(hub, desk)
