@@ -311,6 +311,34 @@ def test_writer_that_is_lost_amid_a_session_was_told_the_truth(four: Devices, fl
     check_alike(hub, desk, phone)
 
 
+@pytest.mark.parametrize("content", [None, b"nonsense", b"\0\0"], ids=["nothing", "nonsense", "an empty update"])
+def test_peer_that_does_not_give_the_record_gets_nowhere_and_holds_up_nobody(
+    four: Devices, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    hub, desk, phone, _ = four
+    note = full(hub)
+    sync(hub, desk, phone)
+    hub.forget_device(str(phone.device_id))
+    phone.get(Note, note.id).title = "by phone"
+    hub.delete(note)
+    sync(hub, desk)
+    compact_to_the_end(hub, desk)
+    with monkeypatch.context() as patch:
+        patch.setattr(phone.port, "content", lambda *_: content)
+        for _ in range(2):
+            report = exchange(phone, hub)
+            assert not report.proven_equal
+            assert report.flights < 50
+    assert phone.pending_count() > 0
+    assert not phone.safe_to_wipe()
+    hub.create(Note, title="meanwhile")
+    sync(hub, desk)
+    sync(hub, phone, desk)
+    for replica in (hub, desk, phone):
+        assert {item.title for item in replica.find(Note)} == {"by phone", "meanwhile"}
+    check_alike(hub, desk, phone)
+
+
 def test_record_that_came_back_goes_for_good_when_it_is_deleted_again(four: Devices) -> None:
     hub, desk, one, two = four
     note = full(hub)
