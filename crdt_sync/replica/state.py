@@ -39,7 +39,7 @@ class Change:
         fields: the fields that were written.
         origin: ``local`` or ``remote``.
         conflicts: ids of the conflicts that opened, or were settled.
-        into: the record that a merged one shows as part of, or that a removed one was written again as.
+        into: the record that a merged one shows as part of.
     """
 
     model: str
