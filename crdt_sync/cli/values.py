@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
@@ -26,6 +27,7 @@ _CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_
 _CONTAINERS = frozenset((list, dict, tuple, set, frozenset))
 _ADAPTERS_CACHED = 1024
 _NOT_EXACT = object()
+_JSON_TYPES = (Any, str, bool, int, float, None, NoneType, list, dict)
 
 
 class Operator(StrEnum):
@@ -96,13 +98,52 @@ def value_of_json(kind: FieldKind, data: Any, *, model: str) -> Any:
     Raises:
         InvalidValueError: it does not fit the field's type.
     """
-    if isinstance(data, dict) and data.keys() == {EXACT}:
-        try:
-            return codec.decode(bytes.fromhex(data[EXACT]))
-        except (MalformedEntryError, ValueError, TypeError):
-            raise InvalidValueError(f"{model}.{kind.name}: {EXACT} holds no value bytes", field=kind.name) from None
+    if _is_exact(data):
+        return _as_declared(kind, _exactly(data, kind=kind, model=model))
+    if isinstance(kind, SetKind) and isinstance(data, list) and any(map(_is_exact, data)):
+        return _elements(kind, data, model=model)
     text = json.dumps(data)
     return _validated(lambda: _adapter(kind).validate_json(text), kind=kind, model=model)
+
+
+def _is_exact(data: Any) -> bool:
+    return isinstance(data, dict) and data.keys() == {EXACT}
+
+
+def _exactly(data: dict[str, Any], *, kind: FieldKind, model: str) -> Any:
+    """The value whose bytes JSON holds."""
+    try:
+        return codec.decode(bytes.fromhex(data[EXACT]))
+    except (MalformedEntryError, ValueError, TypeError):
+        raise InvalidValueError(f"{model}.{kind.name}: {EXACT} holds no value bytes", field=kind.name) from None
+
+
+def _as_declared(kind: FieldKind, value: Any) -> Any:
+    """A decoded value as the field's type has it, as far as it fits: enum members for what they are stored as."""
+    match kind:
+        case PlainRegister():
+            return kind.convert(value)
+        case ListKind() if isinstance(value, list):
+            return [kind.element.convert(item) for item in value]
+        case MapKind() if isinstance(value, dict):
+            return {name: kind.entry.convert(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+def _elements(kind: SetKind, data: list[Any], *, model: str) -> set[Any]:
+    """The elements of a set, some of which are given by their bytes."""
+    adapter = _element_adapter(kind)
+
+    def element(item: Any) -> Any:
+        if not _is_exact(item):
+            return adapter.validate_json(json.dumps(item))
+        return adapter.validate_python(_exactly(item, kind=kind, model=model))
+
+    try:
+        return _validated(lambda: {element(item) for item in data}, kind=kind, model=model)  # type: ignore[no-any-return]  # what the function gives
+    except TypeError:
+        raise InvalidValueError(f"{model}.{kind.name}: an element must be hashable", field=kind.name) from None
 
 
 def element_of_text(kind: SetKind | ListKind, text: str, *, model: str) -> Any:
@@ -129,10 +170,34 @@ def takes_container(kind: FieldKind) -> bool:
 
 
 def _json_of(kind: FieldKind, value: Any, adapter: TypeAdapter[Any]) -> Any:
-    if _is_json(value):
+    if _is_json(value) and (_is_all_json(kind) or not _reads_otherwise(value, adapter)):
         return value
     dumped = _dumped(value, adapter)
     return {EXACT: codec.encode(value).hex()} if dumped is _NOT_EXACT else dumped
+
+
+def _reads_otherwise(value: Any, adapter: TypeAdapter[Any]) -> bool:
+    """Whether the field's type takes a value's JSON for another value: a text for bytes, or for a date."""
+    try:
+        back = adapter.validate_json(json.dumps(value))
+    except ValidationError:
+        return False  # it is written as it is, so that a person sees what does not fit
+    return type(back) is not type(value) or codec.encode(back) != codec.encode(value)
+
+
+@lru_cache(maxsize=_ADAPTERS_CACHED)
+def _is_all_json(kind: FieldKind) -> bool:
+    """Whether JSON alone tells the types of the field's values apart."""
+    return _names_json(_annotation(kind))
+
+
+def _names_json(annotation: Any) -> bool:
+    arguments = get_args(annotation)
+    if not arguments:
+        return annotation in _JSON_TYPES
+    if get_origin(annotation) in (*_CONTAINERS, Union, UnionType):
+        return all(map(_names_json, arguments))
+    return False
 
 
 def _dumped(value: Any, adapter: TypeAdapter[Any]) -> Any:

@@ -170,7 +170,7 @@ def _big_int(value: int) -> msgpack.ExtType:
 
 
 def _prepare_ext(value: Any, kind: type) -> msgpack.ExtType:
-    if kind is datetime:
+    if kind is datetime and (value.tzinfo is None or value.utcoffset() is not None):
         return msgpack.ExtType(_Ext.DATETIME, _datetime_bytes(value))
     if kind is date:
         return msgpack.ExtType(_Ext.DATE, value.isoformat().encode())

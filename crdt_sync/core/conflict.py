@@ -10,6 +10,7 @@ from typing import Any
 from blake3 import blake3
 
 from crdt_sync.core.content import Dot
+from crdt_sync.core.equality import is_same
 from crdt_sync.core.ids import Author, DocumentKey, RecordId
 
 
@@ -80,6 +81,16 @@ class Candidate:
     dot: Dot
     seen: tuple[tuple[RecordId, Author, int], ...] = field(default=(), repr=False)
 
+    def __eq__(self, other: object) -> bool:
+        """The same write of the same value, NaN too."""
+        if not isinstance(other, Candidate):
+            return NotImplemented
+        ours, theirs = ((item.device_id, item.timestamp, item.dot, item.seen) for item in (self, other))
+        return ours == theirs and is_same(self.value, other.value)
+
+    def __hash__(self) -> int:
+        return hash((self.device_id, self.timestamp, self.dot))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
@@ -108,6 +119,19 @@ class Conflict:
     base: Any
     candidates: tuple[Candidate, ...]
     value: Any
+
+    def __eq__(self, other: object) -> bool:
+        """The same clash of the same values, NaN too."""
+        if not isinstance(other, Conflict):
+            return NotImplemented
+        ours, theirs = (
+            (item.id, item.kind, item.model, item.record_id, item.field, item.register, item.paths, item.candidates)
+            for item in (self, other)
+        )
+        return ours == theirs and is_same((self.base, self.value), (other.base, other.value))
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ Everything a user sees of a record is a pure function of this, so any replica wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
@@ -27,8 +27,8 @@ EditAfterDelete = Literal["edit_wins", "delete_wins", "ask"]
 
 CREATION_COUNTER = 0
 """A creation is its author's write number 0 of every register."""
-
-
+_DEFAULTS: Final = ""
+"""In a creation's value, in the place of a field's name: a bit for each name, in sorted order, that nobody gave."""
 PLAIN_PAST: Final = Author(AUTHOR_MAX)
 """In a context, with number 0: the write took the place of values of a plain register. No device has this author."""
 
@@ -49,6 +49,7 @@ class RegisterValue(NamedTuple):
         data: value bytes.
         context: the writes it saw, author → highest counter (0 is the creation). Plain registers keep creations only.
         key: its key in the map root, empty for a creation.
+        given: False for a default that a creation filled in.
     """
 
     dot: Dot
@@ -56,14 +57,16 @@ class RegisterValue(NamedTuple):
     data: bytes
     context: Mapping[Author, int]
     key: str
+    given: bool = True
 
 
 class Creation(NamedTuple):
-    """The value that a creation gave to each register."""
+    """The value that a creation gave to each register, and the names of those that nobody gave: defaults."""
 
     author: Author
     hlc: int
     values: Mapping[str, Any]
+    defaults: frozenset[str] = frozenset()
 
 
 class Tombstone(NamedTuple):
@@ -313,9 +316,11 @@ def _read_decodable(data: bytes) -> tuple[int, dict[Author, int], bytes]:
     return register
 
 
-def write_creation(hlc: int, values: Mapping[str, Any]) -> bytes:
-    """The bytes of a creation: timestamp, then all registers as one value."""
-    return hlc.to_bytes(HLC_BYTES, "big") + codec.encode_map(dict(values))
+def write_creation(hlc: int, values: Mapping[str, Any], *, defaults: Collection[str] = ()) -> bytes:
+    """The bytes of a creation: timestamp, then all registers as one value, and a bit for each that is a default."""
+    bits = sum(1 << at for at, name in enumerate(sorted(values)) if name in defaults) if defaults else 0
+    fields = {**values, _DEFAULTS: bits} if bits else dict(values)
+    return hlc.to_bytes(HLC_BYTES, "big") + codec.encode_map(fields)
 
 
 def read_creation(author: Author, data: bytes) -> Creation:
@@ -326,7 +331,11 @@ def read_creation(author: Author, data: bytes) -> Creation:
     """
     if len(data) < HLC_BYTES:
         raise MalformedEntryError("a creation without a timestamp")
-    return Creation(author, int.from_bytes(data[:HLC_BYTES], "big"), codec.decode_map(data[HLC_BYTES:]))
+    values = codec.decode_map(data[HLC_BYTES:])
+    if type(bits := values.pop(_DEFAULTS, 0)) is not int:
+        raise MalformedEntryError("a creation with other defaults than a number of bits")
+    defaults = [name for at, name in enumerate(sorted(values)) if bits >> at & 1] if bits else ()
+    return Creation(author, int.from_bytes(data[:HLC_BYTES], "big"), values, frozenset(defaults))
 
 
 def write_register(hlc: int, context: Mapping[Author, int], value: bytes) -> bytes:
@@ -365,8 +374,7 @@ def read_tombstone(data: bytes) -> Tombstone:
 
 def write_context(context: Mapping[Author, int]) -> bytes:
     """Encode author → counter, sorted: a count, then varints."""
-    out = bytearray()
-    out += varint(len(context))
+    out = bytearray(varint(len(context)))
     for author in sorted(context):
         out += varint(author)
         out += varint(context[author])

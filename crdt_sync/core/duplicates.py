@@ -15,7 +15,7 @@ from uuid import UUID
 from blake3 import blake3
 
 from crdt_sync.core import codec
-from crdt_sync.core.content import CREATION_COUNTER, Content, Creation, Dot, EditAfterDelete, RegisterValue
+from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, EditAfterDelete, RegisterValue
 from crdt_sync.core.ids import Author, RecordId
 from crdt_sync.core.kinds import Drop, Put, Write
 from crdt_sync.core.layout import KeyClass, map_key, parsed_key
@@ -65,7 +65,7 @@ def merge_contents(parts: Sequence[tuple[RecordId, Content]], *, survivor: Recor
 
 
 def _add(merged: Content, content: Content, record: RecordId | None) -> None:
-    merged.creations += [Creation(tagged(item.author, record), item.hlc, item.values) for item in content.creations]
+    merged.creations += [item._replace(author=tagged(item.author, record)) for item in content.creations]
     registers = (
         (merged.plain, content.plain),
         (merged.causal, content.causal),

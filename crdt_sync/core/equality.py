@@ -1,9 +1,13 @@
-"""When two values are one: the rule by which concurrent writes do not clash."""
+"""When two values are one: the rule by which concurrent writes do not clash, and the one by which nothing changed."""
 
 from __future__ import annotations
 
 from datetime import datetime, time
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
+
+_EQUAL_BUT_NOT_THE_SAME: Final = (float, Decimal, datetime, time)
+"""Types with equal values that are not the same (-0.0 and 0.0, 1.0 and 1.00, one instant in two zones), or with NaN."""
 
 
 def alike(left: Any, right: Any) -> bool:
@@ -22,3 +26,21 @@ def alike(left: Any, right: Any) -> bool:
     if isinstance(left, datetime | time) and left.tzinfo is None and left.fold != right.fold:
         return False
     return bool(left == right) or (left != left and right != right)  # noqa: PLR0124  only NaN differs from itself
+
+
+def is_same(left: Any, right: Any) -> bool:
+    """Whether nobody could tell two decoded values apart: what `==` passes over counts, and NaN is itself."""
+    if left is right:
+        return True
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(is_same(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(is_same(a, b) for a, b in zip(left, right, strict=True))
+    if isinstance(left, set):
+        ours = {item: item for item in left}
+        return left == right and all(is_same(ours[item], item) for item in right)
+    if isinstance(left, _EQUAL_BUT_NOT_THE_SAME):
+        return repr(left) == repr(right)
+    return bool(left == right)

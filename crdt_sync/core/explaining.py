@@ -48,6 +48,7 @@ LIFE_RULES: Final[Mapping[EditAfterDelete, str]] = {
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_CHARS_MAX: Final = 200
+_NOTE_OF_CREATION: Final = ("a default, as it was created", "as it was created")
 
 NameOf = Callable[[Author], str]
 """Names the device that writes under an author."""
@@ -257,7 +258,7 @@ def _register(kind: PlainRegister, content: Content, found: _Findings) -> None:
             timestamp=item.hlc,
             register=kind.name,
             saw=saw,
-            note="as it was created" if item.dot.counter == CREATION_COUNTER else "",
+            note=_NOTE_OF_CREATION[item.given] if item.dot.counter == CREATION_COUNTER else "",
             record_ids=found.records(item.dot.author for item in items),
         )
     if isinstance(kind, CausalRegister) and len({write_of(item) for item in shown}) > 1:

@@ -14,6 +14,7 @@ from crdt_sync.core.content import Content
 from crdt_sync.core.deleting import sides_of
 from crdt_sync.core.duplicates import untagged
 from crdt_sync.core.entry import OperationType
+from crdt_sync.core.equality import is_same
 from crdt_sync.core.ids import Author, DocumentKey, RecordId, split_document_key
 from crdt_sync.core.screening import Screened
 from crdt_sync.errors import CorruptStoreError, EntryError
@@ -123,7 +124,7 @@ class _Shown:
             if not name:
                 old, new = self.is_live, after.is_live
             conflict = _conflict(self.clashing.get(name), after.clashing.get(name))
-            if conflict or (name and (name not in self.values or old != new)):
+            if conflict or (name and (name not in self.values or not is_same(old, new))):
                 changes.append(FieldChange(field=name, old=old, new=new, conflict=conflict))
         return tuple(changes)
 

@@ -11,6 +11,7 @@ from crdt_sync.core.kinds.plain import json_value
 from crdt_sync.core.model import ModelSpec
 from crdt_sync.errors import CorruptStoreError, CRDTSyncError, InvalidValueError, UnknownFieldError
 from crdt_sync.storage.base import Filter, FilterOp, Order, Query
+from crdt_sync.storage.ordering import NAN_TEXT
 
 _OPERATORS = {
     "": FilterOp.EQ,
@@ -97,17 +98,24 @@ def _filter(spec: ModelSpec, keyword: str, value: Any) -> Filter:
     if op is FilterOp.IN:
         if isinstance(value, str | bytes) or not isinstance(value, Iterable):
             raise InvalidValueError(f"{keyword} takes a list of values", field=name)
-        return Filter(column=name, op=op, value=[_comparable(kind, item) for item in value])
+        return Filter(column=name, op=op, value=[_sought(kind, item) for item in value])
     if op is FilterOp.CONTAINS:
         part = value if isinstance(value, bytes) and kind.column_kind() is not ColumnKind.JSON else json_value(value)
         return Filter(column=name, op=op, value=part)
-    return Filter(column=name, op=op, value=_comparable(kind, value))
+    taken = _sought if op in (FilterOp.EQ, FilterOp.NE) else _comparable
+    return Filter(column=name, op=op, value=taken(kind, value))
 
 
 def _comparable(kind: FieldKind, value: Any) -> Any:
     """A value to compare with, as the table keeps it; live field objects stand for their value."""
     plain = kind.plain(value)
-    return None if plain is None else kind.to_column(kind.comparable(plain))
+    return None if plain is None else kind.sought(plain)
+
+
+def _sought(kind: FieldKind, value: Any) -> Any:
+    """A value that is looked for: NaN as the table writes it, since it is neither equal nor unequal to anything."""
+    cell = _comparable(kind, value)
+    return NAN_TEXT if cell != cell else cell  # noqa: PLR0124  only NaN differs from itself
 
 
 def _order(spec: ModelSpec, name: str) -> Order:

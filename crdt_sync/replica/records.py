@@ -119,7 +119,7 @@ class Records:
                 self._create_again(transaction, declared, loaded, given)
             else:
                 refuse_duplicate(self._state, declared, checked, group=(key,), written=transaction.unique)
-                writes = creation_writes(spec, checked, transaction.context)
+                writes = creation_writes(spec, checked, transaction.context, given=values)
                 transaction.write(key, writes, operation=OperationType.CREATE, fields=declared.all_fields)
         return bind(model, self, key)
 

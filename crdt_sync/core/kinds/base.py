@@ -196,6 +196,10 @@ class FieldKind(ABC):
         """
         return self.validate(value)
 
+    def sought(self, value: Any) -> Any:
+        """What a query compares the field's column with; raises what `comparable` does."""
+        return self.to_column(self.comparable(value))
+
     def column_kind(self) -> ColumnKind:
         """How the field stands in the materialised table."""
         return ColumnKind.VALUE

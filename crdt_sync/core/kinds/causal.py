@@ -28,7 +28,7 @@ from crdt_sync.core.kinds.contexts import (
     shared_past,
 )
 from crdt_sync.core.kinds.hidden import is_whole
-from crdt_sync.core.kinds.plain import PlainRegister, latest_first
+from crdt_sync.core.kinds.plain import PlainRegister, latest_first, offered
 from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.merging import Choices, Given, Merged
@@ -87,7 +87,7 @@ class CausalRegister(PlainRegister):
         return [*content.causal.get(self.stored, ()), *plain, *self.created(content)]
 
     def candidates(self, content: Content) -> list[RegisterValue]:
-        return sorted(maximal(self.kept(content)), key=latest_first)
+        return offered(maximal(self.kept(content)))
 
     def clashes(self, content: Content) -> list[Clash]:
         if self._is_as_created(content):
@@ -126,7 +126,7 @@ class CausalRegister(PlainRegister):
         return self.stored not in content.causal and self.stored not in content.plain and len(content.creations) == 1
 
     def _clash(self, kept: list[RegisterValue]) -> Clash | None:
-        found = sorted(maximal(kept), key=latest_first)
+        found = offered(maximal(kept))
         if _agree(found):
             return None
         base = self._base(kept, found)

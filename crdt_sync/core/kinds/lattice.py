@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from crdt_sync.core import codec
 from crdt_sync.core.content import Content, RegisterValue, write_register
 from crdt_sync.core.kinds.base import Put, Write, WriteContext
-from crdt_sync.core.kinds.plain import PlainRegister, members_of
+from crdt_sync.core.kinds.plain import PlainRegister, copied, members_of
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.errors import InvalidValueError, SchemaError
 
@@ -38,7 +38,7 @@ class Lattice(PlainRegister):
     def read(self, content: Content) -> Any:
         if self.stored not in content.lattices and len(content.creations) == 1:
             value = content.creations[0].values.get(self.stored)  # the common case: nobody wrote since the creation
-            return self.default() if value is None else self.convert(value)
+            return self.default() if value is None else self.convert(copied(value))
         data = self.stored_data(content)
         return self.default() if data is None else self.decode(data)
 

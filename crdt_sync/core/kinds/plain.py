@@ -63,9 +63,10 @@ class PlainRegister(FieldKind):
 
     def validate(self, value: Any) -> Any:
         if type(value) in _SELF_DESCRIBING:
-            return value
-        back = self.convert(codec.decode(codec.encode(value)))
-        if not _same(back, value):
+            back = self.convert(value)
+        else:
+            back = self.convert(codec.decode(codec.encode(value)))
+        if back is not value and not _same(back, value):
             raise UnrepresentableValueError(
                 f"field {self.name!r}: a value of type {type(value).__name__} would not come back as it is",
                 field=self.name,
@@ -116,13 +117,19 @@ class PlainRegister(FieldKind):
                 f"field {self.name!r} is compared with a wrong value: {reason}", field=self.name
             ) from None
 
+    def sought(self, value: Any) -> Any:
+        found, members = self.comparable(value), self._members
+        if type(found) is Decimal and members.isdisjoint((Decimal, Any)) and not members.isdisjoint(_NUMBERS):
+            return found  # a number among numbers, where a Decimal of the field's own would stand as text
+        return self.to_column(found)
+
     def decode(self, data: bytes) -> Any:
         return self.convert(codec.decode(data))
 
     def read(self, content: Content) -> Any:
         if self.stored not in content.plain and self.stored not in content.causal and len(content.creations) == 1:
             values = content.creations[0].values  # the common case: nobody wrote since the creation
-            return self.convert(values[self.stored]) if self.stored in values else self.default()
+            return self.convert(copied(values[self.stored])) if self.stored in values else self.default()
         data = self.stored_data(content)
         return self.default() if data is None else self.decode(data)
 
@@ -138,14 +145,19 @@ class PlainRegister(FieldKind):
         else:
             seen = written[0].context if written else {}
         found = [*written, *uncovered(causal, seen), *self.created(content, but=seen)]
-        if len(found) > 1:
-            found.sort(key=latest_first)
-        return found
+        return offered(found) if len(found) > 1 else found
 
     def created(self, content: Content, *, but: Container[Author] = ()) -> list[RegisterValue]:
         """The field's values in the record's creations, those of some authors left out."""
         return [
-            RegisterValue(Dot(item.author, CREATION_COUNTER), item.hlc, codec.encode(item.values[self.stored]), {}, "")
+            RegisterValue(
+                Dot(item.author, CREATION_COUNTER),
+                item.hlc,
+                codec.encode(item.values[self.stored]),
+                {},
+                "",
+                given=self.stored not in item.defaults,
+            )
             for item in content.creations
             if item.author not in but and self.stored in item.values
         ]
@@ -184,6 +196,16 @@ class PlainRegister(FieldKind):
                 return column_value(value)
 
 
+def copied(value: Any) -> Any:
+    """A value that its reader may change: lists and dicts of its own, however deep they are."""
+    kind = type(value)
+    if kind not in _JSON_ORIGINS:
+        return value
+    if kind is dict:
+        return {key: copied(item) if type(item) in _JSON_ORIGINS else item for key, item in value.items()}
+    return kind([copied(item) if type(item) in _JSON_ORIGINS else item for item in value])
+
+
 def checking_adapter(info: FieldInfo) -> TypeAdapter[Any]:
     """What validates a field's values with all that its declaration asks of them."""
     annotation: Any = info.annotation
@@ -213,6 +235,12 @@ def _comes_back(adapter: TypeAdapter[Any], value: Any) -> bool:
 def latest_first(value: RegisterValue) -> tuple[int, int, int]:
     """Sort key: latest HLC timestamp first, ties broken by author, then by counter."""
     return (-value.hlc, -value.dot.author, -value.dot.counter)
+
+
+def offered(values: list[RegisterValue]) -> list[RegisterValue]:
+    """Of concurrent values those that somebody gave, latest first; where there is none, the latest default."""
+    found = sorted(values, key=latest_first)
+    return [item for item in found if item.given] or found[:1]
 
 
 def column_value(value: Any) -> int | float | str | bytes | None:
@@ -260,7 +288,7 @@ def json_value(value: Any) -> Any:
         return [json_value(item) for item in value]
     if isinstance(value, bytes):
         return value.hex()
-    return column_value(value)
+    return json_value(value.value) if isinstance(value, Enum) else column_value(value)
 
 
 def members_of(annotation: Any, *, annotated: bool = False) -> frozenset[Any]:

@@ -12,6 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from crdt_sync.core import codec
 from crdt_sync.core.content import Content
+from crdt_sync.core.equality import is_same
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldHost, FieldKind, Put, Write, WriteContext
 from crdt_sync.core.kinds.plain import complaint_of, json_value
 from crdt_sync.core.layout import KeyClass, map_key
@@ -109,9 +110,15 @@ class SetKind(FieldKind):
         except TypeError:
             raise InvalidValueError(f"field {self.name!r}: an element must be hashable", field=self.name) from None
         back = self._adapter.validate_python(codec.decode(codec.encode(checked)))
-        if back != checked or type(back) is not type(checked):
+        if not is_same(back, checked):
             raise UnrepresentableValueError(
                 f"field {self.name!r}: an element would not come back as it is", field=self.name
+            )
+        if back != checked:
+            raise UnrepresentableValueError(
+                f"field {self.name!r}: an element must be equal to itself, which NaN is not",
+                field=self.name,
+                hint="A set could not find NaN again: leave it out, or use a List; nothing was changed.",
             )
         return checked
 

@@ -64,11 +64,14 @@ def test_registers_come_back(hlc: int, context: dict[Author, int], value: Any) -
     assert read_register(write_register(hlc, context, data)) == (hlc, context, data)
 
 
-@given(hlcs, st.dictionaries(texts, values, max_size=4))
-def test_creations_come_back(hlc: int, fields: dict[str, Any]) -> None:
-    creation = read_creation(Author(7), write_creation(hlc, fields))
+@given(hlcs, st.dictionaries(texts.filter(bool), st.tuples(values, st.booleans()), max_size=4))
+def test_creations_come_back(hlc: int, fields: dict[str, tuple[Any, bool]]) -> None:
+    held = {name: value for name, (value, _) in fields.items()}
+    defaults = {name for name, (_, given) in fields.items() if not given}
+    creation = read_creation(Author(7), write_creation(hlc, held, defaults=defaults))
     assert (creation.author, creation.hlc) == (7, hlc)
-    assert creation.values == fields
+    assert creation.values == held
+    assert creation.defaults == defaults
 
 
 @given(st.binary(max_size=40))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -109,6 +110,9 @@ QUESTIONS: list[tuple[str, dict[str, Any], str]] = [
     ("bytes contains", {"data__contains": b"x"}, "é"),
     ("bytes contains no digits", {"data__contains": "78"}, ""),
     ("float", {"weight__gt": 1}, "é"),
+    ("float with a decimal", {"weight": Decimal("1.5")}, "é"),
+    ("float less than a decimal", {"weight__lt": Decimal("1.5")}, "abcd"),
+    ("int among decimals", {"size__in": [Decimal(10), Decimal("1.5"), Decimal(2**70)]}, "bc"),
     ("list equal", {"items": [1, 2]}, "é"),
     ("list contains", {"items__contains": 2}, "é"),
     ("text contains", {"notes__contains": "of b"}, "b"),
@@ -183,6 +187,33 @@ def test_order(things: Replica, order: Any, names: str | None) -> None:
         assert "".join(record.name[0] for record in records) == names
     pages = [things.find(Thing, order_by=order, limit=2, offset=start)[:] for start in range(0, 6, 2)]
     assert [record for page in pages for record in page] == records
+
+
+class Reading(Model):
+    """Numbers that may be NaN."""
+
+    real: float | None = None
+    price: Decimal | None = Field(default=None, allow_inf_nan=True)
+    free: Any = None
+
+
+@pytest.mark.parametrize("field", ["real", "price", "free"])
+def test_nan_is_found_and_is_neither_less_nor_greater(field: str) -> None:
+    with memory(3, Reading) as replica:
+
+        def found(operator: str, value: Any) -> list[Reading]:
+            question: dict[str, Any] = {field + operator: value}
+            return replica.find(Reading, **question)
+
+        made: list[dict[str, Any]] = [{field: value} for value in (Decimal("NaN"), Decimal(1), None)]
+        nan, one, none = (replica.create(Reading, **values) for values in made)
+        for value in (math.nan, Decimal("NaN")):
+            assert found("", value) == [nan]
+            assert set(found("__ne", value)) == {one, none}
+            assert set(found("__in", [value, Decimal(1)])) == {nan, one}
+        if field != "free":  # there a Decimal is text
+            assert found("__ge", 0) == [one]
+            assert not any(found(f"__{less}", math.nan) for less in ("lt", "le", "gt", "ge"))
 
 
 def test_limits(things: Replica) -> None:

@@ -1,0 +1,62 @@
+"""When two values are the same: by what anybody could tell of them, NaN included."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+from hypothesis import given
+
+from crdt_sync.core import codec
+from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind
+from crdt_sync.core.content import Dot
+from crdt_sync.core.equality import is_same
+from crdt_sync.core.ids import Author, RecordId
+from tests.unit.core.values import EDGES, alike, anything
+
+
+def test_values_that_are_equal_or_written_alike_are_told_apart() -> None:
+    copies = [codec.decode(codec.encode(value)) for value in EDGES]
+    for (at, left), (place, right) in product(enumerate(EDGES), enumerate(copies)):
+        assert is_same(left, right) == alike(left, right) == (at == place), (left, right)
+        assert is_same({"a": [left]}, {"a": [right]}) == (at == place)
+
+
+@given(anything, anything)
+def test_a_value_is_the_same_as_what_has_its_bytes(left: Any, right: Any) -> None:
+    assert is_same(left, codec.decode(codec.encode(left)))
+    assert is_same(left, right) == is_same(right, left) == (codec.encode(left) == codec.encode(right))
+
+
+def test_sets_are_compared_by_their_elements() -> None:
+    assert is_same({1, (True, "a")}, {(True, "a"), 1})
+    assert not is_same({1, (True, "a")}, {1, (1, "a")})
+    assert not is_same({1}, {1.0})
+    assert not is_same({1}, {1, 2})
+
+
+def test_conflicts_are_equal_where_their_values_are_the_same() -> None:
+    def conflict(value: Any) -> Conflict:
+        candidate = Candidate(value=value, device_id="d", timestamp=1, dot=Dot(Author(1), 1))
+        return Conflict(
+            id="0" * 32,
+            kind=ConflictKind.CONCURRENT_EDIT,
+            model="Task",
+            record_id=RecordId("00000000-0000-7000-8000-000000000001"),
+            field="due",
+            register="due",
+            paths=(),
+            base=None,
+            candidates=(candidate,),
+            value=value,
+        )
+
+    for value in EDGES:
+        copy = codec.decode(codec.encode(value))
+        assert conflict(value) == conflict(copy)
+        assert hash(conflict(value)) == hash(conflict(copy))
+        assert hash(conflict(value).candidates[0]) == hash(conflict(copy).candidates[0])
+    assert conflict(1) != conflict(True)
+    assert conflict(1).candidates != conflict(1.0).candidates
+    assert conflict(1) != 1
+    assert conflict(1).candidates[0] != 1
