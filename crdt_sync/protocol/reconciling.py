@@ -102,6 +102,7 @@ class Reconciling:
         self._look_due = True
         if outcome is not None:
             self._fetching.need(outcome.lacking)
+            self._standing.fell_short(outcome.statuses)
         if self._fetching.persisted(batch):
             self._standing.restate()  # so that the peer sends again what was parked
             self.reopen()

@@ -36,7 +36,14 @@ from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Lacking, Status
 from crdt_sync.replica.collector import collector_paused
 from crdt_sync.replica.derive import Derivation, fields_of, removes_hidden
 from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.lacking import came_with_content, holds_content, lacking_of
+from crdt_sync.replica.lacking import (
+    LacksDocument,
+    Parked,
+    came_with_content,
+    check_causes,
+    holds_content,
+    require_documents,
+)
 from crdt_sync.replica.rows import LogRow, Touch, touch_key
 from crdt_sync.replica.settled_deletions import settles
 from crdt_sync.replica.state import Change, State, Touched
@@ -52,23 +59,6 @@ DOCUMENT_BYTES: Final = 200
 
 _Judged = tuple[Loaded, bytes, Screened | None]
 """A document, an update of it, and what that does; None where the document has it already."""
-
-
-class _Parked(Exception):  # noqa: N818  not an error: the entry waits for something
-    """An entry that cannot be judged yet."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-
-
-class _LacksDocument(_Parked):
-    """An entry whose causes are all held, on a document that is not here, or not all of it: a horizon removed it."""
-
-    def __init__(self, key: DocumentKey) -> None:
-        super().__init__("missing_document", "a record that it changes was removed here, and is fetched first")
-        self.key = key
 
 
 @dataclass(slots=True)
@@ -173,7 +163,6 @@ def _apply_runs(state: State, runs: Sequence[bytes], *, batch: Batch) -> None:
 def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> EntryStatus | None:
     """Apply what is new in a run, up to its first refused entry; returns the status of what was not applied."""
     applied: list[bytes] = []
-    entries: list[Entry] = []
     checked: _Checked | None = None
     status: EntryStatus | None = None
     sequence = run.first_sequence
@@ -187,9 +176,10 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
         position = state.ledger.end + 1
         entries = _decoded(new)
         state.documents.expect(operation.document for entry in entries for operation in entry.operations)
+        require_documents(state, run, entries, sequence=sequence)
         for at_entry, data in enumerate(new):
             entry = entries[at_entry] if at_entry < len(entries) else decode_entry(data)
-            _check_causes(state, run, entry)
+            check_causes(state, run, entry)
             operations = _screen_entry(state, run, entry, sequence=sequence)
             for at, operation in enumerate(operations):
                 if operation is not None:
@@ -197,12 +187,10 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
             _observe(state, run, entry, sequence, checked.hashes[checked.known + at_entry])
             applied.append(data)
             sequence += 1
-    except _Parked as reason:
+    except Parked as reason:
         state.totals.parked += 1
-        if isinstance(reason, _LacksDocument):
-            batch.lacking += lacking_of(
-                state, reason.key, entries[len(applied) :], author=run.author, sequence=sequence
-            )
+        if isinstance(reason, LacksDocument):
+            batch.lacking += [Lacking(key, run.author, sequence) for key in reason.keys]
         status = _status(run, sequence, StatusKind.PARKED, reason.code, reason.reason, retry=True)
     except MissingCauseError as error:
         state.totals.parked += 1
@@ -226,7 +214,7 @@ def _check_run(state: State, run: Run) -> _Checked:
     """Chain, signature and binding of a run.
 
     Raises:
-        _Parked: its author is not known yet.
+        Parked: its author is not known yet.
         ForkError, ChainError, SignatureError, MalformedEntryError: see there.
     """
     run = _above_floor(state, run)
@@ -244,7 +232,7 @@ def _check_run(state: State, run: Run) -> _Checked:
         hashes.append(start)
     key = state.records.bound_key(run.author)
     if key is None:
-        raise _Parked("unknown_author", "no record binds this author yet")
+        raise Parked("unknown_author", "no record binds this author yet")
     last = run.first_sequence + len(entries) - 1
     statement = run_statement(state.space, last, hashes[-1])
     if not verify(key, statement=statement, signature=run.signature):
@@ -276,20 +264,6 @@ def _decoded(entries: list[bytes]) -> list[Entry]:
     return decoded
 
 
-def _check_causes(state: State, run: Run, entry: Entry) -> None:
-    for name in entry.records:
-        if name not in state.records:
-            raise _Parked("unknown_record", "a space record that it names is not here yet")
-    for head in entry.heads:
-        held = state.ledger.hash_at(run.partition, head.author, head.sequence)
-        if held is None and head.sequence < state.ledger.floor_of(run.partition, head.author).sequence:
-            continue  # it was folded: what lies below the floor is held, and its hashes are gone
-        if held is None:
-            raise _Parked("missing_cause", "an entry that it saw is not here")
-        if held[:SHORT_HASH_BYTES] != head.short_hash:
-            raise _Parked("forked", "an entry that it saw is held differently here")
-
-
 def _screen_entry(state: State, run: Run, entry: Entry, *, sequence: int) -> list[_Judged | None]:
     """Screen all operations of an entry before any of them is taken in; None for those that count for nothing.
 
@@ -297,7 +271,7 @@ def _screen_entry(state: State, run: Run, entry: Entry, *, sequence: int) -> lis
     where it came from.
 
     Raises:
-        _LacksDocument: it has to be fetched first.
+        LacksDocument: it has to be fetched first.
     """
     screened: list[_Judged | None] = []
     for operation in entry.operations:
@@ -320,7 +294,7 @@ def _screen_operation(state: State, run: Run, operation: EntryOperation, *, sequ
         if not state.has_settled(run.partition):
             raise
         if not state.is_settled(run.partition, run.author, sequence):
-            raise _LacksDocument(operation.document) from None
+            raise LacksDocument(operation.document) from None
         if is_gone or holds_content(state.store, state.ledger, operation.document):
             return None
         raise
