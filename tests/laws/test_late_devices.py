@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as Settings  # noqa: N812  it is a class
 from hypothesis import strategies as st
 
@@ -123,6 +123,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7), st.integers(0, 
 
 
 @Settings(max_examples=-(-Settings().max_examples // 2))
+@example(model=Task, before=[], late=[(0, 0, 0), (0, 1, 0)], deleted=[(0, 1)], back=([], [4]))
 @given(
     model=st.sampled_from(POLICIES),
     before=STEPS,
