@@ -1,6 +1,7 @@
 """Workload `document`: reading a record and applying a remote update, without a store, beside the bare engine.
 
-It also weighs what a plain register adds to an entry of the engine, and what creating all fields as one value saves.
+It also weighs what a plain register adds to an entry of the engine, in an update and in the encoded document, and what
+creating all fields as one value saves.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from crdt_sync.core.content import write_creation
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import DEFAULT_PARTITION, Author, RecordId, document_key
 from crdt_sync.core.index import DocumentIndex
-from crdt_sync.core.kinds import WriteContext
+from crdt_sync.core.kinds import PlainRegister, WriteContext
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.screening import screen
 from crdt_sync.core.update import map_insert_update
@@ -26,6 +27,9 @@ from crdt_sync.replica.schema import Schema
 
 CREATOR, EDITOR = Author(2**34 + 1), Author(2**34 + 2)
 """Who creates the records, and who changes them elsewhere; they take as many bytes as any author."""
+CREATORS: Final = {1: "1 creator", 2: "2 creators at once", 5: "5 creators at once"}
+"""How many devices create a record with a natural key before they meet: a register names each creation that it saw."""
+WEIGHED_RECORDS: Final = 200
 HLC: Final = (1_900_000_000_000 << 16) + 1
 KEY: Final = document_key(DEFAULT_PARTITION, "Task", RecordId("00000000-0000-7000-8000-000000000000"))
 DECLARED: Final = Schema([Task]).of(Task)
@@ -115,10 +119,10 @@ class Bare:
         return document
 
 
-def one_value(values: Values) -> bytes:
+def one_value(values: Values, author: Author = CREATOR) -> bytes:
     """A creation as ours: all fields as one value."""
-    key = map_key(KeyClass.CREATION, CREATOR)
-    return map_insert_update(CREATOR, items=[(key, write_creation(HLC, values.given()))], texts=())
+    key = map_key(KeyClass.CREATION, author)
+    return map_insert_update(author, items=[(key, write_creation(HLC, values.given()))], texts=())
 
 
 def entry_a_field(values: Values) -> bytes:
@@ -129,6 +133,53 @@ def entry_a_field(values: Values) -> bytes:
         for name, value in values.given().items():
             fields[name] = codec.encode(value)
     return document.get_update()
+
+
+def register_in_ours(values: Values, *, creators: int) -> float:
+    """Bytes that a plain register takes in the encoded document of a record, beyond the field's name and value bytes.
+
+    Args:
+        values: written to all fields, by somebody who created nothing.
+        creators: how many devices created the record at once.
+    """
+    loaded = Loaded(KEY, author=EDITOR)
+    for number in range(creators):
+        author = Author(EDITOR + 1 + number)
+        update = one_value(values, author)
+        loaded.add(update, screen(update, author=author, index=loaded.index, operation=OperationType.CREATE))
+    before, content = len(loaded.encode()), loaded.content(())
+    context = WriteContext(author=EDITOR, hlc=HLC + 1)
+    kinds = [kind for kind in DECLARED.spec.fields.values() if isinstance(kind, PlainRegister)]
+    given = values.given()
+    writes = [item for kind in kinds for item in kind.put(content, codec.encode(given[kind.name]), context=context)]
+    loaded.edit(writes, operation=OperationType.UPDATE)
+    return (len(loaded.encode()) - before - _own_bytes(values)) / len(given)
+
+
+def entry_in_engine(values: Values) -> float:
+    """The same of an entry of the engine's own map."""
+    document: EngineDoc = pycrdt.Doc(client_id=EDITOR)
+    fields: pycrdt.Map[Any] = document.get("m", type=pycrdt.Map)
+    document.apply_update(map_insert_update(CREATOR, items=[("created", b"")], texts=()))
+    before, given = len(document.get_update()), values.given()
+    for name, value in given.items():
+        fields[name] = codec.encode(value)
+    return (len(document.get_update()) - before - _own_bytes(values)) / len(given)
+
+
+def _own_bytes(values: Values) -> int:
+    return sum(len(name) + len(codec.encode(value)) for name, value in values.given().items())
+
+
+def _weigh(contestant: str, settings: Settings) -> Iterator[Measurement]:
+    records = Generator(settings.seed).records(min(settings.records, WEIGHED_RECORDS))
+    entry = sum(map(entry_in_engine, records)) / len(records)
+    for creators, name in CREATORS.items():
+        figures = {"bytes": entry}
+        if contestant != FLOOR:
+            register = sum(register_in_ours(values, creators=creators) for values in records) / len(records)
+            figures = {"bytes": register, "metadata": register - entry}
+        yield Measurement(row=f"a register, {name}", figures=figures)
 
 
 def _measure(make: Callable[..., Ours | Bare], create: Callable[[Values], bytes], settings: Settings) -> Iterator[Any]:
@@ -161,6 +212,11 @@ def _row(name: str, watch: Stopwatch, settings: Settings, *, weight: int) -> Mea
     return Measurement(row=name, figures=figures)
 
 
+NOTE_REGISTER: Final = (
+    "a register: what it takes in the encoded document beyond the field's name and value bytes, beside an entry of the "
+    "engine's own map; metadata is the difference: a timestamp, who wrote it, and the creations that it saw. Records "
+    "have one creator, but for natural keys that several devices use at once."
+)
 NOTE_OURS: Final = (
     "Ours screens what it applies, keeps what screening must know, finds which concurrent value shows, and gives "
     "values as their declared types."
@@ -174,16 +230,18 @@ DOCUMENT = Workload(
     name="document",
     title="One record, without a store: microseconds and bytes",
     contestants={
-        FLOOR: lambda settings, _: list(_measure(Bare, entry_a_field, settings)),
-        "crdt_sync": lambda settings, _: list(_measure(Ours, one_value, settings)),
+        FLOOR: lambda settings, _: [*_measure(Bare, entry_a_field, settings), *_weigh(FLOOR, settings)],
+        "crdt_sync": lambda settings, _: [*_measure(Ours, one_value, settings), *_weigh("crdt_sync", settings)],
     },
     columns=(
         Column(figure="cpu_us", title="CPU µs", has_ratio=True),
         Column(figure="bytes", title="bytes", has_ratio=True),
+        Column(figure="metadata", title="metadata B"),
     ),
     notes=(
         "floor: a pycrdt document with an entry a field, our value bytes in it; no screening, no index, no candidates.",
         NOTE_OURS,
         NOTE_BYTES,
+        NOTE_REGISTER,
     ),
 )

@@ -153,8 +153,8 @@ def ratio(rows: Sequence[Row], row: Row, figure: str, *, floor: str = FLOOR) -> 
     """
     for other in rows:
         if other.name == row.name and other.contestant == floor and other is not row:
-            least = other.figures[figure].least
-            return row.figures[figure].least / least if least else None
+            held, own = other.figures.get(figure), row.figures.get(figure)
+            return own.least / held.least if held is not None and own is not None and held.least else None
     return None
 
 

@@ -100,7 +100,8 @@ def _cell(kind: FieldKind, value: Any, *, model: str) -> str:
                 return cell
         except CRDTSyncError:
             continue  # it would not be taken
-    return json.dumps({EXACT: codec.encode(value).hex()})
+    # It does not fit the field, or it is like no text that somebody types.
+    return json.dumps(data if isinstance(value, set) else {EXACT: codec.encode(value).hex()}, ensure_ascii=False)
 
 
 def _bytes(value: Any) -> Any:

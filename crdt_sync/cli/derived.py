@@ -184,7 +184,7 @@ def _conflicts(declared: Declared, replayed: Loaded, content: Content) -> dict[b
     for kind in declared.spec.fields.values():
         if _is_merged_by_app(kind):
             continue
-        for clash in kind.clashes(content):
+        for clash in declared.clashes(kind, content):
             dots = [item.dot for item in clash.candidates]
             named = conflict_id(ConflictKind.CONCURRENT_EDIT, key, clash.register, dots)
             found[key + bytes.fromhex(named)] = kind.stored.encode()

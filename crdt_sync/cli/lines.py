@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import json
 import os
@@ -31,7 +30,7 @@ from crdt_sync.cli.actions.transfer import (
 )
 from crdt_sync.cli.output import console, standard_output
 from crdt_sync.cli.reading import Reader
-from crdt_sync.cli.rows import RowReader
+from crdt_sync.cli.rows import RowReader, row_text
 from crdt_sync.errors import CRDTSyncError, InputError, StoreFullError, UnknownModelError
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
@@ -145,16 +144,17 @@ def export_records(
         _writing(target, force=force) as file,
         _progress("exporting", records_total=sum(counts[name] for name in chosen)) as advance,
     ):
-        rows = csv.writer(file, lineterminator="\n") if file_format == "csv" else None
-        if rows is not None:
-            rows.writerow(act(EXPORT_PAGE, PageParams(model=next(iter(chosen)), limit=1, cells=True))["columns"])
+        as_rows = file_format == "csv"
+        if as_rows:
+            page = act(EXPORT_PAGE, PageParams(model=next(iter(chosen)), limit=1, cells=True))
+            file.write(row_text(page["columns"]))
         for name in chosen:
             after = ""
-            while page := act(EXPORT_PAGE, PageParams(model=name, after=after, cells=rows is not None))["records"]:
-                if rows is None:
-                    file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in page)
-                else:
-                    rows.writerows(record["cells"] for record in page)
+            while page := act(EXPORT_PAGE, PageParams(model=name, after=after, cells=as_rows))["records"]:
+                file.writelines(
+                    row_text(record["cells"]) if as_rows else json.dumps(record, ensure_ascii=False) + "\n"
+                    for record in page
+                )
                 written += len(page)
                 after = page[-1]["id"]
                 advance(written)
@@ -200,7 +200,7 @@ def _writing(target: Path | None, *, force: bool) -> Iterator[TextIO]:
         raise InputError(f"{target} is a database; an export never replaces one", hint="Choose another file.")
     draft = target.with_name(target.name + ".part")
     try:
-        with draft.open("w", encoding="utf-8") as file:
+        with draft.open("w", encoding="utf-8", newline="\n") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -55,7 +55,7 @@ def load_toml(path: Path) -> tuple[type[Model], ...]:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # what is no TOML, or no UTF-8, or too long or deep to be read
         raise InputError(f"{path} is no TOML: {error}") from None
     if not data:
         raise InputError(f"{path} declares no models", hint=f"Write {_EXAMPLE}.")

@@ -16,6 +16,7 @@ from crdt_sync.cli.conflict_text import device, settled_text, show_conflict, who
 from crdt_sync.cli.output import short, visible
 from crdt_sync.cli.times import local_time
 from crdt_sync.core.naming import label_of
+from crdt_sync.core.validating import WHOLE_RECORD
 
 
 def show_record(out: Console, result: Json) -> None:
@@ -29,6 +30,8 @@ def show_record(out: Console, result: Json) -> None:
         out.print(Text(f"  {name:<{width}}  ").append(text.replace("\n", "\n" + " " * (width + 4))))
         if name in result.get("invalid", ()):
             out.print(Text(f"  {'':<{width}}  ! does not fit: {visible(result['invalid'][name])}"))
+    if WHOLE_RECORD in result.get("invalid", ()):
+        out.print(Text(f"  ! does not fit together: {visible(result['invalid'][WHOLE_RECORD])}"))
     for name, candidates in result.get("concurrent", {}).items():
         out.print(Text(f"  written at once: {name}"))
         for candidate in candidates:
@@ -40,7 +43,10 @@ def show_record(out: Console, result: Json) -> None:
 
 def show_records(out: Console, result: Json) -> None:
     """A table of records."""
-    rows = [[item["id"], *(_cell(item, name) for name in result["fields"])] for item in result["records"]]
+    rows = [
+        [_mark(item, WHOLE_RECORD) + item["id"], *(_cell(item, name) for name in result["fields"])]
+        for item in result["records"]
+    ]
     _table(out, ("id", *result["fields"]), rows)
     first, shown = result["offset"] + 1, len(rows)
     if shown != result["total"]:
@@ -49,7 +55,11 @@ def show_records(out: Console, result: Json) -> None:
 
 def _cell(item: Json, name: str) -> str:
     """A value in a table; what does not fit its field is marked."""
-    return ("! " if name in item.get("invalid", ()) else "") + short(item["fields"][name])
+    return _mark(item, name) + short(item["fields"][name])
+
+
+def _mark(item: Json, name: str) -> str:
+    return "! " if name in item.get("invalid", ()) else ""
 
 
 def show_deleted(out: Console, result: Json) -> None:

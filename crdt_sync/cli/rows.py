@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from crdt_sync.cli.actions.transfer import Line
 from crdt_sync.cli.reading import LINE_BYTES_MAX, Reader
 from crdt_sync.errors import InputError
 
+_BREAKS: Final = "\r\n"
 _QUOTE: Final = b'"'
+
+
+def row_text(cells: Sequence[str]) -> str:
+    """A row as a line of CSV. A cell with a line break of any kind is quoted, so that it comes back as it is."""
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator=_BREAKS).writerow(cells)  # what ends lines is what it quotes
+    return line.getvalue().removesuffix(_BREAKS) + "\n"
 
 
 class RowReader(Reader):

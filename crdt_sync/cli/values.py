@@ -16,8 +16,9 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from crdt_sync.core import codec
 from crdt_sync.core.kinds import CounterKind, FieldKind, ListKind, MapKind, SetKind, TextKind
+from crdt_sync.core.kinds.app_type import first_reason, raised
 from crdt_sync.core.kinds.plain import PlainRegister
-from crdt_sync.errors import InputError, InvalidValueError, MalformedEntryError
+from crdt_sync.errors import CRDTSyncError, InputError, InvalidValueError, MalformedEntryError
 
 EXACT = "$value"
 """Key of a JSON object that holds value bytes as hex digits: what JSON and the declared type cannot give back."""
@@ -26,7 +27,7 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(:=|\+=|-=|=)(.*)", re.DOTALL
 _CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
 _CONTAINERS = frozenset((list, dict, tuple, set, frozenset))
 _ADAPTERS_CACHED = 1024
-_NOT_EXACT = object()
+_NONE_SUCH = object()
 _JSON_TYPES = (Any, str, bool, int, float, None, NoneType, list, dict)
 
 
@@ -140,8 +141,9 @@ def _elements(kind: SetKind, data: list[Any], *, model: str) -> set[Any]:
             return adapter.validate_json(json.dumps(item))
         return adapter.validate_python(_exactly(item, kind=kind, model=model))
 
+    elements = _validated(lambda: [element(item) for item in data], kind=kind, model=model)
     try:
-        return _validated(lambda: {element(item) for item in data}, kind=kind, model=model)  # type: ignore[no-any-return]  # what the function gives
+        return set(elements)
     except TypeError:
         raise InvalidValueError(f"{model}.{kind.name}: an element must be hashable", field=kind.name) from None
 
@@ -152,6 +154,28 @@ def element_of_text(kind: SetKind | ListKind, text: str, *, model: str) -> Any:
         return value_of_text(kind.element, text, model=model)
     adapter: TypeAdapter[Any] = TypeAdapter(kind.element_type)
     return _validated(lambda: adapter.validate_python(text), kind=kind, model=model)
+
+
+def held_element(kind: SetKind | ListKind, held: Iterable[Any], text: str, *, model: str) -> Any:
+    """The element of a set or list that somebody types to take it out: one of the declared type, or else as shown.
+
+    Raises:
+        InputError, InvalidValueError: it does not fit the type, and nothing that is there is shown so.
+    """
+    present = list(held)
+    shown = next((item for item in present if text in _forms(kind, item)), _NONE_SUCH)
+    try:
+        element = element_of_text(kind, text, model=model)
+    except (InputError, InvalidValueError):
+        if shown is _NONE_SUCH:
+            raise
+        return shown
+    return element if element in present or shown is _NONE_SUCH else shown
+
+
+def _forms(kind: FieldKind, element: Any) -> tuple[str, str]:
+    """How an element is shown."""
+    return str(element), json.dumps(_json_of(kind, element, _any_adapter()), ensure_ascii=False)
 
 
 def json_of_value(kind: FieldKind, value: Any) -> Any:
@@ -173,14 +197,14 @@ def _json_of(kind: FieldKind, value: Any, adapter: TypeAdapter[Any]) -> Any:
     if _is_json(value) and (_is_all_json(kind) or not _reads_otherwise(value, adapter)):
         return value
     dumped = _dumped(value, adapter)
-    return {EXACT: codec.encode(value).hex()} if dumped is _NOT_EXACT else dumped
+    return {EXACT: codec.encode(value).hex()} if dumped is _NONE_SUCH else dumped
 
 
 def _reads_otherwise(value: Any, adapter: TypeAdapter[Any]) -> bool:
     """Whether the field's type takes a value's JSON for another value: a text for bytes, or for a date."""
     try:
         back = adapter.validate_json(json.dumps(value))
-    except ValidationError:
+    except Exception:  # noqa: BLE001  whatever an app's code raises: it does not take the value
         return False  # it is written as it is, so that a person sees what does not fit
     return type(back) is not type(value) or codec.encode(back) != codec.encode(value)
 
@@ -201,15 +225,15 @@ def _names_json(annotation: Any) -> bool:
 
 
 def _dumped(value: Any, adapter: TypeAdapter[Any]) -> Any:
-    """What pydantic makes of a value for JSON; `_NOT_EXACT` where it cannot, or would not read it back as it was."""
+    """What pydantic makes of a value for JSON; `_NONE_SUCH` where it cannot, or would not read it back as it was."""
     try:
         dumped = adapter.dump_python(value, mode="json", warnings=False)
         back = adapter.validate_json(json.dumps(dumped, allow_nan=False))
         is_exact = type(back) is type(value) and codec.encode(back) == codec.encode(value)
-    except (ValueError, TypeError):
-        return _NOT_EXACT
+    except Exception:  # noqa: BLE001  whatever an app's code raises: it does not give the value back
+        return _NONE_SUCH
     is_taken = isinstance(dumped, dict) and dumped.keys() == {EXACT}
-    return dumped if is_exact and not is_taken else _NOT_EXACT
+    return dumped if is_exact and not is_taken else _NONE_SUCH
 
 
 def _is_json(value: Any) -> bool:
@@ -260,6 +284,11 @@ def _element_adapter(kind: SetKind) -> TypeAdapter[Any]:
     return _configured(kind.element_type)
 
 
+@lru_cache(maxsize=1)
+def _any_adapter() -> TypeAdapter[Any]:
+    return _configured(Any)
+
+
 def _configured(annotation: Any) -> TypeAdapter[Any]:
     try:
         return TypeAdapter(annotation, config=_CONFIG)
@@ -271,8 +300,11 @@ def _validated(validate: Callable[[], Any], *, kind: FieldKind, model: str) -> A
     try:
         return validate()
     except ValidationError as error:
-        reason = error.errors(include_url=False, include_input=False, include_context=False)[0]["msg"]
-        raise InvalidValueError(f"{model}.{kind.name}: {reason}", field=kind.name) from None
+        raise InvalidValueError(f"{model}.{kind.name}: {first_reason(error)}", field=kind.name) from None
+    except CRDTSyncError:
+        raise
+    except Exception as error:
+        raise InvalidValueError(f"{model}.{kind.name}: its type {raised(error)}", field=kind.name) from error
 
 
 def _members(annotation: Any) -> frozenset[Any]:

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgpack
 
-from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.limits import ENTRY_LIMITS, TOO_LARGE_HINT
 from crdt_sync.core.reference import Ref
 from crdt_sync.errors import LimitError, MalformedEntryError, UnrepresentableValueError
 
@@ -48,18 +48,38 @@ def encode(value: Any) -> bytes:
         UnrepresentableValueError: the value would not come back equal and of the same type.
         LimitError: larger than the space allows.
     """
+    return _encode(value, depth=ENTRY_LIMITS.value_depth_max)
+
+
+def _encode(value: Any, *, depth: int) -> bytes:
     try:
-        data: bytes = msgpack.packb(_prepare(value, ENTRY_LIMITS.value_depth_max))
+        data: bytes = msgpack.packb(_prepare(value, depth))
     except (UnicodeEncodeError, RecursionError, OverflowError):
         raise UnrepresentableValueError("text that is not valid Unicode, or a value nested too deeply") from None
     if len(data) > ENTRY_LIMITS.value_bytes_max:
-        raise LimitError(f"a value has at most {ENTRY_LIMITS.value_bytes_max} bytes, this one {len(data)}")
+        raise LimitError(
+            f"a value has at most {ENTRY_LIMITS.value_bytes_max} bytes, this one {len(data)}", hint=TOO_LARGE_HINT
+        )
     return data
 
 
 def encode_map(values: dict[str, Any]) -> bytes:
-    """Encode the values of several fields as one, in sorted order of the fields' names."""
-    return encode(values)
+    """Encode the values of several fields as one, in sorted order of the fields' names.
+
+    Raises:
+        UnrepresentableValueError: see `encode`.
+        LimitError: one is too large, or they are together.
+    """
+    return _encode(values, depth=ENTRY_LIMITS.value_depth_max + 1)
+
+
+def is_value(data: bytes) -> bool:
+    """Whether a field can hold some bytes, and give them back."""
+    try:
+        decode(data, named_zones=False)
+    except MalformedEntryError:
+        return False
+    return len(data) <= ENTRY_LIMITS.value_bytes_max
 
 
 def decode(data: bytes, *, named_zones: bool = True) -> Any:
@@ -73,10 +93,10 @@ def decode(data: bytes, *, named_zones: bool = True) -> Any:
     Raises:
         MalformedEntryError: bytes that `encode` would not make.
     """
-    return _decode(data, tuples=0, named_zones=named_zones)
+    return _decode(data, tuples=0, named_zones=named_zones, depth=ENTRY_LIMITS.value_depth_max)
 
 
-def _decode(data: bytes, *, tuples: int, named_zones: bool) -> Any:
+def _decode(data: bytes, *, tuples: int, named_zones: bool, depth: int) -> Any:
     """Decode, inside of so many tuples: each is decoded by a call of its own, and a stranger may nest them at will."""
     try:
         value = msgpack.unpackb(
@@ -92,8 +112,8 @@ def _decode(data: bytes, *, tuples: int, named_zones: bool) -> Any:
         )
     except (ValueError, TypeError, RecursionError, OverflowError, InvalidOperation, msgpack.exceptions.UnpackException):
         raise MalformedEntryError("bytes that are no value") from None
-    if type(value) in _CONTAINERS and _is_deeper(value, ENTRY_LIMITS.value_depth_max):
-        raise MalformedEntryError("a value nested deeper than the space allows")
+    if type(value) in _CONTAINERS and not _may_hold(value, depth):
+        raise MalformedEntryError("a value nested deeper than the space allows, or a dict with other keys than text")
     return value
 
 
@@ -119,8 +139,8 @@ def decode_map(data: bytes) -> dict[str, Any]:
     Raises:
         MalformedEntryError: bytes that `encode_map` would not make.
     """
-    value = decode(data)
-    if type(value) is not dict or not _STR.issuperset(map(type, value)):
+    value = _decode(data, tuples=0, named_zones=True, depth=ENTRY_LIMITS.value_depth_max + 1)
+    if type(value) is not dict:
         raise MalformedEntryError("bytes that are no fields")
     return value
 
@@ -131,10 +151,8 @@ def _prepare(value: Any, depth: int) -> Any:
         return value
     if kind is int:
         return value if _INT_MIN <= value <= _INT_MAX else _big_int(value)
-    if depth <= 0:
-        raise UnrepresentableValueError(f"a value nested deeper than {ENTRY_LIMITS.value_depth_max} levels")
-    if kind in _CONTAINERS and len(value) > ENTRY_LIMITS.value_items_max:
-        raise LimitError(f"a list, tuple or dict in a field has at most {ENTRY_LIMITS.value_items_max} items")
+    if kind in _CONTAINERS:
+        _check_container(value, depth)
     if kind is list:
         return [_prepare(item, depth - 1) for item in value]
     if kind is dict:
@@ -143,10 +161,19 @@ def _prepare(value: Any, depth: int) -> Any:
         packed = msgpack.packb([_prepare(item, depth - 1) for item in value])
         return msgpack.ExtType(_Ext.TUPLE, packed)
     if isinstance(value, Enum):
-        return _prepare(value.value, depth - 1)
+        return _prepare(value.value, depth)
     if isinstance(value, Ref):
         return str(value.id)
     return _prepare_ext(value, kind)
+
+
+def _check_container(value: Any, depth: int) -> None:
+    if depth <= 0:
+        raise UnrepresentableValueError(f"a value nested deeper than {ENTRY_LIMITS.value_depth_max} levels")
+    if len(value) > ENTRY_LIMITS.value_items_max:
+        raise LimitError(
+            f"a list, tuple or dict in a field has at most {ENTRY_LIMITS.value_items_max} items", hint=TOO_LARGE_HINT
+        )
 
 
 def _map_key(key: Any) -> str:
@@ -155,17 +182,20 @@ def _map_key(key: Any) -> str:
     return key
 
 
-def _is_deeper(value: Any, depth: int) -> bool:
-    """Whether containers are nested more than ``depth`` deep; one more is allowed, for the fields of a creation."""
-    if type(value) not in _CONTAINERS:
+def _may_hold(value: Any, depth: int) -> bool:
+    """Whether a container that was decoded is one that `encode` takes: nested ``depth`` deep at most, keys are text."""
+    if depth <= 0 or (type(value) is dict and not _STR.issuperset(map(type, value))):
         return False
     items = value.values() if type(value) is dict else value
-    return depth < 0 or any(_is_deeper(item, depth - 1) for item in items if type(item) in _CONTAINERS)
+    return all(_may_hold(item, depth - 1) for item in items if type(item) in _CONTAINERS)
 
 
 def _big_int(value: int) -> msgpack.ExtType:
     if value.bit_length() > ENTRY_LIMITS.integer_bits_max:
-        raise LimitError(f"an integer has at most {ENTRY_LIMITS.integer_bits_max} bits")
+        raise LimitError(
+            f"an integer has at most {ENTRY_LIMITS.integer_bits_max} bits",
+            hint="Keep its digits as text, or its bytes; docs/spec/storage.md lists the limits.",
+        )
     return msgpack.ExtType(_Ext.BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
 
 
@@ -229,7 +259,8 @@ def _decode_ext(code: int, data: bytes, *, tuples: int, named_zones: bool) -> An
         case _Ext.TUPLE:
             if tuples == ENTRY_LIMITS.value_depth_max:
                 raise MalformedEntryError("tuples nested deeper than the space allows")
-            return tuple(_decode(data, tuples=tuples + 1, named_zones=named_zones))
+            inner = _decode(data, tuples=tuples + 1, named_zones=named_zones, depth=ENTRY_LIMITS.value_depth_max + 1)
+            return tuple(inner)
         case _:
             raise MalformedEntryError("an extension type that no value has")
 

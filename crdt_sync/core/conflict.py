@@ -12,6 +12,7 @@ from blake3 import blake3
 from crdt_sync.core.content import Dot
 from crdt_sync.core.equality import is_same
 from crdt_sync.core.ids import Author, DocumentKey, RecordId
+from crdt_sync.core.layout import ENTRY_SEPARATOR
 
 
 class ConflictKind(str, Enum):
@@ -187,3 +188,9 @@ def conflict_id(kind: ConflictKind, document: DocumentKey, register: str, dots: 
 def pointer(path: Iterable[str | int]) -> str:
     """The JSON Pointer (RFC 6901) of a place inside of a value: keys of dicts, and numbers of items from 0 on."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def whole_path(register: str) -> str:
+    """Where a register stands in its field's value, as a JSON Pointer: empty, or that of a map's entry."""
+    _, separator, entry = register.partition(ENTRY_SEPARATOR)
+    return pointer((entry,)) if separator else ""

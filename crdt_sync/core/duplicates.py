@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+import msgpack
 from blake3 import blake3
 
 from crdt_sync.core import codec
@@ -19,6 +20,7 @@ from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, EditAfterDele
 from crdt_sync.core.ids import Author, RecordId
 from crdt_sync.core.kinds import Drop, Put, Write
 from crdt_sync.core.layout import KeyClass, map_key, parsed_key
+from crdt_sync.errors import LimitError, UnrepresentableValueError
 
 HASH_BYTES: Final = 16
 _AUTHOR_BITS: Final = 40
@@ -32,11 +34,24 @@ Written = tuple[Author, int, bytes]
 
 
 def values_hash(fields: Sequence[str], values: Mapping[str, Any]) -> bytes | None:
-    """Names the values of the unique fields; None where one of them is None, which equals nothing."""
+    """Names the values of the unique fields; None where one of them is None, which equals nothing.
+
+    What an app's upgrade function gives that could not be stored equals nothing either.
+    """
     found = [values.get(name) for name in fields]
-    if None in found:
+    if any(value is None for value in found):
         return None
-    return blake3(codec.encode([list(fields), found])).digest(HASH_BYTES)
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack_array_header(2)
+    packer.pack(list(fields))
+    packer.pack_array_header(len(found))
+    hasher = blake3(packer.bytes())
+    try:
+        for value in found:  # one by one: together they may be more than a value can be
+            hasher.update(codec.encode(value))
+    except (UnrepresentableValueError, LimitError):
+        return None
+    return hasher.digest(HASH_BYTES)
 
 
 @dataclass(slots=True)

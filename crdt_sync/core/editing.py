@@ -16,7 +16,7 @@ from crdt_sync.core.ids import Author
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.kinds.base import Drop, Put, Write
 from crdt_sync.core.layout import MAP_ROOT, KeyClass, parsed_key
-from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.limits import ENTRY_LIMITS, TOO_LARGE_HINT
 from crdt_sync.core.placing import Item, Placed
 from crdt_sync.core.screening import check_removals
 from crdt_sync.core.update import encode_update
@@ -123,7 +123,10 @@ def merge_map(state: Update, added: Sequence[Block], *, index: DocumentIndex) ->
 
 def _block(key: str, data: bytes, *, author: Author, clock: int, before: UnitId | None) -> Block:
     if len(data) > ENTRY_LIMITS.value_bytes_max:
-        raise LimitError("a value larger than the space allows")
+        raise LimitError(
+            f"a value has at most {ENTRY_LIMITS.value_bytes_max} bytes with all that is written beside it",
+            hint=TOO_LARGE_HINT,
+        )
     if before is None:
         return Block(author, clock, 1, None, None, MAP_ROOT, key, Bytes(data))
     return Block(author, clock, 1, before, None, None, None, Bytes(data))

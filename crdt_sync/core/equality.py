@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, time
 from decimal import Decimal
-from typing import Any, Final
-
-_EQUAL_BUT_NOT_THE_SAME: Final = (float, Decimal, datetime, time)
-"""Types with equal values that are not the same (-0.0 and 0.0, 1.0 and 1.00, one instant in two zones), or with NaN."""
+from typing import Any
 
 
 def alike(left: Any, right: Any) -> bool:
@@ -28,6 +25,11 @@ def alike(left: Any, right: Any) -> bool:
     return bool(left == right) or (left != left and right != right)  # noqa: PLR0124  only NaN differs from itself
 
 
+def _moment(value: datetime | time) -> tuple[str, int, str | None]:
+    """What tells moments apart that may be equal: text with the offset, fold, and the zone's name."""
+    return value.isoformat(), value.fold, getattr(value.tzinfo, "key", None)
+
+
 def is_same(left: Any, right: Any) -> bool:
     """Whether nobody could tell two decoded values apart: what `==` passes over counts, and NaN is itself."""
     if left is right:
@@ -41,6 +43,8 @@ def is_same(left: Any, right: Any) -> bool:
     if isinstance(left, set):
         ours = {item: item for item in left}
         return left == right and all(is_same(ours[item], item) for item in right)
-    if isinstance(left, _EQUAL_BUT_NOT_THE_SAME):
+    if isinstance(left, datetime | time):
+        return _moment(left) == _moment(right)
+    if isinstance(left, float | Decimal):
         return repr(left) == repr(right)
     return bool(left == right)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from crdt_sync.core.clock import COUNTER_BITS, physical_ms
-from crdt_sync.core.conflict import Unknown
+from crdt_sync.core.conflict import UNKNOWN, Unknown
 from crdt_sync.core.content import CREATION_COUNTER, Content, EditAfterDelete, RegisterValue
 from crdt_sync.core.duplicates import MergedContent, Written, element_record, record_of, split_key, untagged, write_of
 from crdt_sync.core.ids import Author, DeviceId, RecordId
@@ -125,11 +125,13 @@ class _Findings:
 
     Args:
         survivor: of a record that others were merged with, the one that shows; None of any other.
+        default_shows: whether the default is what shows where nobody wrote.
     """
 
     name_of: NameOf
     names: Mapping[DeviceId, str]
     survivor: RecordId | None = None
+    default_shows: bool = True
     causes: list[Cause] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -139,6 +141,10 @@ class _Findings:
         number, device = len(self.causes) + 1, self.name_of(untagged(author))
         name = self.names.get(DeviceId(device), "")
         self.causes.append(Cause(number=number, what=what, value=value, device_id=device, device_name=name, **more))
+
+    def note_unwritten(self) -> None:
+        """A field that nobody gave a value."""
+        self.notes.append("nobody wrote it: the default shows" if self.default_shows else "nobody wrote it")
 
     def records(self, authors: Iterable[Author]) -> tuple[RecordId, ...]:
         """Which records some authors of a merged content wrote to."""
@@ -161,6 +167,7 @@ def explain_field(
     name_of: NameOf,
     names: Mapping[DeviceId, str],
     pieces: Iterable[tuple[Author, str]] = (),
+    upgraded: Any = UNKNOWN,
 ) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
     """The writes that make a field what it is, and what follows of them.
 
@@ -170,8 +177,10 @@ def explain_field(
         name_of: names a device by its author.
         names: what devices call themselves.
         pieces: a text in order, each piece with who inserted it.
+        upgraded: what the model's upgrade function has it show, where that is another value than what is stored.
     """
     found = _findings(content, name_of, names)
+    found.default_shows = upgraded is UNKNOWN
     match kind:
         case Lattice():
             _lattice(kind, content, found)
@@ -193,6 +202,8 @@ def explain_field(
             _other_texts(kind, content, found)
         case _:
             raise InputError(f"a field of kind {type(kind).__name__} cannot be explained")
+    if upgraded is not UNKNOWN:
+        found.notes.append(f"the model's upgrade function gives {_text_of(upgraded)} for what is stored")
     return tuple(found.causes), tuple(found.notes)
 
 
@@ -240,7 +251,7 @@ def _register(kind: PlainRegister, content: Content, found: _Findings) -> None:
     """Candidates, latest first; then what they hide."""
     shown = kind.candidates(content)
     if not shown:
-        found.notes.append("nobody wrote it: the default shows")
+        found.note_unwritten()
         return
     kept = kind.kept(content) if isinstance(kind, CausalRegister) else [*shown, *_hidden_creations(kind, content)]
     dots = {item.dot for item in shown}
@@ -303,7 +314,7 @@ def _lattice(kind: Lattice, content: Content, found: _Findings) -> None:
         what = "shown" if item == shown else "beside"
         found.add(what, kind.decode(item.data), item.dot.author, timestamp=item.hlc, register=kind.name)
     if shown is None:
-        found.notes.append("nobody gave it a value: the default shows")
+        found.note_unwritten()
 
 
 def _set(kind: SetKind, content: Content, found: _Findings) -> None:

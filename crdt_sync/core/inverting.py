@@ -8,10 +8,10 @@ what the transaction wrote, and nobody else has written the same thing since.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from crdt_sync.core.content import Content
 from crdt_sync.core.duplicates import MergedContent, each_write, split_key, split_writes, untagged, untagged_element
@@ -77,6 +77,8 @@ class Inversion:
         own: every author of ours.
         since: what others did since.
         context: who takes back, and when.
+        shown: what the fields showed before it.
+        decided: registers to which it gave what was chosen for records that were created twice.
     """
 
     before: Content
@@ -86,6 +88,8 @@ class Inversion:
     own: Collection[Author]
     since: Since
     context: WriteContext
+    shown: Mapping[str, Any]
+    decided: AbstractSet[str]
     writes: dict[RecordId, list[Write]] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
@@ -157,7 +161,10 @@ class Inversion:
         if not self._is_ours(register):
             self.skip(name, OTHERS_WROTE)
             return
-        value = register.read(self.before)
+        if register.stored in self.decided:
+            self.skip(name, STAYS_SETTLED)
+            return
+        value = register.read(self.before) if before else self.shown[name]
         self._everywhere(lambda part: register.assign(part, value, context=self.context))
         if len(before) > 1:
             self.skip(name, STAYS_SETTLED)

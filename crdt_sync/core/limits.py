@@ -37,5 +37,11 @@ class EntryLimits:
 
 ENTRY_LIMITS = EntryLimits()
 
+TOO_LARGE_HINT = (
+    "Keep a long text in a Text field, many items in a List, Set or Map, and files outside; "
+    "docs/spec/storage.md lists the limits."
+)
+"""What to do with a value that is too large."""
+
 TEXT_INSERT_CHARS_MAX = 1_000_000
 """Of one insertion made here. What others insert is bounded by the entry alone."""

@@ -18,6 +18,7 @@ from crdt_sync.core import codec
 from crdt_sync.core.aligning import Span, spans
 from crdt_sync.core.conflict import UNKNOWN, Unknown, pointer
 from crdt_sync.core.equality import alike
+from crdt_sync.core.limits import ENTRY_LIMITS
 
 Path = tuple[str | int, ...]
 
@@ -41,10 +42,17 @@ class Merged:
         paths: where the sides overlap, as JSON Pointers; ``""`` is the whole value. Where lines or items were inserted,
             removed or replaced by another number, ``#first-last`` names those of the base, from 1 on; the last is one
             less than the first where the place between two is meant.
+        too_large: whether they merge to more than a value can be, so that there is no proposal: the first side is
+            shown, and all of it is to be chosen.
     """
 
     data: bytes
     paths: tuple[str, ...]
+    too_large: bool = False
+
+
+WHOLE = ("",)
+"""The paths of a merge over all of a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +61,8 @@ class Overlap:
 
     Args:
         path: as in `Merged.paths`.
-        base: value bytes of the ancestor's part, a list of lines or items where the path names some; None where nothing
-            is there, `UNKNOWN` where the ancestor is.
+        base: value bytes of the ancestor's part, a list of lines or items where the path names some (lines that are
+            more than a list can hold: a text); None where nothing is there, `UNKNOWN` where the ancestor is.
         sides: the same of each side.
     """
 
@@ -86,6 +94,7 @@ def merge_values(base: bytes | Unknown, sides: Sequence[bytes], *, choices: Choi
        is one too.
     3. Where all sides have as many items in a place as the base, they are merged one by one.
     4. Without a known ancestor everything that differs overlaps.
+    5. What would be more than a value can be is not merged: see `Merged.too_large`.
 
     Args:
         base: the ancestor's value bytes, or `UNKNOWN`.
@@ -93,12 +102,16 @@ def merge_values(base: bytes | Unknown, sides: Sequence[bytes], *, choices: Choi
         choices: what to put where they overlap, for some of the paths that a merge without choices gives.
 
     Raises:
-        UnfitPartError: a choice that cannot stand in its place.
+        UnfitPartError: a choice that cannot stand in its place, or that makes more than a value can be.
     """
     merge = _Merge(choices or {})
     opened = UNKNOWN if isinstance(base, Unknown) else _open(base)
-    value = merge.value((), opened, [_open(side) for side in sides])
-    return Merged(data=_close(value), paths=tuple(path for path, _, _ in merge.overlaps))
+    data = _close(merge.value((), opened, [_open(side) for side in sides]))
+    if codec.is_value(data):
+        return Merged(data=data, paths=tuple(path for path, _, _ in merge.overlaps))
+    if choices:
+        raise UnfitPartError("the chosen parts make more than a value can be")
+    return Merged(data=sides[0], paths=WHOLE, too_large=True)
 
 
 def overlaps(base: bytes | Unknown, sides: Sequence[bytes]) -> tuple[Overlap, ...]:
@@ -134,11 +147,11 @@ class _Merge:
         return self._overlap(pointer(path), base, sides, changed[0])
 
     def _dict(self, path: Path, base: Any, sides: list[Any]) -> dict[str, Any]:
-        keys = set[str]().union(*(side for side in (base, *sides) if _kind(side) is dict))
+        below, *dicts = (side if _kind(side) is dict else {} for side in (base, *sides))
         merged: dict[str, Any] = {}
-        for key in sorted(keys):
-            held = UNKNOWN if base is UNKNOWN else _item(base, key)
-            item = self.value((*path, key), held, [_item(side, key) for side in sides])
+        for key in sorted(set[str]().union(below, *dicts)):
+            held = UNKNOWN if base is UNKNOWN else below.get(key, _MISSING)
+            item = self.value((*path, key), held, [side.get(key, _MISSING) for side in dicts])
             if item is not _MISSING:
                 merged[key] = item
         return merged
@@ -175,8 +188,8 @@ class _Merge:
         merged: list[str] = []
         for part in parts:
             held, found = _cut(part, lines, others)
-            changed = _changed(held, found)
-            if not changed or _agree(changed):
+            changed = _changed_lines(held, found)
+            if _same_lines(changed):
                 merged.extend(changed[0] if changed else held)
                 continue
             if len(parts) == 1:
@@ -207,8 +220,7 @@ def _pieces(part: Span | int, base: list[str], sides: list[list[str]]) -> Iterat
     for at in range(part.start, part.end):
         line = _within(part, at, at + 1)
         held, others = _cut(line, base, sides)
-        changed = _changed(held, others)
-        if not changed or _agree(changed):
+        if _same_lines(_changed_lines(held, others)):
             if first < at:
                 yield _within(part, first, at)
             yield line
@@ -242,6 +254,15 @@ def _changed(base: Any, sides: list[Any]) -> list[Any]:
     return [side for side in sides if _close(side) != held]
 
 
+def _changed_lines(base: list[str], sides: list[list[str]]) -> list[list[str]]:
+    return [side for side in sides if side != base]
+
+
+def _same_lines(sides: list[list[str]]) -> bool:
+    """Whether all are equal. Lines may be more than a list in a field can hold, so they are not taken for values."""
+    return all(side == sides[0] for side in sides)
+
+
 def _agree(values: list[Any]) -> bool:
     first, *others = ((value, _close(value)) for value in values)
     return all(data == first[1] or _alike(value, first[0]) for value, data in others)
@@ -260,10 +281,6 @@ def _kind(value: Any) -> type | None:
     return type(value) if type(value) in (list, str) else None
 
 
-def _item(value: Any, key: str) -> Any:
-    return value.get(key, _MISSING) if _kind(value) is dict else _MISSING
-
-
 def _same_length(lists: Sequence[list[Any]]) -> bool:
     return len({len(items) for items in lists}) == 1
 
@@ -273,7 +290,11 @@ def _open(data: bytes) -> Any:
 
 
 def _part(value: Any) -> bytes | None:
-    return None if value is _MISSING else _close(value)
+    if value is _MISSING:
+        return None
+    if type(value) is list and len(value) > ENTRY_LIMITS.value_items_max:
+        return _close("".join(line + "\n" for line in value))  # only lines can be so many
+    return _close(value)
 
 
 def _close(value: Any) -> bytes:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from crdt_sync.core.content import EditAfterDelete
 from crdt_sync.core.declaration import ModelSpec, OnDuplicate, build, read_declaration
 from crdt_sync.core.ids import DocumentKey, RecordId, split_document_key
 from crdt_sync.core.kinds import FieldKind
-from crdt_sync.errors import InvalidValueError, ModelError, SchemaError
+from crdt_sync.errors import ModelError, SchemaError
 
 __all__ = [
     "EditAfterDelete",
@@ -27,10 +27,7 @@ __all__ = [
     "bind",
     "document_key_of",
     "host_of",
-    "invalid_value",
     "spec_of",
-    "validate_change",
-    "validate_creation",
 ]
 
 _BINDING = "__crdt_sync_binding__"
@@ -279,88 +276,3 @@ def host_of(record: Model) -> RecordHost | None:
 def bind(model: type[M], host: RecordHost, key: DocumentKey) -> M:
     """Make a live record."""
     return model._bind(host, key)  # noqa: SLF001  the one place outside of the class that makes live records
-
-
-def validate_creation(model: type[Model], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Validate the values of a new record, defaults included.
-
-    Returns:
-        field → value to store; a None that is also the default is left out.
-
-    Raises:
-        UnknownFieldError, InvalidValueError: nothing was changed.
-    """
-    spec = spec_of(model)
-    for name in values:
-        spec.field(name)
-    given = {name: spec.fields[name].plain(value) for name, value in values.items()}
-    for name, kind in spec.fields.items():
-        if name not in given and not kind.in_creation:
-            given[name] = kind.empty()
-    try:
-        draft = model.__pydantic_validator__.validate_python(given)
-    except ValidationError as error:
-        raise invalid_value(spec, error) from None
-    checked: dict[str, Any] = {}
-    for name, kind in spec.fields.items():
-        value = draft.__dict__[name]
-        if value is None and name not in values:
-            continue
-        checked[name] = kind.validate(value)
-    return checked
-
-
-def validate_change(model: type[Model], current: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Validate new values of some fields of a record whose current values are ``current``.
-
-    Raises:
-        UnknownFieldError, InvalidValueError: nothing was changed.
-    """
-    spec = spec_of(model)
-    for name in values:
-        spec.field(name)
-        if name in spec.key:
-            raise InvalidValueError(
-                f"field {name!r} is part of the natural key of {spec.name!r} and cannot change",
-                field=name,
-                hint="Delete the record and create another one.",
-            )
-    plain = {name: spec.fields[name].plain(value) for name, value in values.items()}
-    try:
-        changed = _changed(model, current, plain)
-    except ValidationError as error:
-        raise invalid_value(spec, error) from None
-    return {name: spec.fields[name].validate(changed[name]) for name in values}
-
-
-def _changed(model: type[Model], current: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values of a whole record after a change, of which validators see the final state only.
-
-    Fields that do not change may hold what is not valid any more, written by another version of the model. Then each
-    new value is validated by itself, beside all the others.
-    """
-    final = {**current, **values}
-    if len(values) > 1 or model.__pydantic_decorators__.model_validators:
-        try:
-            judged: Model = model.__pydantic_validator__.validate_python(final)
-        except ValidationError as error:
-            places = {item["loc"][:1] for item in error.errors(include_url=False, include_input=False)}
-            if places & {(), *((name,) for name in values)}:
-                raise
-        else:
-            return judged.__dict__
-    has_validators = bool(model.__pydantic_decorators__.model_validators)
-    draft = model.model_construct(**final) if has_validators else model._unattached(final)  # noqa: SLF001  faster
-    for name, value in values.items():
-        model.__pydantic_validator__.validate_assignment(draft, name, value)
-    return draft.__dict__
-
-
-def invalid_value(spec: ModelSpec, error: ValidationError) -> InvalidValueError:
-    """A typed error from pydantic's, without the value (errors carry no record contents)."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    field = str(first["loc"][0]) if first["loc"] else ""
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return InvalidValueError(
-        f"{spec.name}.{field}: {first['msg']}{more}" if field else f"{spec.name}: {first['msg']}{more}", field=field
-    )

@@ -64,7 +64,13 @@ class Ref(Generic[M]):
         Raises:
             RecordNotFoundError: there is none, or it was deleted.
             UnknownModelError: the replica was not opened with its model.
+            InputError: no replica.
         """
+        if not callable(getattr(replica, "model", None)):
+            raise InputError(
+                f"a reference is followed in a replica, not in a {type(replica).__name__}",
+                hint="Write task.owner.get(replica).",
+            )
         return cast("M", replica.get(replica.model(self.model), self.id))
 
     @classmethod

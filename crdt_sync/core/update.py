@@ -35,7 +35,7 @@ from crdt_sync.core.blocks import (
     utf16_length,
 )
 from crdt_sync.core.ids import AUTHOR_MAX, Author
-from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.limits import ENTRY_LIMITS, TOO_LARGE_HINT
 from crdt_sync.core.varint import read_varint, varint
 from crdt_sync.errors import LimitError, MalformedEntryError
 
@@ -209,7 +209,7 @@ def _read_bytes(data: bytes, position: int) -> tuple[bytes, int]:
     length, position = read_varint(data, position + 2)
     end = position + length
     if length > ENTRY_LIMITS.value_bytes_max:
-        raise LimitError("an update with a value larger than the space allows")
+        raise LimitError("an update with a value larger than the space allows", hint=TOO_LARGE_HINT)
     if end > len(data):
         _refuse("an update that ends too early")
     return data[position:end], end

@@ -17,6 +17,7 @@ from crdt_sync.core.declaration import ModelSpec
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.layout import ENTRY_SEPARATOR
 from crdt_sync.core.model import Model, spec_of
+from crdt_sync.errors import CRDTSyncError
 
 log = logging.getLogger("crdt_sync.models")
 
@@ -39,10 +40,10 @@ class Upgrade:
         self._complaints: set[str] = set()
 
     def read(self, content: Content) -> dict[str, Any]:
-        """The values of all registers, by field; as stored where the function fails."""
-        stored = stored_values(self._spec, content)
-        answer = self._call(dict(stored))
-        values = stored if answer is None else answer
+        """The values of all registers, by field; as stored where the function fails, or gives what none can hold."""
+        values = self._call(stored_values(self._spec, content))
+        if values is None:
+            values = stored_values(self._spec, content)  # anew: the function may have changed what it was given
         return {
             name: kind.convert(values[kind.stored]) if kind.stored in values else kind.default()
             for name, kind in self._spec.fields.items()
@@ -58,7 +59,20 @@ class Upgrade:
         if not isinstance(answer, dict):
             self._complain(f"gave a {type(answer).__name__}, not a dict")
             return None
-        return answer
+        return self._as_stored(answer)
+
+    def _as_stored(self, answer: dict[str, Any]) -> dict[str, Any] | None:
+        """What the registers are given, as reading it from the store would give it; None where one cannot hold it."""
+        values: dict[str, Any] = {}
+        for name, kind in self._spec.fields.items():
+            if isinstance(kind, PlainRegister) and kind.stored in answer:
+                value = answer[kind.stored]
+                try:
+                    values[kind.stored] = codec.decode(codec.encode(value))
+                except CRDTSyncError:
+                    self._complain(f"gave field {name!r} a value that none can hold ({type(value).__name__})")
+                    return None
+        return values
 
     def _complain(self, what: str) -> None:
         """Log it, once: records are read again and again."""

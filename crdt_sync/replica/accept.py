@@ -46,6 +46,7 @@ from crdt_sync.replica.lacking import (
 )
 from crdt_sync.replica.rows import LogRow, Touch, touch_key
 from crdt_sync.replica.settled_deletions import settles
+from crdt_sync.replica.settled_fields import causal_cells, settles_field
 from crdt_sync.replica.state import Change, State, Touched
 from crdt_sync.security.identity import verify
 from crdt_sync.storage.base import Table
@@ -317,11 +318,13 @@ def _take(
     taken.touches.append(touch_key(key, touch))
     if screened is None:
         return
-    fields, text_only = fields_of(screened, state.schema.by_key(key))
+    declared = state.schema.by_key(key)
+    fields, text_only = fields_of(screened, declared)
     if removes_hidden(screened, loaded):
         fields = frozenset()  # nothing that shows has changed
+    is_settling = settles(screened) or settles_field(declared, loaded, causal_cells(screened))
+    settles_at = touch.position if is_settling else None
     loaded.add(data, screened)
-    settles_at = touch.position if settles(screened) else None
     before = taken.touched.get(key)
     if before is not None:
         fields, text_only = fields | before.fields, text_only and before.text_only

@@ -10,21 +10,31 @@ from itertools import chain, groupby
 from typing import Any, Final, Literal, TypeAlias
 
 from crdt_sync.core import codec
-from crdt_sync.core.conflict import DELETED, BothKept, Candidate, Choice, Conflict, ConflictKind, Deletion, Settled
+from crdt_sync.core.conflict import (
+    DELETED,
+    BothKept,
+    Candidate,
+    Choice,
+    Conflict,
+    ConflictKind,
+    Deletion,
+    Settled,
+    whole_path,
+)
 from crdt_sync.core.content import Content, Dot, RegisterValue
 from crdt_sync.core.duplicates import dot_in, write_of
-from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, split_document_key
+from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, document_key, model_prefix, record_id, split_document_key
 from crdt_sync.core.kinds.base import Clash, FieldKind
 from crdt_sync.core.kinds.causal import CausalRegister
 from crdt_sync.core.kinds.plain import latest_first
 from crdt_sync.core.layout import ENTRY_SEPARATOR
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.merging import Given, UnfitPartError
-from crdt_sync.core.model import validate_change
+from crdt_sync.core.validating import validate_change
 from crdt_sync.errors import ConflictNotFoundError, InputError, InvalidValueError, NotACandidateError, RecordError
 from crdt_sync.replica.deciding import settle_duplicate
 from crdt_sync.replica.deletions import settle_deletion
-from crdt_sync.replica.derive import conflicts_of, named, whole_path
+from crdt_sync.replica.derive import conflicts_of, named
 from crdt_sync.replica.derived_rows import GONE, SettledRow, read_held, split_settled_key, unpack_settled_row
 from crdt_sync.replica.duplicates import group_of, shown_content
 from crdt_sync.replica.questions import conflict_of, duplicate_conflicts, question_of
@@ -302,6 +312,11 @@ def _settle_by_rule(state: State, records: Records, conflict: Conflict, take: Ru
             f"a rule gives a Candidate, a Choice or None, not a {type(answer).__name__}",
             hint="Write Choice(value=…) for a value of your own.",
         )
+    if isinstance(answer, Choice) and not isinstance(answer.paths, Mapping | None):
+        raise InputError(
+            f"the paths of a Choice are a dict, not a {type(answer.paths).__name__}",
+            hint="Write Choice(paths={path: candidate, or the part to put there}).",
+        )
     if conflict.kind in _WHOLE_RECORD:
         answer = answer or conflict.candidates[0 if take == "latest" else -1]
         return _settle_record_by_rule(state, records, conflict, answer)
@@ -345,9 +360,10 @@ def _open_case(state: State, records: Records, conflict: Conflict) -> _Case:
     Raises:
         ConflictNotFoundError: none of its candidates is in a conflict any more.
         RecordNotFoundError, RecordDeletedError: there is no such record.
+        InputError: its record id is none.
     """
     declared = state.schema.of(conflict.model)
-    key = document_key(partition_of(declared, {}), declared.spec.name, conflict.record_id)
+    key = document_key(partition_of(declared, {}), declared.spec.name, record_id(conflict.record_id))
     kind = declared.spec.field(conflict.field)
     content = records.live_content(declared, key)
     register = kind.register_kind(conflict.register)

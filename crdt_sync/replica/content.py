@@ -88,4 +88,4 @@ def _merge(state: State, partition: str, key: DocumentKey, update: bytes) -> Tou
     position = state.ledger.append(row).position
     state.store.put(Table.TOUCH, touch_key(key, Touch(position, 0, 0)), b"")
     fields, text_only = fields_of(screened, state.schema.by_key(key))
-    return Touched(key=key, fields=fields, text_only=text_only)
+    return Touched(key=key, fields=fields, text_only=text_only, settles_at=position)

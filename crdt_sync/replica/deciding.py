@@ -13,8 +13,8 @@ from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import DocumentKey, RecordId, document_key, split_document_key
 from crdt_sync.core.kinds import Write
 from crdt_sync.core.links import FIELD_BY_FIELD, KEPT_APART, Link, LinkKind, Verdict, add_verdict
-from crdt_sync.core.model import validate_change
 from crdt_sync.core.seen import Sight, shows_only
+from crdt_sync.core.validating import validate_change
 from crdt_sync.errors import ConflictNotFoundError, InputError, NotACandidateError
 from crdt_sync.replica.duplicates import age
 from crdt_sync.replica.questions import Member, Place, Question, places_of, question_of

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Conflict, ConflictKind, conflict_id, pointer
+from crdt_sync.core.conflict import DELETED, UNKNOWN, Candidate, Conflict, ConflictKind, conflict_id, whole_path
 from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.deleting import Side
 from crdt_sync.core.duplicates import each_write, untagged
 from crdt_sync.core.ids import DocumentKey, split_document_key
 from crdt_sync.core.kinds import Clash, FieldKind
 from crdt_sync.core.kinds.hidden import are_hidden
-from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass
+from crdt_sync.core.layout import KeyClass
 from crdt_sync.core.screening import Screened
 from crdt_sync.errors import SchemaError
 from crdt_sync.replica.documents import Loaded
@@ -27,8 +28,7 @@ from crdt_sync.replica.duplicates import content_of, sides_in
 from crdt_sync.replica.grouping import ALIAS, HIDDEN, SHOWN, Grouping
 from crdt_sync.replica.questions import duplicate_conflicts
 from crdt_sync.replica.schema import OPEN, Declared, Row
-from crdt_sync.replica.settled import journal_settled
-from crdt_sync.replica.settled_deletions import journal_deletions
+from crdt_sync.replica.settling import journal_lost, journal_settled
 from crdt_sync.replica.state import Change, State, Touched
 from crdt_sync.replica.unique_index import Group
 from crdt_sync.storage.base import Store, Table
@@ -56,6 +56,7 @@ class Derivation:
         self._versions: list[tuple[bytes, bytes]] = []
         self._marks: list[tuple[bytes, bytes]] = []
         self._unmarked: list[bytes] = []
+        self._since: dict[DocumentKey, int] = {}
         self._grouping = Grouping(state, regrouped)
         self.changes: list[Change] = []
 
@@ -84,11 +85,8 @@ class Derivation:
         self._derive(self._state.documents.get(key), fields=fields, fold=fold)
 
     def look_back(self, key: DocumentKey, *, since: int = 0) -> None:
-        """Note what was settled from a log position on, of which the document itself tells nothing any more."""
-        declared = self._state.schema.by_key(key)
-        last = self._state.documents.get(key).index.last
-        if declared is not None and any(name.startswith(KeyClass.TOMBSTONE.value) for name in last):
-            journal_deletions(self._state, declared, key, since=since)
+        """Have noted what was settled from a log position on, of which the document itself need not tell any more."""
+        self._since[key] = min(since, self._since.get(key, since))
 
     def _derive(self, loaded: Loaded, *, fields: frozenset[str], fold: bool) -> None:
         key = loaded.key
@@ -103,8 +101,8 @@ class Derivation:
         clashes = [] if declared is None or not loaded.live else conflicts_of(self._state, declared, (key,), content)
         loaded.conflicts = tuple(bytes.fromhex(conflict.id) for conflict in clashes)
         if declared is not None:
+            journal_settled(self._state, declared, (key,), content)
             if loaded.live:
-                journal_settled(self._state.store, declared, key, content)
                 self._rows.setdefault(declared.spec.name, []).append(declared.row(key, content))
             elif was_live:
                 self._gone.setdefault(declared.spec.name, []).append(split_document_key(key)[2])
@@ -117,7 +115,9 @@ class Derivation:
 
     def finish(self) -> None:
         """Write everything that was collected; the last act of the transaction."""
-        for declared, group in self._grouping.groups():
+        groups = list(self._grouping.groups())
+        journal_lost(self._state, self._since)
+        for declared, group in groups:
             self._show_group(declared, group)
         store = self._state.store
         store.put_many(Table.DOCUMENT, self._documents)
@@ -136,9 +136,10 @@ class Derivation:
         content = content_of(self._state, declared, group)
         survivor, live = group[0], declared.is_live(content)
         clashes = conflicts_of(self._state, declared, group, content) if live else []
+        journal_settled(self._state, declared, group, content)
         if live:
-            journal_settled(self._state.store, declared, survivor, content)
-            clashes += duplicate_conflicts(self._state, declared, survivor)
+            asked = partial(duplicate_conflicts, self._state, declared, survivor)
+            clashes += declared.shield.call(asked, otherwise=[], what="the question of duplicates")
             self._rows.setdefault(declared.spec.name, []).append(declared.row(survivor, content))
         fields = self._grouping.fields_of(group)
         for key in group:
@@ -284,11 +285,17 @@ def conflicts_of(state: State, declared: Declared, group: Group, content: Conten
     found = [_deletion_conflict(state, declared, key, content, sides)] if sides else []
     if not content.causal and not content.plain and len(content.creations) < 2:
         return found
-    for name, kind in declared.clashing.items():
-        found.extend(
-            _conflict(state, key, name, kind.register_kind(clash.register), clash) for clash in kind.clashes(content)
-        )
+    for kind in declared.clashing.values():
+        made = partial(_field_conflicts, state, declared, key, kind, content)
+        found += declared.shield.call(made, otherwise=[], what=f"the conflicts of {kind.name!r}")
     return found
+
+
+def _field_conflicts(
+    state: State, declared: Declared, key: DocumentKey, kind: FieldKind, content: Content
+) -> list[Conflict]:
+    clashes = declared.clashes(kind, content)
+    return [_conflict(state, key, kind.name, kind.register_kind(clash.register), clash) for clash in clashes]
 
 
 def _deletion_conflict(
@@ -334,12 +341,6 @@ def _conflict(state: State, key: DocumentKey, field: str, kind: FieldKind, clash
         candidates=named(state, kind, clash.candidates),
         value=clash.value,
     )
-
-
-def whole_path(register: str) -> str:
-    """Where a register stands in its field's value, as a JSON Pointer: empty, or that of a map's entry."""
-    _, separator, entry = register.partition(ENTRY_SEPARATOR)
-    return pointer((entry,)) if separator else ""
 
 
 def candidates_of(state: State, kind: FieldKind, content: Content) -> tuple[Candidate, ...]:

@@ -7,6 +7,7 @@ those has it (`unique_index`); a model without ``unique=`` has no groups and pay
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from crdt_sync.core.conflict import Candidate
@@ -69,7 +70,8 @@ def content_of(state: State, declared: Declared, group: Group) -> Content:
     if len(group) == 1:
         return contents[0]
     ids = [split_document_key(member)[2] for member in group]
-    return merge_contents(list(zip(ids, contents, strict=True)))
+    made = partial(merge_contents, list(zip(ids, contents, strict=True)))
+    return declared.shield.call(made, otherwise=contents[0], what="the merged content")
 
 
 def shown_content(state: State, declared: Declared, key: DocumentKey) -> tuple[Group, Content]:

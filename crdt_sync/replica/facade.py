@@ -30,6 +30,7 @@ from crdt_sync.replica.opening import Opened, Sources, close_store, open_store
 from crdt_sync.replica.port import Port
 from crdt_sync.replica.query import build_query, fields_used, found_key
 from crdt_sync.replica.records import Records
+from crdt_sync.replica.referring import following
 from crdt_sync.replica.schema import partition_of
 from crdt_sync.replica.state import Change
 from crdt_sync.replica.synclog import SyncLog, latest_results
@@ -180,7 +181,8 @@ class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsS
     def create(self, model: type[M], /, **values: Any) -> M:
         """Create a record and return it, live.
 
-        With a natural key, the record that two devices create is one; creating over a deleted one restores it.
+        With a natural key, the record that two devices create is one; creating over a deleted one restores it and
+        writes the values given, as assignments would: what a `first`, `max_` or `min_` field holds beyond them stays.
 
         Raises:
             UnknownModelError, UnknownFieldError, InvalidValueError: nothing was changed.
@@ -254,6 +256,7 @@ class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsS
         declared = self._state.schema.of(model)
         query = build_query(declared.spec, filters, order_by=order_by, limit=limit, offset=offset)
         self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_columns))
+        query = following(self._state, declared, query)
         partition, name = partition_of(declared, {}), declared.spec.name
         found = self._state.store.query(query)
         return [bind(model, self._records, found_key(partition, name, row)) for row in found]
@@ -264,7 +267,7 @@ class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsS
         declared = self._state.schema.of(model)
         query = build_query(declared.spec, filters, order_by=None, limit=None, offset=0)
         self._upkeep.before_reading(texts_too=not fields_used(query).isdisjoint(declared.text_columns))
-        return self._state.store.query_count(query)
+        return self._state.store.query_count(following(self._state, declared, query))
 
     def bring_up_to_date(self) -> None:
         """Let other readers of the file see the latest texts, too. Any call does, at most once a second; so does sync.

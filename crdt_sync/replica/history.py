@@ -168,7 +168,7 @@ def _folded(replay: Replay, before: _Shown, after: _Shown) -> HistoryItem:
 
 def _clashes(declared: Declared, content: Content) -> Clashing:
     """The fields that are in conflict, each with the writes that clash."""
-    found = ((name, kind.clashes(content)) for name, kind in declared.spec.fields.items())
+    found = ((name, declared.clashes(kind, content)) for name, kind in declared.spec.fields.items())
     return {
         name: frozenset(
             (clash.register, untagged(item.dot.author), item.hlc) for clash in clashes for item in clash.candidates

@@ -80,7 +80,9 @@ class HistoryCalls:
         """A record as it was: a plain object, attached to nothing, with what was written up to a time.
 
         It goes by the timestamps of the writes, so every replica that holds them gives the same; what a device wrote
-        out of touch is in it at the time when it was written. Takes time in proportion to the record's operations.
+        out of touch is in it at the time when it was written. A write that a clock ahead dated later is in it too where
+        one that is in it had seen it. Takes time in proportion to the record's operations, and to the log behind the
+        first of them that was made later.
 
         Args:
             record: a record; or its model, with its id.

@@ -13,6 +13,7 @@ from typing import Any
 from crdt_sync.core.content import Content
 from crdt_sync.core.ids import DocumentKey, RecordId, document_key, split_document_key
 from crdt_sync.core.model import Model
+from crdt_sync.core.validating import WHOLE_RECORD, complaints
 from crdt_sync.replica.query import build_query
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.schema import Declared, partition_of
@@ -22,13 +23,13 @@ from crdt_sync.replica.upkeep import Upkeep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidField:
-    """A field whose value does not fit its declaration.
+    """A field whose value does not fit its declaration, or a record that does not.
 
     Args:
         model: the model's name.
         record_id: the record.
-        field: the field.
-        raw: the value, as stored.
+        field: the field; empty where each fits and a validator of the whole record refuses them together.
+        raw: the value, as stored; of the whole record a dict of all fields.
         reason: why it does not fit, in a few words and without the value.
     """
 
@@ -53,6 +54,7 @@ class InvalidCalls:
     def invalid(self, model: type[Model] | Model | None = None, /) -> Iterator[InvalidField]:
         """The fields of live records whose values do not fit their declaration, such as those of an older version.
 
+        Validators of the model are asked, too; a record that one refuses as a whole is given without a field.
         Takes time in proportion to the records.
 
         Args:
@@ -82,7 +84,12 @@ class InvalidCalls:
 def invalid_fields(declared: Declared, key: DocumentKey, content: Content) -> Iterator[InvalidField]:
     """The fields of one record whose values do not fit, in declared order."""
     _, model, record = split_document_key(key)
-    for name, value in declared.values(content).items():
-        reason = declared.spec.fields[name].complaint(value)
+    values = declared.values(content)
+    found = complaints(declared.model, values)
+    for name in values:
+        failure = declared.unreadable(declared.spec.fields[name], content)
+        reason = f"it cannot be read ({failure})" if failure else found.get(name, "")
         if reason:
-            yield InvalidField(model=model, record_id=record, field=name, raw=value, reason=reason)
+            yield InvalidField(model=model, record_id=record, field=name, raw=values[name], reason=reason)
+    if WHOLE_RECORD in found:
+        yield InvalidField(model=model, record_id=record, field=WHOLE_RECORD, raw=values, reason=found[WHOLE_RECORD])

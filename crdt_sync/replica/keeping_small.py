@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -37,6 +38,7 @@ class KeepsSmall(ABC):
             progress: called with (rows done, rows in total).
 
         Raises:
+            InputError: ``retention_s`` is no number, or below 0, or without an end.
             StoreReadOnlyError: opened read-only.
             TransactionError: a transaction is open.
         """
@@ -50,6 +52,7 @@ class KeepsSmall(ABC):
             retention_s: as for `compact`.
 
         Raises:
+            InputError: as for `compact`.
             TransactionError: a transaction is open.
         """
         self._check_idle()
@@ -79,6 +82,8 @@ class KeepsSmall(ABC):
 
 
 def _milliseconds(retention_s: float | None) -> int | None:
-    if retention_s is not None and not retention_s >= 0:
-        raise InputError("retention_s is a number of seconds from 0")
-    return None if retention_s is None else int(retention_s * 1000)
+    if retention_s is None:
+        return None
+    if type(retention_s) not in (int, float) or not 0 <= retention_s < math.inf:
+        raise InputError("retention_s is a number of seconds from 0", hint="Leave it out to wait for every device.")
+    return int(retention_s * 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import merge
@@ -9,9 +10,11 @@ from typing import Any, Final, cast
 
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS
 from crdt_sync.core.clock import COUNTER_BITS, HLC_MAX, pack
+from crdt_sync.core.conflict import UNKNOWN
 from crdt_sync.core.content import Content
 from crdt_sync.core.duplicates import merge_contents
 from crdt_sync.core.entry import Entry, EntryOperation
+from crdt_sync.core.equality import alike
 from crdt_sync.core.explaining import LIFE_RULES, RULES, Explanation, explain_field, explain_life, time_text
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.index import DocumentIndex
@@ -26,6 +29,7 @@ from crdt_sync.replica.duplicates import group_of, shown_content
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.rows import LogRow, Touch, after_prefix, number_key, split_touch_key
 from crdt_sync.replica.schema import Declared
+from crdt_sync.replica.seen_since import SeenSince
 from crdt_sync.replica.state import State
 from crdt_sync.replica.unique_index import Group
 from crdt_sync.storage.base import Table
@@ -53,6 +57,11 @@ class Step:
     def hlc(self) -> int:
         """When it was made; of a peer's content, when it was taken."""
         return self.row.clock if self.entry is None else self.entry.hlc
+
+    @property
+    def sequence(self) -> int:
+        """The number of its entry in its author's chain."""
+        return self.row.first + self.touch.entry
 
     @property
     def operation(self) -> EntryOperation | None:
@@ -134,27 +143,56 @@ def steps_of(
 def _steps_of_one(state: State, key: DocumentKey, *, after: int) -> Iterator[Step]:
     start = key + number_key(after + 1)
     for touch_key, _ in state.store.scan(Table.TOUCH, start=start, end=after_prefix(key)):
-        touch = split_touch_key(touch_key)
-        row, _ = state.ledger.row(touch.position)
-        is_content = row.author == CONTENT_AUTHOR
-        yield Step(key, touch, row, None if is_content else state.ledger.entry(touch.position, touch.entry))
+        yield _step(state, key, split_touch_key(touch_key))
+
+
+def _step(state: State, key: DocumentKey, touch: Touch) -> Step:
+    row, _ = state.ledger.row(touch.position)
+    is_content = row.author == CONTENT_AUTHOR
+    return Step(key, touch, row, None if is_content else state.ledger.entry(touch.position, touch.entry))
+
+
+def _steps_at(state: State, group: Group, until: int) -> Iterator[Step]:
+    """The operations that count at a time: those made until then, and what those had seen, causes first.
+
+    A clock that was ahead dates a write later than what rests on it, and what somebody had seen by then was there.
+    """
+    later: dict[Author, deque[tuple[int, Touch, DocumentKey]]] = {}
+    seen: SeenSince | None = None
+    for step in steps_of(state, group):
+        author, touch = step.row.author, step.touch
+        if step.hlc > until:
+            if step.entry is not None:
+                seen = seen or SeenSince(state.store, step.row.partition, start=touch.position)
+                later.setdefault(author, deque()).append((step.sequence, touch, step.key))
+            continue
+        if seen is not None:
+            known = seen.by(author, step.sequence, position=touch.position)
+            counted: list[tuple[Touch, DocumentKey]] = []
+            for other, waiting in later.items():
+                while waiting and waiting[0][0] <= known.get(other, 0):
+                    counted.append(waiting.popleft()[1:])
+            yield from (_step(state, key, touch) for touch, key in sorted(counted))
+        yield step
 
 
 def values_at(state: State, declared: Declared, key: DocumentKey, *, time: datetime | int) -> dict[str, Any]:
     """The values of a record's fields as they were; see `Replica.at`."""
     until, group = packed_time(time), group_of(state, declared, key)
     replay = replay_of(state, declared, group)
+    unmade = set[DocumentKey]()
     for folded, copy in replay.members.items():
         if copy.known and min((item.hlc for item in copy.content(()).creations), default=0) > until:
             replay.members[folded] = Loaded(folded, author=state.documents.author)
+            unmade.add(folded)
         elif copy.known:
             _check_reach(state, folded, until)
-    for step in steps_of(state, group):
-        if step.hlc <= until:
-            try:
-                step.apply(replay.members[step.key])
-            except MissingCauseError:
-                continue  # a clock that went wrong: it rests on what was made later, so it was made later, too
+    for step in _steps_at(state, group, until):
+        try:
+            step.apply(replay.members[step.key])
+        except MissingCauseError:  # it rests on what was folded, or on content from a peer, which are dated later
+            if step.key in unmade:
+                _check_reach(state, step.key, until)
     name, record = declared.spec.name, split_document_key(group[0])[2]
     if not replay.known:
         raise RecordNotFoundError(
@@ -215,8 +253,11 @@ def explain(state: State, declared: Declared, key: DocumentKey, field: str | Non
             whole = parse_update(shown_text.encode(), bounds=DOCUMENT_BOUNDS)
             pieces = list(inserted_by(whole, shown_text.index, kind.stored))
         names = state.names()
-        causes, notes = explain_field(kind, content, name_of=state.name_of, names=names, pieces=pieces)
-        shown, kind_name = kind.read(content), type(kind).__name__
+        shown, kind_name = declared.read(kind, content), type(kind).__name__
+        upgraded = UNKNOWN if declared.upgrade is None or alike(shown, kind.read(content)) else shown
+        causes, notes = explain_field(
+            kind, content, name_of=state.name_of, names=names, pieces=pieces, upgraded=upgraded
+        )
         rule = RULES[kind_name]
         kind_name = kind_name.removesuffix("Kind").removesuffix("Register").lower()
         if not declared.is_live(content):

@@ -8,7 +8,7 @@ from typing import Any
 from crdt_sync.core.ids import DocumentKey, document_key, record_id
 from crdt_sync.core.kinds import ColumnKind, FieldKind
 from crdt_sync.core.kinds.plain import json_value
-from crdt_sync.core.model import ModelSpec
+from crdt_sync.core.model import Model, ModelSpec
 from crdt_sync.errors import CorruptStoreError, CRDTSyncError, InvalidValueError, UnknownFieldError
 from crdt_sync.storage.base import Filter, FilterOp, Order, Query
 from crdt_sync.storage.ordering import NAN_TEXT
@@ -100,6 +100,7 @@ def _filter(spec: ModelSpec, keyword: str, value: Any) -> Filter:
             raise InvalidValueError(f"{keyword} takes a list of values", field=name)
         return Filter(column=name, op=op, value=[_sought(kind, item) for item in value])
     if op is FilterOp.CONTAINS:
+        value = value.id if isinstance(value, Model) else value
         part = value if isinstance(value, bytes) and kind.column_kind() is not ColumnKind.JSON else json_value(value)
         return Filter(column=name, op=op, value=part)
     taken = _sought if op in (FilterOp.EQ, FilterOp.NE) else _comparable

@@ -20,9 +20,8 @@ from crdt_sync.core.model import (
     document_key_of,
     host_of,
     spec_of,
-    validate_change,
-    validate_creation,
 )
+from crdt_sync.core.validating import validate_change, validate_creation
 from crdt_sync.errors import (
     ModelError,
     RecordDeletedError,
@@ -32,6 +31,7 @@ from crdt_sync.errors import (
 )
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.duplicates import group_of, refuse_duplicate, shown_content
+from crdt_sync.replica.field_of_record import FieldOfRecord
 from crdt_sync.replica.group_writes import delete_group, member_writes, settling_writes, write_group
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers
@@ -245,7 +245,7 @@ class Records:
         if kind.in_creation:
             declared = self._state.schema.of(split_document_key(key)[1])
             return declared.read(kind, self.live_content(declared, key))
-        return kind.live(_FieldHost(self, key, kind))
+        return kind.live(FieldOfRecord(self, self._state, key, kind))
 
     def read_record(self, key: DocumentKey, spec: ModelSpec) -> dict[str, Any]:
         """All fields of a record as plain values."""
@@ -360,24 +360,6 @@ class Records:
 
     def _key(self, declared: Declared, name: str) -> DocumentKey:
         return document_key(partition_of(declared, {}), declared.spec.name, record_id(name))
-
-
-class _FieldHost:
-    """Connects a live field object with its record."""
-
-    __slots__ = ("_key", "_kind", "_records")
-
-    def __init__(self, records: Records, key: DocumentKey, kind: FieldKind) -> None:
-        self._records, self._key, self._kind = records, key, kind
-
-    def content(self) -> Content:
-        return self._records.content_of(self._key)
-
-    def runs(self) -> list[TextRun]:
-        return self._records.runs_of(self._key, self._kind)
-
-    def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
-        self._records.edit_field(self._key, self._kind, make)
 
 
 def _not_found(declared: Declared, key: DocumentKey, *, deleted: bool = False) -> RecordNotFoundError:

@@ -10,7 +10,7 @@ from enum import Enum
 from functools import partial
 from time import perf_counter
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic.fields import FieldInfo
@@ -39,6 +39,7 @@ from crdt_sync.core.kinds import (
     min_,
     three_way,
 )
+from crdt_sync.core.kinds.base import Clash
 from crdt_sync.core.kinds.merge_with import no_clock
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.making import make_model
@@ -46,6 +47,7 @@ from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.core.reference import Ref
 from crdt_sync.core.upgrade import Upgrade, upgrades
 from crdt_sync.errors import SchemaError, UnknownModelError
+from crdt_sync.replica.shield import Shield
 from crdt_sync.storage.base import Column, View
 
 OPEN = "open"
@@ -55,6 +57,8 @@ UPGRADES = "upgrades"
 """In a description: that the app's own function reads older values, so that without the app others are shown."""
 
 Row = tuple[Any, ...]
+
+_UNREADABLE: Final = object()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,7 @@ class Declared:
         view: its table.
         clashing: the fields that may clash, by name.
         upgrade: how values of older versions are read, where the model says so.
+        shield: through it, whatever cannot be read stops nothing else.
     """
 
     model: type[Model]
@@ -82,19 +87,48 @@ class Declared:
     view: View
     clashing: Mapping[str, FieldKind]
     upgrade: Upgrade | None
+    shield: Shield
 
     def values(self, content: Content) -> dict[str, Any]:
-        """All fields of a record as plain values."""
+        """All fields of a record as plain values; what cannot be read is given as it is stored."""
+        found = self.shield.call(partial(self._values, content), otherwise=None, what="")
+        if found is None:
+            found = {name: self.read(kind, content) for name, kind in self.spec.fields.items()}
+        return found
+
+    def _values(self, content: Content) -> dict[str, Any] | None:
         if self.upgrade is None:
             return {name: kind.read(content) for name, kind in self.spec.fields.items()}
         read = self.upgrade.read(content)
         return {name: read[name] if name in read else kind.read(content) for name, kind in self.spec.fields.items()}
 
     def read(self, kind: FieldKind, content: Content) -> Any:
-        """One field of a record as a plain value."""
+        """One field of a record as a plain value; what cannot be read is given as it is stored."""
+        found = self.shield.call(partial(self._read, kind, content), otherwise=_UNREADABLE, what=f"field {kind.name!r}")
+        if found is not _UNREADABLE:
+            return found
+        stored = kind.stored_value
+        return self.shield.call(partial(stored, content), otherwise=kind.empty(), what=f"stored field {kind.name!r}")
+
+    def _read(self, kind: FieldKind, content: Content) -> Any:
         if self.upgrade is None or not kind.in_creation:
             return kind.read(content)
         return self.upgrade.read(content)[kind.name]
+
+    def unreadable(self, kind: FieldKind, content: Content) -> str:
+        """Why a field cannot be read; empty where it can."""
+        return self.shield.failure(partial(self._read, kind, content))
+
+    def clashes(self, kind: FieldKind, content: Content) -> list[Clash]:
+        """The clashes of a field; none where they cannot be told."""
+        return self.shield.call(partial(kind.clashes, content), otherwise=[], what=f"the conflicts of {kind.name!r}")
+
+    def unique_values(self, content: Content) -> dict[str, Any]:
+        """What the unique fields of a record show."""
+        if self.upgrade is None:
+            return {name: self.spec.fields[name].read(content) for name in self.spec.unique}
+        read = self.upgrade.read(content)
+        return {name: read[name] for name in self.spec.unique}
 
     def is_live(self, content: Content) -> bool:
         """Whether a record with this content is shown."""
@@ -103,8 +137,16 @@ class Declared:
     def row(self, key: DocumentKey, content: Content) -> Row:
         """The record's row in its table."""
         values = self.values(content)
-        cells = [kind.to_column(values[name]) for name, kind in self.spec.fields.items()]
+        cells = self.shield.call(partial(self._cells, values), otherwise=None, what="")
+        if cells is None:
+            cells = [
+                self.shield.call(partial(kind.to_column, values[name]), otherwise=None, what=f"the column {name!r}")
+                for name, kind in self.spec.fields.items()
+            ]
         return (split_document_key(key)[2], *cells)
+
+    def _cells(self, values: Mapping[str, Any]) -> list[Any] | None:
+        return [kind.to_column(values[name]) for name, kind in self.spec.fields.items()]
 
 
 class Schema:
@@ -168,6 +210,7 @@ def _declared(model: type[Model], spec: ModelSpec) -> Declared:
         view=_view(spec),
         clashing={name: kind for name, kind in spec.fields.items() if type(kind).clashes is not FieldKind.clashes},
         upgrade=Upgrade(model) if upgrades(model) else None,
+        shield=Shield(spec.name),
     )
 
 
@@ -215,8 +258,8 @@ def _describe_field(kind: FieldKind) -> dict[str, Any]:
     if isinstance(kind, PlainRegister):
         described["type"] = _type_data(kind.info.annotation)
         described["required"] = kind.info.is_required()
-        if not kind.info.is_required() and kind.info.default_factory is None:
-            described["default"] = codec.encode(kind.info.default).hex()
+        if kind.has_default:
+            described["default"] = codec.encode(kind.default()).hex()
         if isinstance(kind, MergeWithRegister):  # who lacks the function shows other values
             described["function"] = getattr(kind.function, "__qualname__", type(kind.function).__qualname__)
     elif isinstance(kind, SetKind):
@@ -229,7 +272,7 @@ def _describe_field(kind: FieldKind) -> dict[str, Any]:
 
 
 def models_of(description: Mapping[str, Any]) -> list[type[Model]]:
-    """Models made from what `Schema.describe` gave; validators and defaults made by functions are not in it.
+    """Models made from what `Schema.describe` gave; validators and what functions make anew are not in it.
 
     Raises:
         SchemaError: the description was written by another version.

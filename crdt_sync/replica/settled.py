@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from functools import partial
 
 from crdt_sync.core.conflict import ConflictKind, conflict_id
 from crdt_sync.core.content import Content, Dot, RegisterValue
@@ -27,25 +28,30 @@ SETTLED_BYTES_MAX = 1024 * 1024
 """... and the bytes of their rows; the latest one is kept however large it is."""
 
 
-def journal_settled(store: Store, declared: Declared, key: DocumentKey, content: Content) -> None:
+def journal_shown(store: Store, declared: Declared, key: DocumentKey, content: Content) -> None:
     """Note what a record's document shows to be settled, and let go of what is too old; in a store transaction.
 
     Of records that were merged each has what was settled in it alone, and the one that shows has what was settled in
     several.
     """
     if not isinstance(content, MergedContent):
-        keep_settled(store, key, dict(_row(key, item) for item in _settlings(declared, content)))
+        keep_settled(store, key, dict(settled_row(key, item) for item in _settlings(declared, content)))
         return
     shared = _shared_writes(content)
     partition, model, _ = split_document_key(key)
     for record, part in content.parts:
-        if declared.is_live(part):
-            member = document_key(partition, model, record)
-            alone = (item for item in _settlings(declared, part) if write_of(item.chosen) not in shared)
-            keep_settled(store, member, dict(_row(member, item) for item in alone))
+        member = document_key(partition, model, record)
+        alone = (item for item in _settlings(declared, part) if write_of(item.chosen) not in shared)
+        keep_settled(store, member, dict(settled_row(member, item) for item in alone))
+    keep_settled(store, key, dict(settled_row(key, item) for item in settled_in_several(declared, content)))
+
+
+def settled_in_several(declared: Declared, content: MergedContent) -> list[Settling]:
+    """What was settled by writes that stand in several records, as all of these show it together."""
+    shared = _shared_writes(content)
     whole = replace(content, causal=_with_whole_pasts(content, shared)) if shared else Content()
-    both = {write_of(item.chosen): item for item in _settlings(declared, whole) if write_of(item.chosen) in shared}
-    keep_settled(store, key, dict(_row(key, item) for item in both.values()))
+    found = {write_of(item.chosen): item for item in _settlings(declared, whole) if write_of(item.chosen) in shared}
+    return list(found.values())
 
 
 def _settlings(declared: Declared, content: Content) -> Iterator[Settling]:
@@ -53,8 +59,13 @@ def _settlings(declared: Declared, content: Content) -> Iterator[Settling]:
     alone = len(authors.union(item.author for item in content.creations)) < 2
     if authors and not alone:  # who writes alone settles nothing
         for kind in declared.spec.fields.values():
-            for register in _registers(kind, content):
-                yield from register.settlings(content)
+            none: list[Settling] = []
+            made = partial(_settlings_of, kind, content)
+            yield from declared.shield.call(made, otherwise=none, what=f"the settled conflicts of {kind.name!r}")
+
+
+def _settlings_of(kind: FieldKind, content: Content) -> list[Settling]:
+    return [settling for register in _registers(kind, content) for settling in register.settlings(content)]
 
 
 def _shared_writes(content: MergedContent) -> set[Written]:
@@ -99,7 +110,8 @@ def _registers(kind: FieldKind, content: Content) -> Iterator[CausalRegister]:
             yield found
 
 
-def _row(key: DocumentKey, settling: Settling) -> tuple[bytes, bytes]:
+def settled_row(key: DocumentKey, settling: Settling) -> tuple[bytes, bytes]:
+    """Key and row of a conflict that a write settled."""
     clash, chosen = settling.clash, _untagged(settling.chosen)
     number = conflict_id(ConflictKind.CONCURRENT_EDIT, key, clash.register, (item.dot for item in clash.candidates))
     candidates = tuple(map(_untagged, each_write(clash.candidates)))

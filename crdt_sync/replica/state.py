@@ -206,7 +206,8 @@ class Touched:
         key: the document.
         fields: the fields that were written.
         text_only: whether nothing but texts changed.
-        settles_at: log position of the first operation that may have settled whether the record stays deleted.
+        settles_at: log position of the first operation that may have settled a conflict of which the document need not
+            tell: whether the record stays deleted, or one of a field.
     """
 
     key: DocumentKey

@@ -29,6 +29,7 @@ from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.lease import Identity
 from crdt_sync.replica.rows import LogRow, OperationRow, Touch, touch_key
 from crdt_sync.replica.schema import Declared, Row
+from crdt_sync.replica.settled_fields import settles_field
 from crdt_sync.replica.state import Change, State, Touched
 from crdt_sync.storage.base import Table
 
@@ -93,6 +94,9 @@ class LocalTransaction:
         if any(isinstance(item, Put | Drop) and _is_of(item, KeyClass.TOMBSTONE) for item in writes):
             pending.settles = True
             writes = self._telling_what_was_seen(loaded, writes)
+        declared = self._state.schema.by_key(key)
+        cells = {item.key: item.data for item in writes if isinstance(item, Put) and _is_of(item, KeyClass.CAUSAL)}
+        pending.settles = pending.settles or settles_field(declared, loaded, cells)
         writes = self._moving(writes)
         if operation is OperationType.DELETE or (operation is OperationType.CREATE and not pending.updates):
             pending.type = operation
@@ -103,7 +107,6 @@ class LocalTransaction:
         pending.fields |= fields
         if pending.text_only:
             pending.text_only = operation is OperationType.UPDATE and not any(map(_is_cell, writes))
-        declared = self._state.schema.by_key(key)
         if declared is not None and declared.spec.unique:
             self.unique.note(declared, key, loaded.content(declared.text_fields))
 

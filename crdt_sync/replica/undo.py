@@ -17,6 +17,7 @@ from crdt_sync.core.respelling import Action, Aliases, attributes_back, edits, p
 from crdt_sync.errors import HistoryFoldedError
 from crdt_sync.replica.duplicates import content_of, group_of
 from crdt_sync.replica.group_writes import delete_group, write_group
+from crdt_sync.replica.questions import places_of
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.retracing import Around, around, text_of
 from crdt_sync.replica.rows import FLOOR_POSITION, OperationRow, chain_key, unpack_chain_row
@@ -178,6 +179,14 @@ class _Change:
         if took_away or _verdicts(after) - _verdicts(before):
             self.skipped.append((WHOLE_RECORD, STAYS_SETTLED))
 
+    def _decided(self) -> frozenset[str]:
+        """The registers in which the records differed that the transaction made one: what was chosen for them stays."""
+        before = self._past.before
+        if not isinstance(before, MergedContent) or not _verdicts(self._past.after) - _verdicts(before):
+            return frozenset()
+        shown = [self._declared.values(part) for _, part in before.parts]
+        return frozenset(place.register.stored for place in places_of(self._declared, shown))
+
     def _delete_again(self, own: frozenset[Author]) -> None:
         past = self._past
         if past.since.wrote:
@@ -219,6 +228,8 @@ class _Change:
             own=own,
             since=past.since,
             context=self._transaction.context,
+            shown=self._declared.values(past.before),
+            decided=self._decided(),
             writes=writes,
         )
         for kind in self._declared.spec.fields.values():

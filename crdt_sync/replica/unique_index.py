@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from crdt_sync.core.content import Content
 from crdt_sync.core.duplicates import values_hash
@@ -22,10 +23,13 @@ _ID_BYTES = 16
 
 def unique_values(declared: Declared, content: Content) -> bytes | None:
     """Names the unique values of a record; None where it is not compared: deleted, or without one of them."""
-    unique = declared.spec.unique
-    if not unique or not declared.is_live(content):
+    if not declared.spec.unique or not declared.is_live(content):
         return None
-    return values_hash(unique, {name: declared.spec.fields[name].read(content) for name in unique})
+    return declared.shield.call(partial(_unique_hash, declared, content), otherwise=None, what="the unique values")
+
+
+def _unique_hash(declared: Declared, content: Content) -> bytes | None:
+    return values_hash(declared.spec.unique, declared.unique_values(content))
 
 
 def held_row(store: Store, key: DocumentKey) -> UniqueRow:

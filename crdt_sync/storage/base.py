@@ -114,6 +114,8 @@ class FilterOp(Enum):
     """The value is a sequence; None in it matches None."""
     CONTAINS = "contains"
     """A substring of text or bytes; in a JSON column, an element of a list or a key of a mapping."""
+    CONTAINS_ANY = "contains_any"
+    """The value is a sequence: as `CONTAINS`, of one of its values at least."""
     IS_NULL = "is_null"
     """The value is True for None, False for anything but None."""
 

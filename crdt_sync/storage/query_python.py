@@ -77,6 +77,9 @@ def _cell_test(definition: ViewDefinition, column: Column, item: Filter) -> Call
             return _among(definition, column, filter_values(item))
         case FilterOp.CONTAINS:
             return _contains(column, value)
+        case FilterOp.CONTAINS_ANY:
+            tests = [_contains(column, part) for part in filter_values(item)]
+            return lambda cell: any(test(cell) for test in tests)
         case FilterOp.LT | FilterOp.LE | FilterOp.GT | FilterOp.GE:
             return _compared(definition, column, item)
         case _:

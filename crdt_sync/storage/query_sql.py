@@ -125,6 +125,9 @@ def _condition(definition: ViewDefinition, column: Column, item: Filter) -> _Con
             return _among(definition, column, filter_values(item))
         case FilterOp.CONTAINS:
             return _contains(column, value)
+        case FilterOp.CONTAINS_ANY:
+            found = [_contains(column, part) for part in filter_values(item)]
+            return " OR ".join(sql for sql, _ in found) or _NEVER, [cell for _, cells in found for cell in cells]
         case FilterOp.LT | FilterOp.LE | FilterOp.GT | FilterOp.GE:
             return _compared(definition, column, item)
         case _:

@@ -294,14 +294,16 @@ def check_query(query: Query) -> None:
 
 
 def filter_values(item: Filter) -> Sequence[object]:
-    """The values of a filter with `FilterOp.IN`.
+    """The values of a filter with `FilterOp.IN` or `FilterOp.CONTAINS_ANY`.
 
     Raises:
         InvalidValueError: no sequence, or too many values.
     """
     values, most = item.value, STORE_LIMITS.filter_values_max
     if not isinstance(values, Sequence) or isinstance(values, str | bytes) or len(values) > most:
-        raise InvalidValueError(f"IN on {item.column} takes a list of at most {most:,} values", field=item.column)
+        raise InvalidValueError(
+            f"{item.op.name} on {item.column} takes a list of at most {most:,} values", field=item.column
+        )
     return values
 
 

@@ -7,18 +7,16 @@ such as the order of a set of texts, cannot be seen from within one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice, permutations
-from types import FrameType
+from time import perf_counter
 from typing import Any, NoReturn
 
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as Settings  # noqa: N812  it is a class
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky, HypothesisException
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from crdt_sync.core import codec
@@ -27,11 +25,16 @@ from crdt_sync.core.kinds import ASK, MapKind, MergeWithRegister
 from crdt_sync.core.kinds.merge_with import MergeFunction, function_name
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.errors import CRDTSyncError, LimitError, SchemaError, UnrepresentableValueError
+from crdt_sync.testing.timing import Stopwatch, TooManyLinesError, TooSlowError
 
 EXAMPLES = 200
 """How many examples are tried, unless the test says otherwise."""
 STEPS_MAX = 20_000
 """Lines of Python that one call may run. Steps are the same on every machine, seconds are not."""
+CALL_MAX_S = 0.05
+"""Seconds that one call may take, the least of several, whatever it does; ..."""
+RUN_MAX_S = 60.0
+"""... and all calls of one function together."""
 CANDIDATES_MAX = 4
 """Concurrent values in an example ..."""
 ORDERS_MAX = 24
@@ -45,10 +48,6 @@ _ASKED = b""
 
 class _FaultError(Exception):
     """What is wrong with a function, by one example."""
-
-
-class _TooLongError(BaseException):
-    """Thrown into a function that does not come to an end; no `except Exception` of its own may catch it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +73,9 @@ def check_merge(
     annotation: Any = Any,
     examples: int = EXAMPLES,
     steps_max: int = STEPS_MAX,
+    call_max_s: float = CALL_MAX_S,
+    run_max_s: float = RUN_MAX_S,
+    clock: Callable[[], float] = perf_counter,
 ) -> None:
     """Check that a function for `merge_with` is pure, indifferent to order, quick, and gives what its field can hold.
 
@@ -83,6 +85,10 @@ def check_merge(
         annotation: the field's type, which answers must have.
         examples: how many are tried.
         steps_max: lines of Python that one call may run.
+        call_max_s: seconds that one call may take: where one takes longer, the least of three more counts. What a slow
+            function is first called with ends the check; a single call that never comes back is not ended.
+        run_max_s: seconds that all calls may take.
+        clock: tells seconds.
 
     Raises:
         SchemaError: it raises, changes its arguments, runs on for too long, or gives what the field cannot hold;
@@ -90,7 +96,8 @@ def check_merge(
             base and candidates.
     """
     register = MergeWithRegister("value", FieldInfo.from_annotation(annotation), function)
-    _check(register, values, where="", examples=examples, steps_max=steps_max)
+    stopwatch = Stopwatch(lines_max=steps_max, call_max_s=call_max_s, run_max_s=run_max_s, clock=clock)
+    _check(_Trial(register, stopwatch, lines_max=steps_max), values, where="", examples=examples)
 
 
 def check_model(
@@ -100,6 +107,9 @@ def check_model(
     values: Mapping[str, st.SearchStrategy[Any]] | None = None,
     examples: int = EXAMPLES,
     steps_max: int = STEPS_MAX,
+    call_max_s: float = CALL_MAX_S,
+    run_max_s: float = RUN_MAX_S,
+    clock: Callable[[], float] = perf_counter,
 ) -> None:
     """Check the function of every `merge_with` field of a model, those of `Map` entries too, as `check_merge` does.
 
@@ -108,6 +118,9 @@ def check_model(
         values: for some of these fields what makes their values; for the others it follows from their types.
         examples: how many are tried for each field.
         steps_max: lines of Python that one call may run.
+        call_max_s: seconds that one call may take, as there.
+        run_max_s: seconds that all calls of one function may take.
+        clock: tells seconds.
 
     Raises:
         SchemaError: a function is at fault; the model has none; or ``values`` lacks a field of whose type Hypothesis
@@ -123,7 +136,8 @@ def check_model(
     for name, register in registers.items():
         where = f"model {spec.name!r}, field {name!r}: "
         strategy = given_[name] if name in given_ else _values_of(register, where=where)
-        _check(register, strategy, where=where, examples=examples, steps_max=steps_max)
+        stopwatch = Stopwatch(lines_max=steps_max, call_max_s=call_max_s, run_max_s=run_max_s, clock=clock)
+        _check(_Trial(register, stopwatch, lines_max=steps_max), strategy, where=where, examples=examples)
 
 
 def _values_of(register: MergeWithRegister, *, where: str) -> st.SearchStrategy[Any]:
@@ -136,10 +150,7 @@ def _values_of(register: MergeWithRegister, *, where: str) -> st.SearchStrategy[
     return strategy
 
 
-def _check(
-    register: MergeWithRegister, values: st.SearchStrategy[Any], *, where: str, examples: int, steps_max: int
-) -> None:
-    trial = _Trial(register, steps_max=steps_max)
+def _check(trial: _Trial, values: st.SearchStrategy[Any], *, where: str, examples: int) -> None:
     stored = values.map(trial.stored).filter(lambda data: data is not None)
 
     @Settings(
@@ -158,8 +169,8 @@ def _check(
     try:
         run()
         trial.ask_again()
-    except (_FaultError, Flaky) as error:
-        name = function_name(register.function)
+    except (_FaultError, Flaky, TooSlowError) as error:
+        name = function_name(trial.function)
         raise SchemaError(f"{where}merge function {name} {trial.told or error}") from error
 
 
@@ -168,12 +179,15 @@ class _Trial:
 
     Args:
         register: the field.
-        steps_max: lines of Python that one call may run.
+        stopwatch: makes the calls.
+        lines_max: how many lines it allows for.
     """
 
-    def __init__(self, register: MergeWithRegister, *, steps_max: int) -> None:
+    def __init__(self, register: MergeWithRegister, stopwatch: Stopwatch, *, lines_max: int) -> None:
+        self.function = register.function
         self._register = register
-        self._steps_max = steps_max
+        self._stopwatch = stopwatch
+        self._lines_max = lines_max
         self._answers: dict[_Example, bytes] = {}
         self._smallest = sys.maxsize
         self.told = ""
@@ -207,14 +221,15 @@ class _Trial:
 
     def _call(self, example: _Example) -> bytes:
         """Value bytes of the answer."""
-        base = UNKNOWN if example.base is None else self._register.decode(example.base)
-        candidates = [self._register.decode(item) for item in example.candidates]
+        base, candidates = self._given(example)
         before = _picture(base, candidates)
         try:
-            with _counted(self._steps_max):
-                answer = self._register.function(base, candidates)
-        except _TooLongError:
-            self._blame(example, f"is slow: it ran more than {self._steps_max} lines")
+            answer = self._stopwatch.call(self.function, (base, candidates), again=lambda: self._given(example))
+        except TooManyLinesError:
+            self._blame(example, f"is slow: it ran more than {self._lines_max} lines")
+        except TooSlowError as error:
+            self.told = f"{error}: {example}"
+            raise
         except Exception as error:  # noqa: BLE001  whatever an app's function raises is told
             self._blame(example, f"raised {type(error).__name__}: {error}")
         if before is None or _picture(base, candidates) != before:
@@ -223,8 +238,12 @@ class _Trial:
             return _ASKED
         try:
             return self._register.stored_answer(answer)
-        except (ValidationError, CRDTSyncError, TypeError):
+        except CRDTSyncError:
             self._blame(example, f"gives {answer!r}, which the field cannot hold")
+
+    def _given(self, example: _Example) -> tuple[Any, list[Any]]:
+        base = UNKNOWN if example.base is None else self._register.decode(example.base)
+        return base, [self._register.decode(item) for item in example.candidates]
 
     def _blame(self, example: _Example, what: str, *, detail: str = "") -> NoReturn:
         if len(example) <= self._smallest:
@@ -242,24 +261,3 @@ def _picture(base: Any, candidates: list[Any]) -> list[bytes] | None:
         return [b"" if base is UNKNOWN else codec.encode(base), *(codec.encode(item) for item in candidates)]
     except (CRDTSyncError, TypeError):
         return None
-
-
-@contextmanager
-def _counted(steps_max: int) -> Iterator[None]:
-    """Stop what runs more lines of Python than this; whoever traced before, such as a debugger, goes on afterwards."""
-    left = steps_max
-
-    def trace(frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
-        nonlocal left
-        if event == "line":
-            left -= 1
-            if left < 0:
-                raise _TooLongError
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield
-    finally:
-        sys.settrace(before)

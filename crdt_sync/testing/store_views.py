@@ -257,6 +257,10 @@ class ViewAcceptance:
             expected = [row_id for row_id, value in rows.items() if contains(value, needle)]
             found = store.query(Query(view="Thing", filters=(_where("json", FilterOp.CONTAINS, needle),)))
             assert found == expected, needle
+        for among in ((), ("missing",), ("a", "ä"), ("missing", 1, None)):
+            expected = [row_id for row_id, value in rows.items() if any(contains(value, needle) for needle in among)]
+            found = store.query(Query(view="Thing", filters=(_where("json", FilterOp.CONTAINS_ANY, among),)))
+            assert found == expected, among
 
     @pytest.mark.parametrize("descending", [False, True])
     @pytest.mark.parametrize("values", [VALUES, (*VALUES, *WIDE_VALUES)], ids=["plain", "wide"])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from crdt_sync import Replica
+from tests.docs.shell import ROOT, TIMEOUT_S, commands_of, run_commands, surroundings
 
-ROOT = Path(__file__).resolve().parents[2]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 PAGES = [
     ROOT / "README.md",
@@ -21,22 +19,6 @@ PAGES = [
     *sorted((ROOT / "docs" / "howto").glob("*.md")),
     *sorted((ROOT / "docs" / "kinds").glob("[a-z]*.md")),
 ]
-TIMEOUT_S = 300
-CLOCK = """
-import time
-
-read, last = time.time_ns, 0
-
-
-def time_ns():
-    global last
-    last = max(read(), last + 1_000_000)
-    return last
-
-
-time.time_ns = time_ns
-"""
-"""Lets a millisecond pass between any two looks at the clock: on a page it is told which of two writes comes later."""
 
 
 def python_of(page: Path) -> str:
@@ -48,22 +30,6 @@ def python_of(page: Path) -> str:
         inside = (line == "```python") if fence else inside
         program.append(line if inside and not fence else "")
     return "\n".join(program)
-
-
-def surroundings(folder: Path) -> dict[str, str]:
-    """What a program of the page runs in: the package of the checkout, a state directory, and a clock of its own."""
-    clock = folder / "clock"
-    clock.mkdir(exist_ok=True)
-    (clock / "sitecustomize.py").write_text(CLOCK, encoding="utf-8")
-    paths = os.pathsep.join((str(clock), str(ROOT)))
-    return {**os.environ, "CRDT_SYNC_STATE_DIR": str(folder / "state"), "PYTHONPATH": paths}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -103,31 +69,7 @@ def test_commands_of_the_tutorial_run(tmp_path: Path) -> None:
     text = TUTORIAL.read_text(encoding="utf-8").partition("## From Python")[0]
     for name, content in re.findall(r"^```python (\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         (tmp_path / name).write_text(content, encoding="utf-8")
-    program = tmp_path / "bin" / "crdt-sync"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m crdt_sync "$@"\n', encoding="utf-8")
-    program.chmod(0o755)
-    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    script = "".join(blocks).replace("8765", str(free_port()))
-    served, count = re.subn(
-        r"^(crdt-sync serve .*)$",
-        r"\1 --json > serving.json & server=$!\n"
-        r"trap 'kill $server; wait $server || true' EXIT\n"
-        r"for try in $(seq 600); do test -s serving.json && break; sleep 0.1; done",
-        script,
-        flags=re.MULTILINE,
-    )
-    assert count == 1
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", served],
-        cwd=tmp_path,
-        env={**surroundings(tmp_path), "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=TIMEOUT_S,
-    )
-    assert done.returncode == 0, done.stderr + done.stdout
+    run_commands(commands_of(text), tmp_path)
     state = tmp_path / "state"
     with (
         Replica.open(tmp_path / "laptop.db", state_dir=state) as laptop,

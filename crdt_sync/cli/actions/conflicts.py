@@ -12,19 +12,18 @@ from crdt_sync.cli.actions.base import Action, Json, device_json, model_of, read
 from crdt_sync.cli.values import json_of_value, parse_json, value_of_json, value_of_text
 from crdt_sync.core import codec
 from crdt_sync.core.clock import physical_ms
-from crdt_sync.core.conflict import DELETED, KEEP_BOTH, UNKNOWN, Candidate, Choice, Conflict, ConflictKind
+from crdt_sync.core.conflict import DELETED, KEEP_BOTH, UNKNOWN, Candidate, Choice, Conflict, ConflictKind, whole_path
 from crdt_sync.core.explaining import time_text
 from crdt_sync.core.ids import DeviceId, RecordId
 from crdt_sync.core.kinds import FieldKind, TextKind
 from crdt_sync.core.kinds.merge_with import MergeWithRegister, always_ask
-from crdt_sync.core.kinds.plain import PlainRegister
+from crdt_sync.core.kinds.plain import PlainRegister, members_of
 from crdt_sync.core.layout import ENTRY_SEPARATOR
 from crdt_sync.core.merging import overlaps
 from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.core.naming import label_of
 from crdt_sync.errors import ConflictNotFoundError, InputError, NotACandidateError
 from crdt_sync.replica import Replica
-from crdt_sync.replica.derive import whole_path
 
 CONFLICTS_MAX = 1_000
 """Conflicts that one `conflicts list` shows."""
@@ -312,12 +311,15 @@ def title_of(replica: Replica, model: type[Model], record_id: RecordId) -> str:
     spec, record = spec_of(model), replica.get(model, record_id)
     texts = [name for name, kind in spec.fields.items() if _is_text(kind)]
     ways = [*((name,) for name in TITLE_FIELDS if name in texts), spec.key, tuple(texts[:1])]
-    titles = (", ".join(str(getattr(record, name)) for name in way) for way in ways)
+    shown = ([value for name in way if (value := getattr(record, name)) is not None] for way in ways)
+    titles = (", ".join(map(str, values)) for values in shown)
     return next((title for title in titles if title), "")
 
 
 def _is_text(kind: FieldKind) -> bool:
-    return isinstance(kind, TextKind) or (isinstance(kind, PlainRegister) and kind.info.annotation is str)
+    return isinstance(kind, TextKind) or (
+        isinstance(kind, PlainRegister) and members_of(kind.info.annotation) - {None, type(None)} == {str}
+    )
 
 
 def overlaps_json(conflict: Conflict) -> Iterator[Json]:

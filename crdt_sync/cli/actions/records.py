@@ -12,6 +12,7 @@ from crdt_sync.cli.values import (
     Assignment,
     Operator,
     element_of_text,
+    held_element,
     json_of_value,
     parse_assignment,
     parse_json,
@@ -207,15 +208,15 @@ def _step(spec: ModelSpec, kind: FieldKind, item: Assignment) -> Change:
             step: int = value_of_text(kind, item.text, model=spec.name)
             return lambda record: getattr(record, name).increment(step if adds else -step)
         case SetKind():
+            if not adds:
+                return lambda record: getattr(record, name).discard(_held(spec, kind, item, record))
             element = element_of_text(kind, item.text, model=spec.name)
-            if adds:
-                return lambda record: getattr(record, name).add(element)
-            return lambda record: getattr(record, name).discard(element)
+            return lambda record: getattr(record, name).add(element)
         case ListKind():
+            if not adds:
+                return lambda record: getattr(record, name).remove(_held(spec, kind, item, record))
             value = element_of_text(kind, item.text, model=spec.name)
-            if adds:
-                return lambda record: getattr(record, name).append(value)
-            return lambda record: getattr(record, name).remove(value)
+            return lambda record: getattr(record, name).append(value)
         case MapKind():
             if not adds:
                 return lambda record: getattr(record, name).pop(item.text)
@@ -229,6 +230,11 @@ def _step(spec: ModelSpec, kind: FieldKind, item: Assignment) -> Change:
                 field=name,
                 hint="Counters, sets, lists and maps take += and -=, texts take +=; other fields take = and :=.",
             )
+
+
+def _held(spec: ModelSpec, kind: SetKind | ListKind, item: Assignment, record: Model) -> Any:
+    """The element that `field-=…` takes out."""
+    return held_element(kind, getattr(record, item.field), item.text, model=spec.name)
 
 
 def _condition(spec: ModelSpec, item: Assignment) -> tuple[str, Any]:

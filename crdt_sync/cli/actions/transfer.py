@@ -18,7 +18,8 @@ from crdt_sync.cli.values import parse_json, value_of_json
 from crdt_sync.core.ids import RecordId, record_id
 from crdt_sync.core.kinds import CounterKind, TextKind
 from crdt_sync.core.limits import TEXT_INSERT_CHARS_MAX
-from crdt_sync.core.model import Model, ModelSpec, document_key_of, host_of, spec_of, validate_creation
+from crdt_sync.core.model import Model, ModelSpec, document_key_of, host_of, spec_of
+from crdt_sync.core.validating import validate_creation
 from crdt_sync.errors import CRDTSyncError, InputError, InvalidValueError, RecordNotFoundError
 from crdt_sync.replica import Replica, Sources
 

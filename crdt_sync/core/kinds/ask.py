@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from crdt_sync.core.conflict import Unknown
 from crdt_sync.core.content import RegisterValue
-from crdt_sync.core.kinds.causal import WHOLE, CausalRegister
-from crdt_sync.core.merging import Merged
+from crdt_sync.core.kinds.causal import CausalRegister
+from crdt_sync.core.merging import WHOLE, Merged
 
 
 class AskRegister(CausalRegister):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from crdt_sync.core.content import Content, RegisterValue
 from crdt_sync.core.ids import Author
+from crdt_sync.core.reference import Ref
 from crdt_sync.errors import InvalidValueError
 
 
@@ -113,6 +114,9 @@ class FieldHost(Protocol):
     def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
         """Make a local change: at once, or as part of the open transaction."""
 
+    def same(self, reference: Ref[Any]) -> list[Ref[Any]]:
+        """All references to the record that one names, if it was merged with others: first by the id that it shows."""
+
 
 class FieldKind(ABC):
     """One declared field of one model.
@@ -134,6 +138,11 @@ class FieldKind(ABC):
     @abstractmethod
     def read(self, content: Content) -> Any:
         """The field's value: a plain Python value, also for live kinds (str, int, set)."""
+
+    def stored_value(self, content: Content) -> Any:
+        """What is given where `read` fails: as little made of it as can be."""
+        del content
+        return self.empty()
 
     def live(self, host: FieldHost) -> Any:
         """What attribute access gives: the value itself, or an object whose methods are local writes."""

@@ -31,11 +31,8 @@ from crdt_sync.core.kinds.hidden import is_whole
 from crdt_sync.core.kinds.plain import PlainRegister, latest_first, offered
 from crdt_sync.core.layout import ENTRY_SEPARATOR, KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
-from crdt_sync.core.merging import Choices, Given, Merged
+from crdt_sync.core.merging import WHOLE, Choices, Given, Merged
 from crdt_sync.errors import LimitError, UnrepresentableValueError
-
-WHOLE = ("",)
-"""The path of a conflict over all of a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +99,16 @@ class CausalRegister(PlainRegister):
     def settlings(self, content: Content) -> Iterator[Settling]:
         """The writes that settled a clash, as far as what they saw is still kept."""
         kept = self.kept(content)
-        for item in kept:
-            seen = [other for other in kept if item.context.get(other.dot.author, -1) >= other.dot.counter]
-            if len(seen) > 1 and PLAIN_PAST not in item.context and not _lacks(seen, item.context, kept=kept):
-                clash = self._clash(seen)
-                if clash is not None:
-                    yield Settling(chosen=item, clash=clash)
+        found = (self.settlement(item, kept) for item in kept)
+        yield from (settling for settling in found if settling is not None)
+
+    def settlement(self, item: RegisterValue, kept: list[RegisterValue]) -> Settling | None:
+        """What a write settled, as far as what it saw is among the kept values; None where that was no clash."""
+        seen = _seen_by(item, kept)
+        if len(seen) < 2 or PLAIN_PAST in item.context or _lacks(seen, item.context, kept=kept):
+            return None
+        clash = self._clash(seen)
+        return None if clash is None else Settling(chosen=item, clash=clash)
 
     def assign(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
         found = self.candidates(content)
@@ -159,7 +160,8 @@ class CausalRegister(PlainRegister):
         if not self.merges_by_base:
             return self.merge(UNKNOWN, found).data
         below = UNKNOWN if depth == ENTRY_LIMITS.hidden_values_max else self._base(kept, found, depth=depth + 1)
-        return UNKNOWN if isinstance(below, Unknown) else self.merge(below, found).data
+        merged = None if isinstance(below, Unknown) else self.merge(below, found)
+        return UNKNOWN if merged is None or merged.too_large else merged.data
 
     def _default_data(self) -> bytes:
         try:
@@ -185,6 +187,12 @@ class CausalRegister(PlainRegister):
         return content.state_vector.get(author, 0) if ENTRY_SEPARATOR in self.stored else 0
 
 
+def may_settle(item: RegisterValue, kept: list[RegisterValue]) -> bool:
+    """Whether a write took the place of several values, or of some that are not among the kept ones."""
+    seen = _seen_by(item, kept)
+    return len(maximal(seen)) > 1 or _lacks(seen, item.context, kept=[*kept, item])
+
+
 def ancestors(kept: list[RegisterValue], among: list[RegisterValue]) -> list[RegisterValue] | Unknown:
     """The maximal kept values in the past of all candidates; none where nobody wrote before.
 
@@ -195,6 +203,10 @@ def ancestors(kept: list[RegisterValue], among: list[RegisterValue]) -> list[Reg
     if _lacks(past, shared, kept=kept):
         return UNKNOWN
     return maximal(past)
+
+
+def _seen_by(item: RegisterValue, kept: list[RegisterValue]) -> list[RegisterValue]:
+    return [other for other in kept if item.context.get(other.dot.author, -1) >= other.dot.counter]
 
 
 def _lacks(past: list[RegisterValue], shared: Mapping[Author, int], *, kept: list[RegisterValue]) -> bool:

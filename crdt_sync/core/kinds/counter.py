@@ -52,17 +52,17 @@ class Counter:
     def __hash__(self) -> int:
         return id(self)
 
-    def __lt__(self, other: Counter | int) -> bool:
-        return int(self) < int(other)
+    def __lt__(self, other: object) -> bool:
+        return int(self) < int(other) if isinstance(other, Counter | int) else NotImplemented
 
-    def __le__(self, other: Counter | int) -> bool:
-        return int(self) <= int(other)
+    def __le__(self, other: object) -> bool:
+        return int(self) <= int(other) if isinstance(other, Counter | int) else NotImplemented
 
-    def __gt__(self, other: Counter | int) -> bool:
-        return int(self) > int(other)
+    def __gt__(self, other: object) -> bool:
+        return int(self) > int(other) if isinstance(other, Counter | int) else NotImplemented
 
-    def __ge__(self, other: Counter | int) -> bool:
-        return int(self) >= int(other)
+    def __ge__(self, other: object) -> bool:
+        return int(self) >= int(other) if isinstance(other, Counter | int) else NotImplemented
 
     def __repr__(self) -> str:
         return f"Counter({int(self)})"

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from crdt_sync.core import codec
 from crdt_sync.core.content import Content, RegisterValue, write_register
+from crdt_sync.core.equality import alike
 from crdt_sync.core.kinds.base import Put, Write, WriteContext
 from crdt_sync.core.kinds.plain import PlainRegister, copied, members_of
 from crdt_sync.core.layout import KeyClass, map_key
@@ -75,13 +76,17 @@ class First(Lattice):
         data, shown = codec.encode(value), self.shown(content)
         if shown is None:
             return [] if value is None else self._put(data, context=context)
-        if shown.data == data:
+        if shown.data == data or alike(self.decode(shown.data), value):
             return []
         raise InvalidValueError(
             f"field {self.name!r} has a value, and what is first stays",
             field=self.name,
             hint="Leave the value as it is, or declare the field otherwise; nothing was changed.",
         )
+
+    def recreate(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
+        """What was first stays, also in a record that is created again."""
+        return [] if self.shown(content) is not None else self.assign(content, value, context=context)
 
 
 class _Ordered(Lattice):
@@ -104,7 +109,7 @@ class _Ordered(Lattice):
 
     @abstractmethod
     def end(self, parts: Iterable[RegisterValue]) -> RegisterValue | None:
-        """The greatest or the least of the parts."""
+        """The greatest or the least of the parts; of equal ones, the one that was given first."""
 
     def assign(self, content: Content, value: Any, *, context: WriteContext) -> list[Write]:
         """A value that is not beyond the one shown is taken and changes nothing."""
@@ -124,7 +129,7 @@ class Greatest(_Ordered):
     declared_as = "max_"
 
     def end(self, parts: Iterable[RegisterValue]) -> RegisterValue | None:
-        return max(parts, key=lambda item: _rank(item.data), default=None)
+        return max(parts, key=lambda item: (_rank(item.data), -item.hlc, -item.dot.author), default=None)
 
 
 class Least(_Ordered):
@@ -133,7 +138,7 @@ class Least(_Ordered):
     declared_as = "min_"
 
     def end(self, parts: Iterable[RegisterValue]) -> RegisterValue | None:
-        return min(parts, key=lambda item: _rank(item.data), default=None)
+        return min(parts, key=lambda item: (_rank(item.data), item.hlc, item.dot.author), default=None)
 
 
 _NONE = codec.encode(None)

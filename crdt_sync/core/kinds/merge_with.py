@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from enum import Enum
-from typing import Annotated, Any, Final, cast
+from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from crdt_sync.core import codec
 from crdt_sync.core.conflict import UNKNOWN, Unknown
 from crdt_sync.core.content import RegisterValue
-from crdt_sync.core.kinds.causal import WHOLE, CausalRegister
-from crdt_sync.core.merging import Merged
-from crdt_sync.errors import LimitError, UnrepresentableValueError
+from crdt_sync.core.kinds.causal import CausalRegister
+from crdt_sync.core.merging import WHOLE, Merged
+from crdt_sync.errors import CRDTSyncError
 
 log = logging.getLogger("crdt_sync.kinds")
 
@@ -74,8 +73,6 @@ class MergeWithRegister(CausalRegister):
         self.function = function
         self.clock: Callable[[], float] = no_clock
         """Seconds, to tell a slow function in the log. Nothing here reads a clock: whoever opens a store gives it."""
-        declared: Any = Annotated[cast("Any", info.annotation), name, *info.metadata]
-        self._checking: TypeAdapter[Any] = TypeAdapter(declared)
         self._complaints: set[str] = set()
         self._answers: dict[tuple[bytes, ...], bytes | None] = {}
 
@@ -96,9 +93,9 @@ class MergeWithRegister(CausalRegister):
         """Value bytes of what the function gave.
 
         Raises:
-            ValidationError, UnrepresentableValueError, LimitError: the field cannot hold it.
+            InvalidValueError, UnrepresentableValueError, LimitError: the field cannot hold it.
         """
-        return codec.encode(self.validate(self._checking.validate_python(answer, strict=True)))
+        return codec.encode(self.validate(self.checking.check(answer, what=": an answer is refused", strict=True)))
 
     def _ask_function(self, base: bytes | Unknown, ordered: list[bytes]) -> bytes | None:
         """What the function answers to both orders; None where the field asks."""
@@ -124,7 +121,7 @@ class MergeWithRegister(CausalRegister):
             return None
         try:
             return self.stored_answer(answer)
-        except (ValidationError, UnrepresentableValueError, LimitError):
+        except CRDTSyncError:
             self._complain(f"gave a value of type {type(answer).__name__}, which the field cannot hold")
             return None
 

@@ -7,27 +7,22 @@ from collections.abc import Container, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated, Any, NewType, cast, get_args, get_origin
+from typing import Annotated, Any, NewType, get_args, get_origin
 from uuid import UUID
 
-from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from crdt_sync.core import codec
 from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, RegisterValue, write_register
 from crdt_sync.core.ids import Author
+from crdt_sync.core.kinds.app_type import SELF_DESCRIBING, AppType
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldKind, Put, Write, WriteContext
 from crdt_sync.core.kinds.contexts import beside_causal, join, saw, saw_plain, uncovered
+from crdt_sync.core.kinds.defaults import constant_default
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.reference import Ref
 from crdt_sync.errors import InvalidValueError, UnrepresentableValueError
 
-_SELF_DESCRIBING = frozenset(
-    (str, int, float, bool, bytes, type(None), date, datetime, time, timedelta, Decimal, UUID, Any)
-)
-"""Types whose values the codec itself brings back; any other type's values pass through pydantic when read."""
-
-_EMPTY_FACTORIES = (list, dict, tuple, set, frozenset, str, bytes, int, float, bool, Decimal)
 _JSON_ORIGINS = (list, dict, tuple)
 _NUMBERS = (int, float, Decimal)
 _NUMERIC = frozenset((*_NUMBERS, bool, type(None), None))
@@ -42,27 +37,35 @@ class PlainRegister(FieldKind):
         super().__init__(name)
         self.info = info
         self._members = members = members_of(info.annotation)
-        self._comparing: TypeAdapter[Any] | None = None
-        self._adapter: TypeAdapter[Any] | None = None
-        self._checking: TypeAdapter[Any] | None = None
-        if not members_of(info.annotation, annotated=True) <= _SELF_DESCRIBING:
-            self._adapter = TypeAdapter(cast("Any", info.annotation))
+        self._comparing: AppType | None = None
+        self._reading: AppType | None = None
+        self._checking: AppType | None = None
+        if not members_of(info.annotation, annotated=True) <= SELF_DESCRIBING:
+            self._reading = AppType(info.annotation, field=name)
         self._column = _column_kind(members)
+        holds_containers = any(_is_container(member) for member in members) or Any in members
+        self._constant = constant_default(info, holds_containers=holds_containers)
 
     def default(self) -> Any:
         """What a field that nobody wrote shows: the same at each read and everywhere.
 
         So of factories only those count that make one thing; ``uuid4`` and the like fill in what is created only.
         """
-        if self.info.is_required():
-            return None
-        factory: Any = self.info.default_factory
-        if factory is None:
-            return self.info.get_default()
-        return factory() if factory in _EMPTY_FACTORIES else None
+        if self._constant is not None:
+            return codec.decode(self._constant)
+        return self.info.get_default() if self.has_default else None
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a field that nobody wrote has a value; without one it shows None."""
+        return self._constant is not None or not (self.info.is_required() or self.info.default_factory)
+
+    def is_default(self, value: Any) -> bool:
+        """Whether a value is the default, which pydantic takes whatever it is, also if it is not of the type."""
+        return self.has_default and _same(value, self.default())
 
     def validate(self, value: Any) -> Any:
-        if type(value) in _SELF_DESCRIBING:
+        if type(value) in SELF_DESCRIBING:
             back = self.convert(value)
         else:
             back = self.convert(codec.decode(codec.encode(value)))
@@ -79,43 +82,33 @@ class PlainRegister(FieldKind):
         Raises:
             InvalidValueError: of the wrong type, or it would not come back as it is.
         """
-        if self._checking is None:
-            self._checking = checking_adapter(self.info)
-        try:
-            return self.validate(self._checking.validate_python(value))
-        except ValidationError as error:
-            reason = error.errors(include_url=False, include_input=False)[0]["msg"]
-            raise InvalidValueError(f"field {self.name!r}: a value is refused: {reason}", field=self.name) from None
+        return self.validate(self.checking.check(value, what=": a value is refused"))
 
     def complaint(self, value: Any) -> str:
-        if not self.info.is_required() and _same(value, self.default()):
-            return ""  # pydantic takes any default, also one that is not of the type
+        return "" if self.is_default(value) else self.checking.complaint(value)
+
+    @property
+    def checking(self) -> AppType:
+        """What validates the field's values with all that its declaration asks of them; made when it is needed."""
         if self._checking is None:
-            self._checking = checking_adapter(self.info)
-        return complaint_of(self._checking, value)
+            annotation: Any = self.info.annotation
+            declared: Any = Annotated[annotation, self.info]
+            if self.info.default_factory_takes_validated_data:  # pydantic warns of such a one outside of a model
+                declared = Annotated[annotation, self.name, *self.info.metadata]
+            self._checking = AppType(declared, field=self.name)
+        return self._checking
 
     def convert(self, value: Any) -> Any:
         """A decoded value as the declared type; a value that does not fit it is given as it was stored."""
-        if self._adapter is None:
-            return value
-        try:
-            return self._adapter.validate_python(value)
-        except ValidationError:
-            return value
+        return value if self._reading is None else self._reading.read(value)
 
     def comparable(self, value: Any) -> Any:
         members = self._members
         if type(value) in members or (isinstance(value, _NUMBERS) and not members.isdisjoint(_NUMBERS)):
             return value
         if self._comparing is None:
-            self._comparing = TypeAdapter(cast("Any", self.info.annotation))
-        try:
-            return self._comparing.validate_python(value)
-        except ValidationError as error:
-            reason = error.errors(include_url=False, include_input=False)[0]["msg"]
-            raise InvalidValueError(
-                f"field {self.name!r} is compared with a wrong value: {reason}", field=self.name
-            ) from None
+            self._comparing = AppType(self.info.annotation, field=self.name)
+        return self._comparing.check(value, what=" is compared with a wrong value")
 
     def sought(self, value: Any) -> Any:
         found, members = self.comparable(value), self._members
@@ -137,6 +130,10 @@ class PlainRegister(FieldKind):
         """Value bytes of what is shown; None where nobody wrote."""
         found = self.candidates(content)
         return found[0].data if found else None
+
+    def stored_value(self, content: Content) -> Any:
+        found = self.candidates(content)
+        return codec.decode(found[0].data) if found else None
 
     def candidates(self, content: Content) -> list[RegisterValue]:
         written, causal = content.plain.get(self.stored, []), content.causal.get(self.stored, [])
@@ -204,32 +201,6 @@ def copied(value: Any) -> Any:
     if kind is dict:
         return {key: copied(item) if type(item) in _JSON_ORIGINS else item for key, item in value.items()}
     return kind([copied(item) if type(item) in _JSON_ORIGINS else item for item in value])
-
-
-def checking_adapter(info: FieldInfo) -> TypeAdapter[Any]:
-    """What validates a field's values with all that its declaration asks of them."""
-    annotation: Any = info.annotation
-    return TypeAdapter(Annotated[annotation, info])
-
-
-def complaint_of(adapter: TypeAdapter[Any], value: Any) -> str:
-    """Why a value is none of a type, without the value; empty where it is one."""
-    try:
-        adapter.validate_python(value, strict=True)
-    except ValidationError as error:
-        if _comes_back(adapter, value):
-            return ""  # strict mode knows fewer types than annotations can name
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        return str(first["msg"])
-    return ""
-
-
-def _comes_back(adapter: TypeAdapter[Any], value: Any) -> bool:
-    """Whether a type takes a value and leaves it as it is."""
-    try:
-        return _same(adapter.validate_python(value), value)
-    except ValidationError:
-        return False
 
 
 def latest_first(value: RegisterValue) -> tuple[int, int, int]:
@@ -334,9 +305,11 @@ def _unnamed(annotation: Any) -> Any:
 def _column_kind(members: frozenset[Any]) -> ColumnKind:
     if Decimal in members and members <= _NUMERIC:
         return ColumnKind.DECIMAL
-    if any((get_origin(member) or member) in _JSON_ORIGINS for member in members):
-        return ColumnKind.JSON
-    return ColumnKind.VALUE
+    return ColumnKind.JSON if any(map(_is_container, members)) else ColumnKind.VALUE
+
+
+def _is_container(member: Any) -> bool:
+    return (get_origin(member) or member) in _JSON_ORIGINS
 
 
 def _same(left: Any, right: Any) -> bool:

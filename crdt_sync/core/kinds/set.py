@@ -7,17 +7,19 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Generic, TypeVar, cast, get_args
 
 from blake3 import blake3
-from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from crdt_sync.core import codec
 from crdt_sync.core.content import Content
 from crdt_sync.core.equality import is_same
+from crdt_sync.core.kinds.app_type import AppType
 from crdt_sync.core.kinds.base import ColumnKind, Drop, FieldHost, FieldKind, Put, Write, WriteContext
-from crdt_sync.core.kinds.plain import complaint_of, json_value
+from crdt_sync.core.kinds.plain import json_value
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.limits import ENTRY_LIMITS
-from crdt_sync.errors import InvalidValueError, MalformedEntryError, UnrepresentableValueError
+from crdt_sync.core.reference import Ref
+from crdt_sync.errors import InvalidValueError, LimitError, MalformedEntryError, UnrepresentableValueError
 
 T = TypeVar("T")
 
@@ -49,22 +51,23 @@ class Set(AbstractSet[T], Generic[T]):
         self._host.edit(lambda _, context: self._kind.add([checked], context=context))
 
     def discard(self, element: T) -> None:
-        """Remove an element; nothing happens where it is not there."""
-        checked = self._kind.check_element(element)
-        self._host.edit(lambda content, context: self._kind.remove(content, [checked]))
+        """Remove an element; nothing happens where it is not there. What is there need not be of the declared type."""
+        is_held = self._kind.holds(self._host.content(), element)
+        wanted = self._same(element if is_held else self._kind.check_element(element))
+        self._host.edit(lambda content, context: self._kind.remove(content, wanted))
 
     def __contains__(self, element: object) -> bool:
         try:
             hash(element)
         except TypeError:
             return False  # what cannot be hashed is no element of any set
-        return element in self._kind.read(self._host.content())
+        return not self._kind.read(self._host.content()).isdisjoint(self._same(element))
 
     def __iter__(self) -> Iterator[T]:
-        return iter(cast("set[T]", self._kind.read(self._host.content())))
+        return iter(cast("set[T]", self._elements()))
 
     def __len__(self) -> int:
-        return len(self._kind.read(self._host.content()))
+        return len(self._elements())
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, AbstractSet):
@@ -77,6 +80,15 @@ class Set(AbstractSet[T], Generic[T]):
     def __repr__(self) -> str:
         return f"Set({set(self)!r})"
 
+    def _elements(self) -> set[Any]:
+        """The elements; of references to one record the one to the id that it shows under."""
+        return {self._same(element)[0] for element in self._kind.read(self._host.content())}
+
+    def _same(self, element: Any) -> list[Any]:
+        """An element, or all references to the same record."""
+        found: list[Any] = self._host.same(element) if isinstance(element, Ref) else []
+        return found or [element]
+
 
 class SetKind(FieldKind):
     """Elements are named by their value bytes, or by a hash of them where those are long."""
@@ -84,7 +96,7 @@ class SetKind(FieldKind):
     def __init__(self, name: str, element_type: Any) -> None:
         super().__init__(name)
         self.element_type = element_type
-        self._adapter: TypeAdapter[Any] = TypeAdapter(element_type)
+        self._type = AppType(element_type, field=name)
 
     def read(self, content: Content) -> set[Any]:
         return {element for element, _ in self.named(content)}
@@ -101,15 +113,12 @@ class SetKind(FieldKind):
         Raises:
             InvalidValueError: of the wrong type, or not hashable.
         """
+        checked = self._type.check(element, what=": an element is refused")
         try:
-            checked = self._adapter.validate_python(element)
             hash(checked)
-        except ValidationError as error:
-            reason = error.errors(include_url=False, include_input=False)[0]["msg"]
-            raise InvalidValueError(f"field {self.name!r}: an element is refused: {reason}", field=self.name) from None
         except TypeError:
             raise InvalidValueError(f"field {self.name!r}: an element must be hashable", field=self.name) from None
-        back = self._adapter.validate_python(codec.decode(codec.encode(checked)))
+        back = self._type.read(codec.decode(codec.encode(checked)))
         if not is_same(back, checked):
             raise UnrepresentableValueError(
                 f"field {self.name!r}: an element would not come back as it is", field=self.name
@@ -122,8 +131,15 @@ class SetKind(FieldKind):
             )
         return checked
 
+    def holds(self, content: Content, element: Any) -> bool:
+        """Whether an element is there as it is, not as what its type would make of it."""
+        try:
+            return element in self.read(content) or _element(element)[0] in content.sets.get(self.stored, {})
+        except (TypeError, UnrepresentableValueError, LimitError):
+            return False  # nothing that could be there
+
     def complaint(self, value: Any) -> str:
-        return next(filter(None, (complaint_of(self._adapter, element) for element in value)), "")
+        return next(filter(None, map(self._type.complaint, value)), "")
 
     def empty(self) -> set[Any]:
         return set()
@@ -175,12 +191,8 @@ class SetKind(FieldKind):
             yield element, name
 
     def _decode(self, element: str, cells: list[tuple[str, bytes]]) -> Any:
-        data = element[1:].encode("latin-1", "replace") if element[0] == _LITERAL else cells[0][1]
-        value = codec.decode(data)
-        try:
-            return self._adapter.validate_python(value)
-        except ValidationError:
-            return value
+        data = element[1:].encode("latin-1", "replace") if element[0] == _LITERAL else _hashed_data(element, cells)
+        return self._type.read(codec.decode(data))
 
 
 def _json_order(item: Any) -> tuple[str, Any]:
@@ -188,9 +200,21 @@ def _json_order(item: Any) -> tuple[str, Any]:
     return type(item).__name__, item if isinstance(item, str | int | float) else repr(item)
 
 
+def _hashed_data(element: str, cells: list[tuple[str, bytes]]) -> bytes:
+    """What an element's name is the hash of: only a stranger's cell holds anything else."""
+    for _, data in cells:
+        if element == _hashed(data):
+            return data
+    raise MalformedEntryError("an element of a set that is not what its name says")
+
+
+def _hashed(data: bytes) -> str:
+    return _HASHED + blake3(data).hexdigest(20)
+
+
 def _element(element: Any) -> tuple[str, bytes]:
     """An element's name in its key, and what the key holds beside it."""
     data = codec.encode(element)
     if len(data) < ENTRY_LIMITS.element_chars_max:
         return _LITERAL + data.decode("latin-1"), b""
-    return _HASHED + blake3(data).hexdigest(20), data
+    return _hashed(data), data

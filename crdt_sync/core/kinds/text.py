@@ -164,8 +164,15 @@ class TextKind(FieldKind):
         """Check names and values of attributes.
 
         Raises:
-            InvalidValueError: a name that is no ASCII identifier, or a value that every device could not read alike.
+            InvalidValueError: no dict; a name that is no ASCII identifier, or a value that every device could not read
+                alike.
         """
+        if not isinstance(attributes, Mapping):
+            raise InvalidValueError(
+                f"field {self.name!r}: attributes are a dict, name → value, not a {type(attributes).__name__}",
+                field=self.name,
+                hint='Write {"bold": True}; nothing was changed.',
+            )
         for name, value in attributes.items():
             if type(name) is not str or not _is_field_name(name):
                 raise InvalidValueError(

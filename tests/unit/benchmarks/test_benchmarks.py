@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.documents import entry_in_engine, register_in_ours
 from benchmarks.harness import FLOOR, WARM_UP, Column, Figure, Measurement, Row, Settings, Workload, ratio, run
 from benchmarks.records import Generator, digest
 from benchmarks.report import table
@@ -115,3 +116,9 @@ def test_a_sampler_counts_code_outside_of_the_package_apart() -> None:
     assert list(sampler.spent()) == ["elsewhere (event loop, websockets, the benchmark)"]
     assert module_of("/site/crdt_sync/replica/derive.py") == "replica.derive"
     assert module_of("/site/other/derive.py") == ""
+
+
+@pytest.mark.parametrize(("creators", "metadata"), [(1, 23), (2, 29), (5, 47)])
+def test_a_register_in_a_document_is_weighed_beside_an_entry_of_the_engine(creators: int, metadata: int) -> None:
+    (values,) = Generator(1).records(1)
+    assert register_in_ours(values, creators=creators) - entry_in_engine(values) == pytest.approx(metadata)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,20 @@ def test_a_file_holds_one_model_in_one_format(cli: Cli, store: Path, tmp_path: P
     assert "records of one model" in cli("export", store, "--format", "csv").err
     assert "there is no format 'xml'" in cli("export", store, "--format", "xml").err
     assert cli("import", store, file, "--format", "jsonl", "--model", "Task").code == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["a\rb", "a\r", "\r", "\r\n", "a\n\rb", ",\r", "\x85\u2028\x0b", '"\r"', "\x00", " ", "\ufeff"]
+)
+def test_texts_with_any_break_come_back(cli: Cli, tmp_path: Path, text: str) -> None:
+    models = tmp_path / "m.toml"
+    models.write_text('[T.fields]\ntitle = "str"\nlast = "str"\n')
+    one, two, file = tmp_path / "one.db", tmp_path / "two.db", tmp_path / "t.csv"
+    for store in (one, two):
+        assert cli("init", store, "--models", models).code == 0
+    assert cli("create", one, "T", f"title:={json.dumps(text)}", f"last:={json.dumps(text)}").code == 0
+    assert cli("export", one, "--model", "T", "-o", file).code == 0
+    imported = cli("import", two, file, "--model", "T")
+    assert imported.code == 0, imported.err
+    (found,) = cli("list", two, "T", "--json").json["records"]
+    assert found["fields"] == {"title": text, "last": text}

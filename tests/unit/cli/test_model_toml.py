@@ -154,3 +154,12 @@ def test_what_is_no_such_file_is_said(tmp_path: Path) -> None:
             load_models(written(tmp_path, text))
     with pytest.raises(InputError, match="cannot be read"):
         load_models(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize("value", ["[" * 2_000 + "]" * 2_000, "{a=" * 2_000 + "1" + "}" * 2_000, "1" * 5_000])
+def test_what_cannot_be_read_is_no_model_file(tmp_path: Path, value: str) -> None:
+    """Values nested too deeply, and numbers with too many digits."""
+    file = tmp_path / "models.toml"
+    file.write_text(f"[Task.fields]\ntitle = {{type = 'any', default = {value}}}\n")
+    with pytest.raises(InputError, match="is no TOML"):
+        load_models(str(file))

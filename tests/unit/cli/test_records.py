@@ -214,3 +214,96 @@ def test_values_that_no_longer_fit_are_marked_and_listed(cli: Cli, tmp_path: Pat
     assert "invalid" not in cli("show", place, "Note", good, "--json").json
     assert cli("set", place, "Note", record, "size=4").code == 0
     assert cli("list", place, "Note", "--invalid", "--json").json["total"] == 0
+
+
+_ELEMENTS = """
+from datetime import date
+from typing import Any
+from crdt_sync import List, Map, Model, Set
+
+class Note(Model):
+    tags: Set[{type}]
+    steps: List[{type}]
+    prefs: Map[str, {type}]
+"""
+
+
+def test_elements_that_do_not_fit_are_taken_out_as_they_are_shown(cli: Cli, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.py", tmp_path / "new.py"
+    old.write_text(_ELEMENTS.format(type="Any"))
+    new.write_text(_ELEMENTS.format(type="int"))
+    place = tmp_path / "notes.db"
+    assert cli("init", place, "--models", old).code == 0
+    exact = '{"$value": "c403ff6162"}'  # three bytes
+    steps = '["t", 2.5, ["a", 1], null, 7]'
+    made = cli(
+        "create", place, "Note", f'tags:=["t", 2.5, null, {exact}, 7]', f"steps:={steps}", 'prefs:={"p": "q"}', "--json"
+    )
+    assert made.code == 0, made.err
+    assert cli("init", place, "--models", new).code == 0
+    record = made.json["id"]
+    for file_format in ("csv", "jsonl"):
+        exported = cli("export", place, "--model", "Note", "--format", file_format)
+        assert exported.code == 0, exported.err
+    for text in ("t", "2.5", "null", "7"):
+        taken = cli("set", place, "Note", record, f"tags-={text}", f"steps-={text}")
+        assert taken.code == 0, taken.err
+    assert cli("set", place, "Note", record, f"tags-={exact}", 'steps-=["a", 1]', "prefs-=p").code == 0
+    assert cli("show", place, "Note", record, "--json").json["fields"] == {"tags": [], "steps": [], "prefs": {}}
+    assert "valid integer" in cli("set", place, "Note", record, "tags-=u").err
+
+
+def test_records_that_do_not_fit_together_are_marked(cli: Cli, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.py", tmp_path / "new.py"
+    old.write_text("from crdt_sync import Model\n\nclass Span(Model):\n    low: int = 0\n    high: int = 9\n")
+    new.write_text(
+        old.read_text()
+        + "\n    from pydantic import model_validator\n\n    @model_validator(mode='after')\n"
+        + "    def order(self):\n        if self.low > self.high:\n            raise ValueError('too low')\n"
+        + "        return self\n"
+    )
+    place = tmp_path / "spans.db"
+    assert cli("init", place, "--models", old).code == 0
+    record = cli("create", place, "Span", "low=10", "--json").json["id"]
+    assert cli("init", place, "--models", new).code == 0
+    told = cli("show", place, "Span", record, "--models", new).out
+    assert "! does not fit together: Value error, too low" in told
+    assert f"! {record}" in cli("list", place, "Span", "--invalid", "--models", new).out
+    assert cli("set", place, "Span", record, "high=11", "--models", new).code == 0
+    assert cli("list", place, "Span", "--invalid", "--models", new, "--json").json["total"] == 0
+
+
+def test_types_whose_code_fails_are_shown_exported_and_refused(cli: Cli, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.py", tmp_path / "new.py"
+    old.write_text(_ELEMENTS.format(type="Any") + "    room: Any = None\n    day: Any = None\n")
+    new.write_text(
+        "from typing import Annotated\nfrom datetime import date\nfrom pydantic import AfterValidator\n"
+        "Room = Annotated[str | int, AfterValidator(lambda room: {'1': '1'}[room])]\n"
+        "Day = Annotated[date, AfterValidator(lambda day: 1 // 0)]\n"
+        + _ELEMENTS.format(type="Room")
+        + "    room: Room | None = None\n    day: Day | None = None\n"
+    )
+    place = tmp_path / "notes.db"
+    assert cli("init", place, "--models", old).code == 0
+    day = '{"$value": "c70a02323032352d30312d3031"}'
+    made = cli(
+        "create", place, "Note", 'tags:=["t"]', 'steps:=["s"]', 'prefs:={"p": 2}', "room=x", f"day:={day}", "--json"
+    )
+    assert made.code == 0, made.err
+    with_models = ("--models", new)
+    assert cli("init", place, *with_models).code == 0
+    record = made.json["id"]
+    shown = cli("show", place, "Note", record, *with_models, "--json")
+    assert shown.code == 0, shown.err
+    assert set(shown.json["invalid"]) == {"tags", "steps", "prefs", "room", "day"}
+    for arguments in (
+        ("list", place, "Note"),
+        ("export", place),
+        ("export", place, "--model", "Note", "--format", "csv"),
+    ):
+        found = cli(*arguments, *with_models)
+        assert found.code == 0, found.err
+    for wrong in ("room=y", 'room:="y"', "day=2025-01-02", "tags+=y", 'steps:=["y"]', 'prefs+={"q": "y"}'):
+        refused = cli("set", place, "Note", record, wrong, *with_models)
+        assert (refused.code, "Error" in refused.err) == (4, True), refused.err
+    assert cli("set", place, "Note", record, "room=1", "tags-=t", "steps-=s", *with_models).code == 0

@@ -123,10 +123,13 @@ def test_what_would_not_come_back_is_refused(value: Any) -> None:
 
 
 def test_bounds() -> None:
-    deep: Any = 1
+    deep: Any = date(2025, 1, 1)
     for _ in range(ENTRY_LIMITS.value_depth_max):
         deep = [deep]
     assert codec.decode(codec.encode(deep)) == deep
+    assert codec.decode_map(codec.encode_map({"f": deep})) == {"f": deep}
+    with pytest.raises(MalformedEntryError):
+        codec.decode(codec.encode_map({"f": deep}))
     with pytest.raises(UnrepresentableValueError):
         codec.encode([deep])
     with pytest.raises(UnrepresentableValueError):
@@ -135,6 +138,14 @@ def test_bounds() -> None:
     assert codec.decode(codec.encode(most)) == most
     with pytest.raises(LimitError):
         codec.encode(most + "x")
+
+
+@pytest.mark.parametrize("strange", [{b"k": 1}, [{b"x": {}}], {"a": {b"x": 1}}])
+def test_a_dict_with_other_keys_than_text_is_no_value(strange: Any) -> None:
+    with pytest.raises(MalformedEntryError):
+        codec.decode(msgpack.packb(strange))
+    with pytest.raises(MalformedEntryError):
+        codec.decode_map(msgpack.packb({"f": strange}))
 
 
 def test_integers_have_no_more_digits_than_python_writes() -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from crdt_sync.core import codec
 from crdt_sync.core.conflict import UNKNOWN, Unknown
-from crdt_sync.core.merging import Choices, Given, UnfitPartError, merge_values, overlaps
+from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.merging import Choices, Given, Merged, UnfitPartError, merge_values, overlaps
 from tests.unit.core.values import alike, values
 
 
@@ -215,7 +216,11 @@ def test_choosing_the_shown_part_everywhere_gives_what_is_shown(base: Any, sides
 
 
 def test_what_only_strangers_write_does_no_harm() -> None:
-    odd = [msgpack.packb({b"k": 1}), msgpack.packb({"k": 1}), msgpack.packb([msgpack.Timestamp(5), {b"x": {}}])]
+    odd = [
+        msgpack.packb({"k": 1.5}, use_single_float=True),
+        msgpack.packb({"k": 1}),
+        msgpack.packb([msgpack.Timestamp(5)]),
+    ]
     for base in (UNKNOWN, *odd):
         for sides in permutations(odd):
             codec.decode(merge_values(base, sides).data)
@@ -227,6 +232,50 @@ def test_large_and_hostile_texts_take_bounded_work() -> None:
     hostile = "\n".join("ab"[number % 3 % 2] for number in range(20_000))
     other = "\n".join("ab"[number % 5 % 2] for number in range(20_000))
     merge(hostile, other, other[::-1])
+
+
+MANY = ENTRY_LIMITS.value_items_max
+
+
+def test_a_text_of_more_lines_than_a_list_may_have_items() -> None:
+    many = "\n" * (MANY + 5)
+    assert merge("a\nb", many + "a\nb", "a\n" + many + "b")[1] == ()
+    text, paths = merge("a\nb\nc", "x" + many + "x\nb\nc", "y" + many + "y\nb\n3")
+    assert paths == ("#1-1",)
+    assert text.endswith("x\nb\n3")
+    base, sides = codec.encode("a\nb\nc"), [codec.encode(f"{side}{many}\nb\nc") for side in "xy"]
+    (overlap,) = overlaps(base, sides)
+    assert overlap.base is not None
+    assert overlap.base is not UNKNOWN
+    assert codec.decode(overlap.base) == ["a"]
+    found = [codec.decode(side) for side in overlap.sides if side is not None]
+    assert [len(item) for item in found] == [MANY + 7, MANY + 7]
+    chosen = merge_values(base, sides, choices={"#1-1": Given(codec.encode(found[1]))})
+    assert chosen.data == sides[1]
+
+
+@pytest.mark.parametrize(
+    ("base", "sides"),
+    [
+        ("m\n", ["a" * 600_000 + "\nm\n", "m\n" + "b" * 600_000]),
+        ([7], [[1] * 60_000 + [7], [7] + [2] * 60_000]),
+        ({}, [{f"{side}{number}": 1 for number in range(60_000)} for side in "ab"]),
+        ({"x": {"y": [7]}}, [{"x": {"y": [1] * 60_000 + [7]}}, {"x": {"y": [7] + [2] * 60_000}}]),
+    ],
+    ids=["text", "list", "dict", "inside"],
+)
+def test_what_merges_to_more_than_a_value_can_be_is_no_proposal(base: Any, sides: list[Any]) -> None:
+    data = [codec.encode(side) for side in sides]
+    merged = merge_values(codec.encode(base), data)
+    assert merged == Merged(data=data[0], paths=("",), too_large=True)
+
+
+def test_parts_that_make_more_than_a_value_can_be_are_refused() -> None:
+    base, sides = codec.encode("a\nb\nc"), [codec.encode("1\nb\n3"), codec.encode("x\nb\nz")]
+    large = Given(codec.encode("x" * 600_000))
+    merge_values(base, sides, choices={"#1-1": large})
+    with pytest.raises(UnfitPartError, match="more than a value can be"):
+        merge_values(base, sides, choices={"#1-1": large, "#3-3": large})
 
 
 def test_overlaps_are_told_with_what_stands_there() -> None:

@@ -20,7 +20,8 @@ from pydantic import (
 
 from crdt_sync import Counter, Model, Replica, Set, Text, ask
 from crdt_sync.core.kinds import AskRegister, CounterKind, PlainRegister, SetKind, TextKind
-from crdt_sync.core.model import spec_of, validate_change
+from crdt_sync.core.model import spec_of
+from crdt_sync.core.validating import validate_change
 from crdt_sync.errors import InvalidValueError, ModelError, SchemaError
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,8 +120,12 @@ def test_device_that_was_long_silent_is_not_waited_for_where_the_user_says_so(
     sync(phone, hub)
     assert phone.get(Task, task.id).title == "a"
     assert shown(phone) == shown(hub)
-    with pytest.raises(InputError):
-        hub.compact(retention_s=-1)
+    wrong: tuple[Any, ...] = (-1, float("nan"), float("inf"), "x", [], True)
+    for retention_s in wrong:
+        with pytest.raises(InputError):
+            hub.compact(retention_s=retention_s)
+        with pytest.raises(InputError):
+            hub.compaction_outlook(retention_s=retention_s)
 
 
 def test_new_device_gets_content_in_place_of_what_was_folded(three: tuple[Replica, Replica, Replica]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 
 import pytest
-from pydantic import Field, create_model
+from pydantic import Field, create_model, field_validator, model_validator
 
 from crdt_sync import Counter, InvalidField, List, Map, Model, Replica, Set, Text, ask, three_way
+from crdt_sync.errors import InvalidValueError
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import memory
 
@@ -122,3 +123,82 @@ def test_a_default_of_another_type_is_no_complaint(value: Any) -> None:
     with memory(0, model) as replica:
         replica.create(model)
         assert not list(replica.invalid())
+
+
+class Booking(Model):
+    low: int = 0
+    high: int = 9
+    code: str = "A"
+    tags: Set[str]
+
+    @model_validator(mode="after")
+    def in_order(self) -> Self:
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        return self
+
+    @field_validator("code")
+    @classmethod
+    def upper(cls, value: str) -> str:
+        if not value.isupper():
+            raise ValueError("upper case please")
+        return value
+
+
+def test_edits_that_do_not_fit_together_are_found_and_hold_up_nothing() -> None:
+    with memory(0, Booking) as left, memory(1, Booking) as right:
+        booking = left.create(Booking)
+        exchange(left, right)
+        booking.low = 7
+        right.get(Booking, booking.id).high = 3
+        assert exchange(left, right).proven_equal
+        (found,) = left.invalid()
+        assert (found.field, found.reason) == ("", "Value error, low is above high")
+        assert found.raw == {"low": 7, "high": 3, "code": "A", "tags": set()}
+        assert [item.field for item in right.invalid(right.get(Booking, booking.id))] == [""]
+        left.update(booking, code="B")
+        left.update(booking, tags={"x"})
+        with pytest.raises(InvalidValueError, match="upper case"):
+            booking.code = "c"
+        booking.low = 5
+        booking.high = 6
+        assert not list(left.invalid())
+        with pytest.raises(InvalidValueError, match="low is above high"):
+            booking.low = 7
+
+
+def test_a_value_that_a_newer_validator_refuses_is_found() -> None:
+    older: Any = create_model("Booking", __base__=Model, code=(str, ""), tags=(Set[str], ...))
+    with memory(0, older) as old, memory(1, Booking) as new:
+        booking = old.create(older, code="abc")
+        exchange(old, new)
+        assert [(item.field, item.raw, item.reason) for item in new.invalid()] == [
+            ("code", "abc", "Value error, upper case please")
+        ]
+        new.get(Booking, booking.id).code = "ABC"
+        assert not list(new.invalid())
+
+
+def test_what_does_not_fit_can_be_taken_out_by_itself() -> None:
+    """Elements and entries, whatever their type; a typing error is refused as ever."""
+    strange = {"t", 2.5, date(2025, 1, 1), (1, "a"), b"x", None}
+    older: Any = create_model(
+        "Task", __base__=Model, tags=(Set[Any], ...), steps=(List[Any], ...), prefs=(Map[str, Any], ...)
+    )
+    newer: Any = create_model(
+        "Task", __base__=Model, tags=(Set[int], ...), steps=(List[int], ...), prefs=(Map[str, int], ...)
+    )
+    with memory(0, older) as old, memory(1, newer) as new:
+        task = old.create(older, tags={*strange, 7}, steps=[*strange, 7], prefs=dict.fromkeys(map(str, strange), "x"))
+        exchange(old, new)
+        shown: Any = new.get(newer, task.id)
+        with pytest.raises(InvalidValueError):
+            shown.tags.discard("u")
+        for element in strange:
+            shown.tags.discard(element)
+            shown.steps.remove(element)
+            del shown.prefs[str(element)]
+        assert dict(shown) == {"tags": {7}, "steps": [7], "prefs": {}}
+        assert not list(new.invalid())
+        shown.tags.discard(7)
+        assert not shown.tags

@@ -30,7 +30,7 @@ def test_created_at_once_it_is_one_record(pair: tuple[Replica, Replica]) -> None
         assert sorted(str(person.bio)) == ["L", "R"]
         assert (int(person.visits), set(person.groups)) == (3, {"l", "r"})
         assert person.age == 5
-        assert {item.value for item in replica.candidates(person, "name")} == {"left", ""}
+        assert [item.value for item in replica.candidates(person, "name")] == ["left"]
     mine.name = "settled"
     assert exchange(left, right).proven_equal
     assert [item.value for item in right.candidates(theirs, "name")] == ["settled"]

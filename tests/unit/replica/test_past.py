@@ -221,22 +221,6 @@ def test_what_is_no_time(pair: tuple[Replica, Replica], time: Any) -> None:
         left.at(card, time)
 
 
-def test_write_that_rests_on_one_from_a_clock_ahead(pair: tuple[Replica, Replica]) -> None:
-    left, _ = pair
-    ahead = Dice(3, now_ms=START_MS + 3_600_000)
-    with memory(3, Card, Slug, dice=ahead) as other:
-        there = other.create(Card, title="early")
-        there.tags.add("x")
-        meet(left, other)
-    here = left.get(Card, there.id)
-    here.tags.discard("x")
-    here.title = "late"
-    time = left.last_operation().timestamp
-    with pytest.raises(errors.RecordNotFoundError):
-        left.at(here, time)
-    assert left.at(here, datetime(2100, 1, 1, tzinfo=UTC)).title == "late"
-
-
 # ── history ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -8,10 +8,10 @@ from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from crdt_sync import Counter, Model, Replica, Set, Text, ask
 from crdt_sync.core.kinds import AskRegister
@@ -232,3 +232,79 @@ def test_a_changed_default_is_found(tmp_path: Path) -> None:
         with Replica.open(store, [job], state_dir=state) as replica:
             (record,) = replica.find(job, status=default)
             assert record.model_dump()["status"] == default
+
+
+NAMES = ["x"]
+
+CONSTANT: list[tuple[Any, Any, Any]] = [
+    (dict[str, int], lambda: {"k": 1}, {"k": 1}),
+    (list[str], lambda: list(NAMES), ["x"]),
+    (list[str], list, []),
+    (tuple[int, ...], lambda: (1, 2), (1, 2)),
+    (int, lambda: 5, 5),
+    (str, str, ""),
+]
+"""Types and factories of fields with what records show that were made before."""
+
+CHANGING: list[tuple[Any, Any]] = [
+    (UUID, uuid4),
+    (date, date.today),
+    (list[str], lambda: [str(uuid4())]),
+    (list[date], lambda: [date.today()]),  # noqa: DTZ011  equal today
+    (str, lambda: NAMES[0]),
+    (int, lambda data: 5),
+    (dict[str, int], lambda: 1 // 0),
+    (list[Any], lambda: [object()]),
+]
+
+
+@pytest.mark.parametrize(("annotation", "factory", "shown"), CONSTANT)
+def test_a_new_field_shows_what_its_factory_always_gives(annotation: Any, factory: Any, shown: Any) -> None:
+    older: Any = create_model("Task", __base__=Model, title=(str, ""))
+    newer: Any = create_model(
+        "Task", __base__=Model, title=(str, ""), more=(annotation, Field(default_factory=factory))
+    )
+    with memory(0, older) as old, memory(1, newer) as new:
+        task = old.create(older, title="t")
+        exchange(old, new)
+        found: Any = new.get(newer, task.id)
+        assert found.more == shown
+        assert new.find(newer, more=shown) == [found]
+        if isinstance(shown, list):
+            found.more.append("y")  # a copy
+        assert found.more == shown
+        created: Any = new.create(newer)
+        assert created.more == shown
+        assert not list(new.invalid())
+        (remade,) = models_of(Schema([newer]).describe())
+    with memory(2, remade) as tool:
+        again: Any = tool.create(remade)
+        assert again.more == shown
+
+
+@pytest.mark.parametrize(("annotation", "factory"), CHANGING)
+def test_a_new_field_whose_factory_may_give_anything_has_no_value_and_is_found(annotation: Any, factory: Any) -> None:
+    older: Any = create_model("Task", __base__=Model, title=(str, ""))
+    newer: Any = create_model(
+        "Task", __base__=Model, title=(str, ""), more=(annotation, Field(default_factory=factory))
+    )
+    with memory(0, older) as old, memory(1, newer) as new:
+        task = old.create(older, title="t")
+        exchange(old, new)
+        found: Any = new.get(newer, task.id)
+        assert found.more is None
+        assert [(item.field, item.raw) for item in new.invalid()] == [("more", None)]
+
+
+def test_a_factory_of_single_values_is_not_called_when_the_model_is_made() -> None:
+    calls: list[int] = []
+
+    def count() -> int:
+        calls.append(0)
+        return len(calls)
+
+    model: Any = create_model("Task", __base__=Model, number=(int, Field(default_factory=count)))
+    assert not calls
+    with memory(0, model) as replica:
+        task: Any = replica.create(model)
+        assert task.number == 1

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from crdt_sync import DELETED, Map, Model, Text, ask, field
+from crdt_sync import DELETED, Counter, Map, Model, Set, Text, ask, field, three_way
 from crdt_sync.core.inverting import OTHERS_WROTE, STAYS_SETTLED
 from crdt_sync.replica.undo import DELETED_BY_OTHERS
 from crdt_sync.testing.exchange import exchange
@@ -15,6 +15,17 @@ from tests.unit.replica.devices import START_MS, Dice, memory, on_disk
 
 Policy = Literal["edit_wins", "delete_wins", "ask"]
 POLICIES: tuple[Policy, ...] = ("edit_wins", "delete_wins", "ask")
+
+
+class Customer(Model, unique=("code",), on_duplicate="ask"):
+    code: str
+    name: str = ""
+    due: int | None = ask(default=None)
+    place: dict[str, int] = three_way(default_factory=dict)
+    notes: Text
+    votes: Counter
+    tags: Set[str]
+    prefs: Map[str, int]
 
 
 class Note(Model):
@@ -119,3 +130,61 @@ def test_a_settled_question_of_deletion_stays_settled(*, deletes: bool) -> None:
         assert STAYS_SETTLED in {item.reason for item in report.skipped}
         assert (one.conflicts(), one.count(model)) == ([], 1)
         assert one.settled()[-1].id == conflict.id
+
+
+FIRST = {"name": "a", "due": 1, "place": {"x": 1}, "notes": "A", "votes": 1, "tags": {"a"}, "prefs": {"k": 1, "a": 1}}
+SECOND = {"name": "b", "due": 2, "place": {"x": 2}, "notes": "B", "votes": 9, "tags": {"b"}, "prefs": {"k": 2, "b": 2}}
+DECIDED = {"name", "due", "place", "prefs"}
+
+
+@pytest.mark.parametrize("oldest", [True, False])
+@pytest.mark.parametrize("by_field", [True, False])
+def test_a_choice_between_records_that_were_created_twice_stays(*, oldest: bool, by_field: bool) -> None:
+    later = Dice(2, now_ms=START_MS + 50)
+    with memory(1, Customer) as one, memory(2, Customer, dice=later) as other:
+        one.create(Customer, code="1", **FIRST)
+        other.create(Customer, code="1", **SECOND)
+        assert exchange(one, other).proven_equal
+        (conflict,) = one.conflicts()
+        chosen = conflict.candidates[-1 if oldest else 0]
+        if by_field:
+            one.resolve(conflict, paths=dict.fromkeys(conflict.paths, chosen))
+        else:
+            one.resolve(conflict, take=chosen)
+        (customer,) = one.find(Customer)
+        shown = customer.model_dump()
+        report = one.undo()
+        assert report is not None
+        assert not report.done
+        assert {(item.field, item.reason) for item in report.skipped} == {
+            (name, STAYS_SETTLED) for name in {"", *DECIDED}
+        }
+        assert customer.model_dump() == shown
+        assert one.conflicts() == []
+        assert one.redo() is None
+        assert exchange(one, other).proven_equal
+        assert [record.model_dump() for record in other.find(Customer)] == [shown]
+
+
+def test_what_else_a_transaction_did_beside_such_a_choice_is_undone() -> None:
+    later = Dice(2, now_ms=START_MS + 50)
+    with memory(1, Customer) as one, memory(2, Customer, dice=later) as other:
+        one.create(Customer, code="1", **FIRST)
+        other.create(Customer, code="1", **{**SECOND, "due": 1})
+        assert exchange(one, other).proven_equal
+        (conflict,) = one.conflicts()
+        with one.transaction():
+            one.resolve(conflict, take=conflict.candidates[-1])
+            (customer,) = one.find(Customer)
+            shown = customer.model_dump()
+            customer.due = 7
+            customer.votes.increment(5)
+            customer.tags.add("more")
+            customer.notes.append("!")
+            customer.prefs["c"] = 3
+        report = one.undo()
+        assert report is not None
+        assert {item.field for item in report.done} == {"due", "votes", "tags", "notes", "prefs"}
+        assert customer.model_dump() == shown
+        assert one.redo() is not None
+        assert (customer.due, customer.name, int(customer.votes)) == (7, "a", 15)

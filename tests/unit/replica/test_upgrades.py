@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import date
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from crdt_sync import Counter, Model, ask, field
 from crdt_sync.cli.integrity import check_store
@@ -17,6 +19,10 @@ from crdt_sync.storage.sqlite import open_sqlite
 from crdt_sync.testing.exchange import exchange
 from crdt_sync.testing.upgrades import check_upgrade
 from tests.unit.replica.devices import memory, on_disk, picture
+
+
+class OldMood(Enum):
+    WILD = "wild"
 
 
 class OldPerson(Model):
@@ -90,13 +96,36 @@ def answering_nothing(values: dict[str, Any]) -> Any:
     del values
 
 
-@pytest.mark.parametrize(("function", "said"), [(failing, "raised KeyError"), (answering_nothing, "gave a NoneType")])
+def _answering(value: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda values: {**values, "title": value}
+
+
+def _changing(values: dict[str, Any]) -> dict[str, Any]:
+    values["steps"].append("x")
+    raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (failing, "raised KeyError"),
+        (answering_nothing, "gave a NoneType"),
+        (_changing, "raised KeyError"),
+        (_answering(object()), "field 'title' a value that none can hold (object)"),
+        (_answering(Path("x")), "field 'title' a value that none can hold (PosixPath)"),
+        (_answering({1, 2}), "field 'title' a value that none can hold (set)"),
+        (_answering("\ud800"), "field 'title' a value that none can hold (str)"),
+        (_answering(2**20_000), "field 'title' a value that none can hold (int)"),
+        (_answering(print), "field 'title' a value that none can hold"),
+    ],
+)
 def test_where_it_fails_values_are_as_stored_and_it_is_said_once(
     function: Any, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Task(Model):
-        title: str = ""
+        title: Any = ""
         size: int = 1
+        steps: list[str] = Field(default_factory=list)
 
         @classmethod
         def __upgrade__(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -104,11 +133,27 @@ def test_where_it_fails_values_are_as_stored_and_it_is_said_once(
             return answer
 
     with memory(0, Task) as replica, caplog.at_level(logging.WARNING, logger="crdt_sync.models"):
-        task = replica.create(Task, title="t")
-        assert (task.title, task.size) == ("t", 1)
+        task = replica.create(Task, title="t", steps=["s"])
+        assert (task.title, task.size, task.steps) == ("t", 1, ["s"])
         task.title = "u"
         assert replica.find(Task, title="u") == [task]
+        assert len(list(replica.history(task))) == 2
+        assert not list(replica.invalid())
     assert [said in record.message for record in caplog.records] == [True]
+
+
+def test_what_it_gives_is_shown_as_the_field_would_hold_it() -> None:
+    """A type that holds anything has an Enum's member as its value, as if it were stored."""
+
+    class Task(Model):
+        title: Any = ""
+
+        @classmethod
+        def __upgrade__(cls, values: dict[str, Any]) -> dict[str, Any]:
+            return {"title": OldMood.WILD}
+
+    with memory(0, Task) as replica:
+        assert replica.create(Task, title="t").title == "wild"
 
 
 def made(function: Any) -> Any:
@@ -142,3 +187,35 @@ def test_kit_finds_an_answer_that_changes() -> None:
 def test_kit_wants_a_function() -> None:
     with pytest.raises(SchemaError, match="has no upgrade function"):
         check_upgrade(Old, [])
+
+
+def test_explanation_tells_what_was_written_and_what_it_is_read_as() -> None:
+    with memory(0, Old) as old, memory(1, New) as new:
+        person: Any = old.create(Old, first="Ada", last="L", urgency="high")
+        exchange(old, new)
+        shown: Any = new.get(New, person.id)
+        for field_name in ("name", "birthday", "urgency", "visits"):
+            assert new.explain(shown, field_name).value == dict(shown)[field_name]
+        name, urgency = new.explain(shown, "name"), new.explain(shown, "urgency")
+        assert name.causes == ()
+        assert name.notes == ("nobody wrote it", "the model's upgrade function gives 'Ada L' for what is stored")
+        assert [(cause.what, cause.value) for cause in urgency.causes] == [("shown", "high")]
+        assert urgency.notes == ("the model's upgrade function gives 2 for what is stored",)
+        shown.name = "Ada Lovelace"
+        assert new.explain(shown, "name").notes == ()
+        assert old.explain(person, "urgency").notes == ()
+
+
+def test_undo_puts_back_what_the_function_showed() -> None:
+    with memory(0, Old) as old, memory(1, New) as new:
+        person: Any = old.create(Old, first="Ada", last="L", urgency="high")
+        exchange(old, new)
+        shown: Any = new.get(New, person.id)
+        with new.transaction():
+            shown.name, shown.urgency = "Ada Lovelace", 0
+        assert new.undo() is not None
+        assert (shown.name, shown.urgency) == ("Ada L", 2)
+        exchange(old, new)
+        assert person.urgency == "high"  # as it was written
+        assert new.redo() is not None
+        assert (shown.name, shown.urgency) == ("Ada Lovelace", 0)

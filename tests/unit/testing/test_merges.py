@@ -183,3 +183,66 @@ def test_what_cannot_be_checked_is_said() -> None:
         check_model(Good, values={"title": st.text()})
     with pytest.raises(SchemaError, match="it has no merge function"):
         check_model(Plain)
+
+
+class Clock:
+    """Time that only functions under test make pass."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.calls = 0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def function(self, *waits: float) -> Any:
+        """A good function that takes so long, the last of these times from then on."""
+
+        def waiting(base: Any, candidates: list[int]) -> int:
+            self.now += waits[min(self.calls, len(waits) - 1)]
+            self.calls += 1
+            return max(candidates)
+
+        return waiting
+
+
+def test_a_function_that_takes_its_time_is_slow_whatever_it_does() -> None:
+    clock = Clock()
+    with pytest.raises(SchemaError, match=r"waiting is slow: a call took 300 ms, the least of 4: base UNKNOWN, cand"):
+        check_merge(clock.function(0.3), SMALL, clock=clock)
+    assert clock.calls == 4
+
+
+def test_a_machine_that_was_busy_once_makes_no_function_slow() -> None:
+    clock = Clock()
+    check_merge(clock.function(0.3, 0.01, 0.01, 0.3, 0.3, 0.01, 0.0), SMALL, clock=clock)
+
+
+def test_a_function_that_waits_at_each_line_is_ended() -> None:
+    clock = Clock()
+    passed = count()
+
+    def waiting(base: Any, candidates: list[int]) -> int:
+        while True:
+            clock.now += 0.5
+            next(passed)
+
+    with pytest.raises(SchemaError, match=r"waiting is slow: a call took \d+ ms, the least of 4"):
+        check_merge(waiting, SMALL, clock=clock)
+    assert next(passed) < 20
+
+
+def test_all_calls_together_have_a_bound() -> None:
+    clock = Clock()
+    with pytest.raises(SchemaError, match=r"waiting is slow: \d+ calls took 2 s"):
+        check_merge(clock.function(0.04), SMALL, clock=clock, run_max_s=2)
+    with pytest.raises(SchemaError, match=r"waiting is slow: a call took 40 ms"):
+        check_merge(clock.function(0.04), SMALL, clock=clock, call_max_s=0.02)
+
+
+def test_work_that_runs_no_lines_counts() -> None:
+    def counting(base: Any, candidates: list[int]) -> int:
+        return max(candidates, key=lambda item: (len(list(range(4_000_000))), item))
+
+    with pytest.raises(SchemaError, match=r"counting is slow: a call took \d+ ms"):
+        check_merge(counting, SMALL)

@@ -19,6 +19,7 @@ from crdt_sync.core.content import Content, Dot
 from crdt_sync.core.kinds import AskRegister, CounterKind, Cut, Drop, Insert, PlainRegister, Put, SetKind, TextKind
 from crdt_sync.core.kinds.base import TextRun, Write, WriteContext
 from crdt_sync.core.limits import ENTRY_LIMITS
+from crdt_sync.core.reference import Ref
 from crdt_sync.errors import InvalidValueError
 from tests.unit.core.kinds.sites import Site, meet, trio
 from tests.unit.core.values import alike, scalars, texts, values
@@ -45,6 +46,9 @@ class Held:
 
     def edit(self, make: Callable[[Content, WriteContext], list[Write]]) -> None:
         self._site.write(make(self._site.content(), self._site.at(9)))
+
+    def same(self, reference: Ref[Any]) -> list[Ref[Any]]:
+        return []
 
 
 def shown(kind: Any, *sites: Site) -> Any:
@@ -249,6 +253,21 @@ def test_adding_wins_over_removing_at_once(element: Any) -> None:
     assert shown(TAGS, *sites) == {element}
     three.write(TAGS.remove(three.content(), [element]))
     assert shown(TAGS, *sites) == set()
+
+
+@pytest.mark.parametrize("forged", [codec.encode("a" * 200), b"\xc1"], ids=["another", "malformed"])
+def test_a_cell_that_is_not_what_its_name_says_shows_nothing_and_hides_nothing(forged: bytes) -> None:
+    element = "long " * 100
+    one, two, three = sites = trio()
+    (own,) = TAGS.add([element], context=one.at(2))
+    (theirs,) = TAGS.add([element], context=two.at(2))
+    assert isinstance(own, Put)
+    assert isinstance(theirs, Put)
+    two.write([theirs._replace(data=forged)])
+    assert TAGS.read(two.content()) == set()
+    one.write([own])
+    three.take(two)
+    assert shown(TAGS, *sites) == {element}
 
 
 @pytest.mark.parametrize("strange", [[], {}, {1}, ValueError, "b", None, 2, float("nan")], ids=repr)
