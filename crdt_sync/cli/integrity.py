@@ -25,11 +25,12 @@ from crdt_sync.core.entry import (
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.records import OPEN_SPACE, RecordSet, decode_record
-from crdt_sync.core.screening import screen
+from crdt_sync.core.screening import screen_again
 from crdt_sync.core.version import version_of_update
 from crdt_sync.errors import CorruptStoreError, CRDTSyncError
 from crdt_sync.replica.compaction import FOLDING
 from crdt_sync.replica.documents import Loaded
+from crdt_sync.replica.lacking import holds_content
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, Ledger
 from crdt_sync.replica.opening import READER
 from crdt_sync.replica.rows import (
@@ -195,7 +196,8 @@ class _LogCheck:
             if not is_here and split_document_key(operation.document)[0] in self._settled:
                 continue  # removed by a horizon
             touch = Touch(self._position, number, at)
-            if self._store.get(Table.TOUCH, touch_key(operation.document, touch)) is None:
+            is_known = self._store.get(Table.TOUCH, touch_key(operation.document, touch)) is not None
+            if not is_known and not holds_content(self._store, self._ledger, operation.document):
                 self._report("index", f"the touch table misses an operation on {_named(operation.document)}")
             if not is_here:
                 self._report("index", f"the version table misses {_named(operation.document)}")
@@ -320,8 +322,9 @@ class _DocumentCheck:
         if author == CONTENT_AUTHOR:
             document.add_content(operation.update)
             return
-        verdict = screen(operation.update, author=author, index=document.index, operation=operation.type)
-        document.add(operation.update, verdict)
+        verdict = screen_again(operation.update, author=author, index=document.index, operation=operation.type)
+        if verdict is not None:
+            document.add(operation.update, verdict)
 
     def _operations(self, key: DocumentKey) -> Iterator[tuple[int, Author, EntryOperation]]:
         for name, _ in self._store.scan(Table.TOUCH, start=key, end=after_prefix(key)):

@@ -95,6 +95,30 @@ def screen(update_bytes: bytes, *, author: Author, index: DocumentIndex, operati
     return Screened(update, written, *_summary(removed, placer, deleted_texts), placer.placed(update.deletes))
 
 
+def screen_again(
+    update_bytes: bytes, *, author: Author, index: DocumentIndex, operation: OperationType
+) -> Screened | None:
+    """Judge the update of an entry that was accepted before; None where the document has it already, with content.
+
+    Raises:
+        EntryError: as `screen`.
+    """
+    try:
+        return screen(update_bytes, author=author, index=index, operation=operation)
+    except ScreeningError:
+        if is_there(update_bytes, author=author, index=index):
+            return None
+        raise
+
+
+def is_there(update_bytes: bytes, *, author: Author, index: DocumentIndex) -> bool:
+    """Whether a document has every block of an author's update."""
+    end = index.next_clock(author)
+    return all(
+        block.author == author and block.clock + block.length <= end for block in parse_update(update_bytes).blocks
+    )
+
+
 def screen_content(
     update_bytes: bytes, *, index: DocumentIndex, known_authors: Collection[int] | Callable[[int], bool]
 ) -> Screened:

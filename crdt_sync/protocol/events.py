@@ -36,7 +36,7 @@ class RunsReceived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentsReceived:
-    """Content that a repair asked for. Screen, merge, commit durably, then call `Session.persisted(batch, outcome)`."""
+    """Content that was asked for. Screen, merge, commit durably, then call `Session.persisted(batch, outcome)`."""
 
     batch: int
     partition: str

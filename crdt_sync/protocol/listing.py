@@ -52,6 +52,11 @@ class Repair:
         self._asked = False
         self._last_batch = 0
 
+    @property
+    def asked(self) -> bool:
+        """A request of ours is unanswered."""
+        return self._asked
+
     def receive_listing(self, listing: Listing) -> tuple[DocumentKey, ...]:
         """Compare a page of the peer's.
 

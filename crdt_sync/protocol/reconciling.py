@@ -7,12 +7,13 @@ from crdt_sync.errors import LocalProtocolError
 from crdt_sync.protocol.codes import ErrorCode, PeerError
 from crdt_sync.protocol.comparing import Documents, Fingerprint, Listing, Proof, Want
 from crdt_sync.protocol.events import ContentDiffers, Event, ProvenEqual
+from crdt_sync.protocol.fetching import Fetching
 from crdt_sync.protocol.flow import Outflow
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.listing import Answers, Repair, Step
 from crdt_sync.protocol.messages import Message
 from crdt_sync.protocol.proofs import Comparison, Proofs
-from crdt_sync.protocol.source import Source
+from crdt_sync.protocol.source import ApplyOutcome, Source
 from crdt_sync.protocol.standing import Standing
 
 
@@ -23,6 +24,7 @@ class Reconciling:
         1. A partition that is being repaired is not compared.
         2. Requests for documents are answered only when our own repair of that partition has derived its documents
            anew, so nobody is sent what the log does not say.
+        3. At most one request of ours is unanswered, whether a repair made it or entries wait for it.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Reconciling:
         self.proofs = Proofs(source, limits)
         self._repairs: dict[str, Repair] = {}
         self._answers = Answers(source, limits)
+        self._fetching = Fetching(source, limits)
         self._look_due = True
 
     def look(self) -> None:
@@ -86,14 +89,23 @@ class Reconciling:
 
     def receive_documents(self, documents: Documents, batch: int) -> None:
         """An answer to a request came in as this batch; raises `PeerError`."""
+        if self._fetching.asked:
+            self._fetching.receive_documents(documents, batch)
+            return
         repair = self._repairs.get(documents.partition)
         if repair is None:
             raise PeerError(ErrorCode.UNEXPECTED_MESSAGE, "documents that nobody asked for")
         repair.receive_documents(documents, batch)
 
-    def persisted(self, batch: int) -> None:
-        """The host has committed a batch."""
+    def persisted(self, batch: int, outcome: ApplyOutcome | None) -> None:
+        """The host has committed a batch; with what entries of it wait for."""
         self._look_due = True
+        if outcome is not None:
+            self._fetching.need(outcome.lacking)
+            self._standing.fell_short(outcome.statuses)
+        if self._fetching.persisted(batch):
+            self._standing.restate()  # so that the peer sends again what was parked
+            self.reopen()
         for repair in list(self._repairs.values()):
             repair.persisted(batch)
             self._finish(repair)
@@ -113,6 +125,10 @@ class Reconciling:
         fingerprint = self.proofs.next_fingerprint()
         if fingerprint is not None or not self._outflow.may_send:
             return fingerprint
+        if not any(repair.asked for repair in self._repairs.values()):
+            want = self._fetching.next_want()
+            if want is not None:
+                return want
         for repair in list(self._repairs.values()):
             message = self._next_of(repair)
             if message is not None:
@@ -161,7 +177,8 @@ class Reconciling:
         if listing is not None:
             self._tell_differing(repair, repair.finish_listing())
             return listing
-        return repair.next_want()
+        is_free = not self._fetching.asked and not any(other.asked for other in self._repairs.values())
+        return repair.next_want() if is_free else None
 
     def _next_answer(self) -> Documents | None:
         partition = self._answers.partition

@@ -200,7 +200,7 @@ class Session:
         if self.state is Phase.ENDED:
             return
         self._inflow.persist(batch, outcome.statuses if outcome is not None else ())
-        self._reconciling.persisted(batch)
+        self._reconciling.persisted(batch, outcome)
         self._progress()
 
     def restate(self) -> None:

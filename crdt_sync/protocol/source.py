@@ -15,6 +15,7 @@ from crdt_sync.protocol.vectors import Position, Vector
 __all__ = [
     "ApplyOutcome",
     "EntryStatus",
+    "Lacking",
     "Position",
     "RunPage",
     "SentRun",
@@ -90,11 +91,31 @@ class EntryStatus:
     retry: bool = False
 
 
+class Lacking(NamedTuple):
+    """A document that a parked entry waits for: a horizon removed it here, and whoever sends the entry has it.
+
+    Args:
+        document: its address.
+        author: whose entry waits.
+        sequence: of that entry.
+    """
+
+    document: DocumentKey
+    author: Author
+    sequence: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyOutcome:
-    """What became of a batch. What is not named here was applied, or known before."""
+    """What became of a batch. What is not named here was applied, or known before.
+
+    Args:
+        statuses: of what was not applied.
+        lacking: documents to be fetched from whoever sent the batch.
+    """
 
     statuses: tuple[EntryStatus, ...] = ()
+    lacking: tuple[Lacking, ...] = ()
 
 
 class Source(Protocol):

@@ -11,7 +11,7 @@ from crdt_sync.protocol.events import Acknowledged, ForeignFork, OwnAhead, OwnFo
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.messages import Fork
 from crdt_sync.protocol.opening import VectorDigest, VectorMessage
-from crdt_sync.protocol.source import Source
+from crdt_sync.protocol.source import EntryStatus, Source, StatusKind
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES, Position, Vector, flat_digest, flatten_vector
 
 _EVERYTHING = Position(SEQUENCE_MAX, ChainHash(bytes(WIRE_HASH_BYTES)))
@@ -106,6 +106,20 @@ class Standing:
             if known is None or known.sequence < sequence:
                 digest = self._source.hash_at(partition, author, sequence)
                 authors[author] = Position(sequence, digest or ChainHash(b""))
+
+    def fell_short(self, statuses: Iterable[EntryStatus]) -> None:
+        """Entries that the peer sent were not applied here. It need not hold them either: it passes whole runs on."""
+        own = self._source.vector() if statuses else {}
+        for status in statuses:
+            authors, name = self.known.get(status.partition, {}), (status.partition, status.author)
+            is_branch = name in self._forked or not (status.retry or status.kind is StatusKind.REFUSED)
+            known, held = authors.get(status.author), own.get(status.partition, {}).get(status.author)
+            if is_branch or known is None or known.sequence <= (0 if held is None else held.sequence):
+                continue
+            if held is None:
+                del authors[status.author]
+            else:
+                authors[status.author] = held
 
     def stated(self, positions: Vector) -> dict[str, dict[Author, Position]]:
         """Positions of the peer without forked authors, with our own objects, and their whole hashes, where equal."""

@@ -16,6 +16,7 @@ from crdt_sync.core.entry import (
     SHORT_HASH_BYTES,
     ChainHash,
     Entry,
+    EntryOperation,
     Head,
     OperationType,
     Run,
@@ -31,11 +32,19 @@ from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.logs import told
 from crdt_sync.core.records import decode_record
 from crdt_sync.core.screening import Screened, screen
-from crdt_sync.errors import ChainError, EntryError, ForkError, MissingCauseError, SignatureError
-from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, StatusKind
+from crdt_sync.errors import ChainError, EntryError, ForkError, MissingCauseError, ScreeningError, SignatureError
+from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Lacking, StatusKind
 from crdt_sync.replica.collector import collector_paused
 from crdt_sync.replica.derive import Derivation, fields_of, removes_hidden
 from crdt_sync.replica.documents import Loaded
+from crdt_sync.replica.lacking import (
+    LacksDocument,
+    Parked,
+    came_with_content,
+    check_causes,
+    holds_content,
+    require_documents,
+)
 from crdt_sync.replica.rows import LogRow, Touch, touch_key
 from crdt_sync.replica.settled_deletions import settles
 from crdt_sync.replica.settled_fields import causal_cells, settles_field
@@ -50,13 +59,8 @@ DOCUMENT_BYTES: Final = 200
 """What a small document takes in a run, about: tells bulk from little."""
 
 
-class _Parked(Exception):  # noqa: N818  not an error: the entry waits for something
-    """An entry that cannot be judged yet."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
+_Judged = tuple[Loaded, bytes, Screened | None]
+"""A document, an update of it, and what that does; None where the document has it already."""
 
 
 @dataclass(slots=True)
@@ -71,6 +75,7 @@ class Batch:
         authors: whose entries were applied.
         forked_runs: runs that continue a chain from another entry than the one held here.
         restated: whether our own vector changed otherwise than by growing, so that the peer must be told it again.
+        lacking: documents that parked entries wait for.
     """
 
     outcome: ApplyOutcome = field(default_factory=ApplyOutcome)
@@ -80,6 +85,7 @@ class Batch:
     authors: set[Author] = field(default_factory=set)
     forked_runs: list[Run] = field(default_factory=list)
     restated: bool = False
+    lacking: list[Lacking] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -152,7 +158,7 @@ def _apply_runs(state: State, runs: Sequence[bytes], *, batch: Batch) -> None:
     for item in taken.touched.values():
         derivation.touch(item)
     derivation.finish()
-    batch.outcome = ApplyOutcome(statuses=tuple(statuses))
+    batch.outcome = ApplyOutcome(statuses=tuple(statuses), lacking=tuple(batch.lacking))
     batch.changes = derivation.changes
 
 
@@ -172,18 +178,21 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
         position = state.ledger.end + 1
         entries = _decoded(new)
         state.documents.expect(operation.document for entry in entries for operation in entry.operations)
+        require_documents(state, run, entries, sequence=sequence)
         for at_entry, data in enumerate(new):
             entry = entries[at_entry] if at_entry < len(entries) else decode_entry(data)
-            _check_causes(state, run, entry)
-            operations = _screen_entry(state, run, entry)
+            check_causes(state, run, entry)
+            operations = _screen_entry(state, run, entry, sequence=sequence)
             for at, operation in enumerate(operations):
                 if operation is not None:
                     _take(state, operation, taken, touch=Touch(position, checked.known + at_entry, at))
             _observe(state, run, entry, sequence, checked.hashes[checked.known + at_entry])
             applied.append(data)
             sequence += 1
-    except _Parked as reason:
+    except Parked as reason:
         state.totals.parked += 1
+        if isinstance(reason, LacksDocument):
+            batch.lacking += [Lacking(key, run.author, sequence) for key in reason.keys]
         status = _status(run, sequence, StatusKind.PARKED, reason.code, reason.reason, retry=True)
     except MissingCauseError as error:
         state.totals.parked += 1
@@ -207,7 +216,7 @@ def _check_run(state: State, run: Run) -> _Checked:
     """Chain, signature and binding of a run.
 
     Raises:
-        _Parked: its author is not known yet.
+        Parked: its author is not known yet.
         ForkError, ChainError, SignatureError, MalformedEntryError: see there.
     """
     run = _above_floor(state, run)
@@ -225,7 +234,7 @@ def _check_run(state: State, run: Run) -> _Checked:
         hashes.append(start)
     key = state.records.bound_key(run.author)
     if key is None:
-        raise _Parked("unknown_author", "no record binds this author yet")
+        raise Parked("unknown_author", "no record binds this author yet")
     last = run.first_sequence + len(entries) - 1
     statement = run_statement(state.space, last, hashes[-1])
     if not verify(key, statement=statement, signature=run.signature):
@@ -257,48 +266,59 @@ def _decoded(entries: list[bytes]) -> list[Entry]:
     return decoded
 
 
-def _check_causes(state: State, run: Run, entry: Entry) -> None:
-    for name in entry.records:
-        if name not in state.records:
-            raise _Parked("unknown_record", "a space record that it names is not here yet")
-    for head in entry.heads:
-        held = state.ledger.hash_at(run.partition, head.author, head.sequence)
-        if held is None and head.sequence < state.ledger.floor_of(run.partition, head.author).sequence:
-            continue  # it was folded: what lies below the floor is held, and its hashes are gone
-        if held is None:
-            raise _Parked("missing_cause", "an entry that it saw is not here")
-        if held[:SHORT_HASH_BYTES] != head.short_hash:
-            raise _Parked("forked", "an entry that it saw is held differently here")
-
-
-def _screen_entry(state: State, run: Run, entry: Entry) -> list[tuple[Loaded, bytes, Screened] | None]:
+def _screen_entry(state: State, run: Run, entry: Entry, *, sequence: int) -> list[_Judged | None]:
     """Screen all operations of an entry before any of them is taken in; None for those that count for nothing.
 
-    All causes of the entry are here. So where a document is not, a horizon has removed it.
+    All causes of the entry are here. So where a document is not, or not all of it, a horizon has removed it, here or
+    where it came from.
+
+    Raises:
+        LacksDocument: it has to be fetched first.
     """
-    screened: list[tuple[Loaded, bytes, Screened] | None] = []
+    screened: list[_Judged | None] = []
     for operation in entry.operations:
         partition, _, _ = split_document_key(operation.document)
         if partition != run.partition:
             raise ChainError("an operation outside of its entry's partition")
-        loaded = state.documents.get(operation.document)
-        if not loaded.known and operation.type is not OperationType.CREATE and state.has_settled(partition):
-            screened.append(None)
-            continue
-        verdict = screen(operation.update, author=run.author, index=loaded.index, operation=operation.type)
-        screened.append((loaded, operation.update, verdict))
+        screened.append(_screen_operation(state, run, operation, sequence=sequence))
     return screened
+
+
+def _screen_operation(state: State, run: Run, operation: EntryOperation, *, sequence: int) -> _Judged | None:
+    """Screen one operation; None where it counts for nothing, and without a verdict where content brought it before."""
+    loaded = state.documents.get(operation.document)
+    is_gone = not loaded.known and operation.type is not OperationType.CREATE
+    try:
+        if is_gone and state.has_settled(run.partition):
+            raise MissingCauseError("a record that is not here")
+        verdict = screen(operation.update, author=run.author, index=loaded.index, operation=operation.type)
+    except MissingCauseError:
+        if not state.has_settled(run.partition):
+            raise
+        if not state.is_settled(run.partition, run.author, sequence):
+            raise LacksDocument(operation.document) from None
+        if is_gone or holds_content(state.store, state.ledger, operation.document):
+            return None
+        raise
+    except ScreeningError:
+        if came_with_content(state, loaded, operation.update, author=run.author):
+            return loaded, operation.update, None
+        raise
+    return loaded, operation.update, verdict
 
 
 def _take(
     state: State,
-    update: tuple[Loaded, bytes, Screened],
+    update: _Judged,
     taken: _Taken,
     *,
     touch: Touch,
 ) -> None:
     loaded, data, screened = update
     key = loaded.key
+    taken.touches.append(touch_key(key, touch))
+    if screened is None:
+        return
     declared = state.schema.by_key(key)
     fields, text_only = fields_of(screened, declared)
     if removes_hidden(screened, loaded):
@@ -306,7 +326,6 @@ def _take(
     is_settling = settles(screened) or settles_field(declared, loaded, causal_cells(screened))
     settles_at = touch.position if is_settling else None
     loaded.add(data, screened)
-    taken.touches.append(touch_key(key, touch))
     before = taken.touched.get(key)
     if before is not None:
         fields, text_only = fields | before.fields, text_only and before.text_only

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from crdt_sync.core.ids import Author, DocumentKey
-from crdt_sync.core.screening import screen
+from crdt_sync.core.screening import screen_again
 from crdt_sync.core.version import version_of_update
 from crdt_sync.errors import CorruptStoreError
 from crdt_sync.replica.bases import base_until, touched_by_base
@@ -290,8 +290,9 @@ def replay(state: State, loaded: Loaded, touch: Touch) -> tuple[Author, int]:
         loaded.add_content(row.body)
         return CONTENT_AUTHOR, touch.position
     operation = state.ledger.entry(touch.position, touch.entry).operations[touch.operation]
-    verdict = screen(operation.update, author=row.author, index=loaded.index, operation=operation.type)
-    loaded.add(operation.update, verdict)
+    verdict = screen_again(operation.update, author=row.author, index=loaded.index, operation=operation.type)
+    if verdict is not None:
+        loaded.add(operation.update, verdict)
     return row.author, row.first + touch.entry
 
 

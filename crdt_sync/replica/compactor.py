@@ -108,6 +108,7 @@ class Compactor:
         self._looked_ms = 0
         state.locks = self._horizons.locks
         state.has_settled = self._horizons.has_settled
+        state.is_settled = self._horizons.is_settled
         self._finish_begun()
 
     # ── what sessions read ───────────────────────────────────────────────────────────────────────────────────────────
@@ -193,7 +194,7 @@ class Compactor:
         if self._state.identity is None or not self._state.records.horizons():
             return changes
         while due := self._horizons.due():
-            changes += self._horizons.apply(due[0], self._journal)
+            changes += self._horizons.apply(due[0])
         return changes
 
     def _finish_begun(self) -> list[Change]:

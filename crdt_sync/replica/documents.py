@@ -21,7 +21,7 @@ from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.kinds.base import Drop, Insert, Put, Write
 from crdt_sync.core.layout import text_root
 from crdt_sync.core.logs import told
-from crdt_sync.core.screening import Screened, screen
+from crdt_sync.core.screening import Screened, screen, screen_again
 from crdt_sync.core.update import encode_update, map_insert_update, parse_update
 from crdt_sync.core.version import parse_state_vector, version
 from crdt_sync.replica.bases import base_state, is_unwritten
@@ -383,7 +383,9 @@ class DocumentCache:
             if author == CONTENT_AUTHOR:
                 loaded.add_content(update)
             else:
-                loaded.add(update, screen(update, author=author, index=loaded.index, operation=kind))
+                verdict = screen_again(update, author=author, index=loaded.index, operation=kind)
+                if verdict is not None:
+                    loaded.add(update, verdict)
 
     def tail_of(self, key: DocumentKey, *, after: int) -> Iterator[tuple[Author, OperationType, bytes]]:
         """The updates of a document behind log position ``after``, in applied order, with author and type."""

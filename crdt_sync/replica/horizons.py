@@ -5,8 +5,8 @@ writes nothing to what J *locks*: deleted records that no entry beyond J has tou
 when every device is known to have known J, and its vector covers what each of them had written until then. So nobody
 can have written to what J still locks at K, and everybody who holds K's vector removes it: the same everywhere.
 
-A device that was not waited for may have written to such a record all the same. What it wrote there counts for nothing,
-on every replica alike; it finds out when it applies K, and makes a new record of what it had.
+A device that was not waited for may have written to such a record all the same. Whoever holds what it wrote keeps the
+record, and whoever gets it later fetches the record with it (`lacking`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.records import RECORD_BYTES_MAX, encode_record
 from crdt_sync.protocol.source import Vector
 from crdt_sync.replica.bases import touched_by_base
-from crdt_sync.replica.compaction import Acknowledged, replay
+from crdt_sync.replica.compaction import Acknowledged
 from crdt_sync.replica.derive import ALL, derive_marked
 from crdt_sync.replica.holdings import HoldingsBook
-from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
-from crdt_sync.replica.rescue import Rescue
 from crdt_sync.replica.rows import after_prefix, split_touch_key, unpack_document_row
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.trimming import Trimming
@@ -79,11 +77,17 @@ class Horizons:
 
     def may_be_gone(self, key: DocumentKey, touched: Mapping[Author, int]) -> bool:
         """Whether a settled horizon may have removed a document elsewhere of which this much is known here."""
-        return is_removable(key) and any(_inside(touched, earlier) for earlier in self._settled(key))
+        return is_removable(key) and any(
+            _inside(touched, earlier) for earlier in self._settled(split_document_key(key)[0])
+        )
 
     def has_settled(self, partition: str) -> bool:
         """Whether anything may have been removed in a partition."""
         return partition in self._state.records.settled_partitions()
+
+    def is_settled(self, partition: str, author: Author, sequence: int) -> bool:
+        """Whether an entry lies in the past of a horizon that a later one settles: what it changed may be gone."""
+        return any(earlier.covers(author, sequence) for earlier in self._settled(partition))
 
     # ── making ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -245,44 +249,34 @@ class Horizons:
         ]
         return sorted(names, key=lambda name: (sum(held.sequence for held in known[name].vector.values()), name))
 
-    def apply(self, name: bytes, journal: Journal) -> list[Change]:
-        """Make a horizon's removals; returns what observers are to be told. It goes on where it was interrupted.
-
-        Live records that this device had written to beyond the horizon are written again as new ones.
-        """
+    def apply(self, name: bytes) -> list[Change]:
+        """Make a horizon's removals; returns what observers are to be told. It goes on where it was interrupted."""
         state = self._state
         derive_marked(state, texts_too=True)
         later = state.records.horizons()[name]
         earlier = state.records.settled_by(later)
-        gone = [] if earlier is None else list(self._removed_by(earlier, later))
+        gone = [] if earlier is None else list(self._removed_by(earlier))
         changes: list[Change] = []
         for start in range(0, len(gone), _REMOVE_BATCH):
-            rescue = Rescue(state, journal)
             try:
                 with state.store.transaction():
                     for key in gone[start : start + _REMOVE_BATCH]:
-                        changes += self.give_up(key, rescue)
-                    changes += rescue.finish()
+                        changes += self.give_up(key)
             except BaseException:
                 state.reload()
                 raise
-            rescue.committed()
             state.documents.shrink()
         with state.store.transaction():
             applied = sorted({*self._applied(), name})
             state.store.put(Table.META, APPLIED, msgpack.packb(applied))
         return changes
 
-    def give_up(self, key: DocumentKey, rescue: Rescue) -> list[Change]:
-        """Remove a document, in the caller's store transaction; what this device wrote to it is rescued if it shows."""
-        if not self._is_live(key):
-            self.remove(key)
-            return []
-        is_own = self._touched(key).keys() & self._state.lease.own_authors()
-        again = rescue.take(key) if is_own else None
+    def give_up(self, key: DocumentKey) -> list[Change]:
+        """Remove a document, in the caller's store transaction; returns what observers are to be told."""
+        was_live = self._is_live(key)
         self.remove(key)
         _, model, record = split_document_key(key)
-        return [Change(model=model, record_id=record, type="delete", origin="remote", into=again or "")]
+        return [Change(model=model, record_id=record, type="delete", origin="remote")] if was_live else []
 
     def remove(self, key: DocumentKey) -> None:
         """Take a document out of every table, in the caller's store transaction; the log keeps what it has."""
@@ -297,48 +291,17 @@ class Horizons:
         store.put_many(Table.DIRTY, [(other, ALL) for other in sorted(forget_record(store, key))])
         self._state.documents.drop(key)
 
-    def _removed_by(self, earlier: HorizonRecord, later: HorizonRecord) -> Iterator[DocumentKey]:
-        name = later.partition.encode()
-        prefix = bytes((len(name),)) + name
-        store = self._state.store
-        for raw, data in store.scan(Table.DOCUMENT, start=prefix, end=after_prefix(prefix)):
-            key = DocumentKey(raw)
-            if not is_removable(key):
-                continue
-            late = self._late(key, later)
-            if not late:
-                if self._is_dead(key, data) and _inside(self._touched(key), earlier):
-                    yield key
-            elif self._was_dead(key, earlier, later):
+    def _removed_by(self, earlier: HorizonRecord) -> Iterator[DocumentKey]:
+        """Deleted documents that nothing beyond a horizon touches."""
+        for key in self._dead(earlier.partition):
+            if _inside(self._touched(key), earlier):
                 yield key
-
-    def _late(self, key: DocumentKey, later: HorizonRecord) -> list[tuple[Author, int]]:
-        """Entries on a document beyond a horizon."""
-        touched = self._touched(key)
-        return [(author, sequence) for author, sequence in touched.items() if not later.covers(author, sequence)]
-
-    def _was_dead(self, key: DocumentKey, earlier: HorizonRecord, later: HorizonRecord) -> bool:
-        """Whether a document was deleted for good, leaving aside what was written beyond the later horizon."""
-        state = self._state
-        touched = touched_by_base(state.store, key)
-        if not all(later.covers(author, sequence) for author, sequence in touched.items()):
-            return False  # folded meanwhile with what came later: then somebody waited for its writer
-        loaded = state.documents.base(key)
-        for name, _ in state.store.scan(Table.TOUCH, start=key, end=after_prefix(key)):
-            touch = split_touch_key(name)
-            row, _ = state.ledger.row(touch.position)
-            if row.author == CONTENT_AUTHOR:
-                return False
-            if later.covers(row.author, row.first + touch.entry):
-                author, sequence = replay(state, loaded, touch)
-                touched[author] = sequence
-        return _inside(touched, earlier) and not loaded.is_live()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _settled(self, key: DocumentKey) -> Iterator[HorizonRecord]:
-        """The horizons of a document's partition that a later one settles."""
-        records, partition = self._state.records, split_document_key(key)[0]
+    def _settled(self, partition: str) -> Iterator[HorizonRecord]:
+        """The horizons of a partition that a later one settles."""
+        records = self._state.records
         for later in records.horizons().values():
             earlier = records.settled_by(later)
             if earlier is not None and later.partition == partition:
@@ -352,13 +315,18 @@ class Horizons:
                 yield DocumentKey(key)
 
     def _touched(self, key: DocumentKey) -> dict[Author, int]:
-        """The last entry of each author that touched a document."""
+        """The last entry of each author that touched a document; content taken from a peer is nobody's.
+
+        An entry beyond a horizon may have come with that. Where another replica tells it and keeps the document, it
+        comes back from there, by content.
+        """
         state = self._state
         touched = touched_by_base(state.store, key)
         for name, _ in state.store.scan(Table.TOUCH, start=key, end=after_prefix(key)):
             touch = split_touch_key(name)
             row, _ = state.ledger.row(touch.position)
             touched[row.author] = row.first + touch.entry
+        touched.pop(CONTENT_AUTHOR, None)
         return touched
 
     def _is_dead(self, key: DocumentKey, data: bytes) -> bool:

@@ -19,7 +19,7 @@ from crdt_sync.core.explaining import LIFE_RULES, RULES, Explanation, explain_fi
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.kinds import TextKind
-from crdt_sync.core.screening import Screened, screen
+from crdt_sync.core.screening import Screened, screen_again
 from crdt_sync.core.spelling import inserted_by
 from crdt_sync.core.update import parse_update
 from crdt_sync.errors import HistoryFoldedError, InputError, MissingCauseError, RecordDeletedError, RecordNotFoundError
@@ -69,7 +69,7 @@ class Step:
         return None if self.entry is None else self.entry.operations[self.touch.operation]
 
     def apply(self, replay: Loaded) -> Screened | None:
-        """Do it again on another copy of the document.
+        """Do it again on another copy of the document; None of what was taken from a peer, now or before.
 
         Raises:
             MissingCauseError: what it rests on is not there; nothing was changed.
@@ -79,11 +79,12 @@ class Step:
             replay.add_content(self.row.body)
             return None
         verdict = self.screened(replay.index)
-        replay.add(operation.update, verdict)
+        if verdict is not None:
+            replay.add(operation.update, verdict)
         return verdict
 
-    def screened(self, index: DocumentIndex) -> Screened:
-        """What it would do to a copy of the document; it is no content taken from a peer.
+    def screened(self, index: DocumentIndex) -> Screened | None:
+        """What it would do to a copy of the document; None where that has it. It is no content taken from a peer.
 
         Raises:
             EntryError: it can not be done there.
@@ -91,7 +92,7 @@ class Step:
         operation = self.entry.operations[self.touch.operation] if self.entry else None
         if operation is None:
             raise MissingCauseError("content from a peer is no operation")
-        return screen(operation.update, author=self.row.author, index=index, operation=operation.type)
+        return screen_again(operation.update, author=self.row.author, index=index, operation=operation.type)
 
 
 class Replay:

@@ -354,4 +354,6 @@ class Port(CompactingPort, HomePort):
         batch.entries += again.entries
         batch.changes.extend(again.changes)
         remaining = tuple(item for item in batch.outcome.statuses if (item.partition, item.author) != name)
-        batch.outcome = ApplyOutcome(statuses=(*remaining, *again.outcome.statuses))
+        batch.outcome = ApplyOutcome(
+            statuses=(*remaining, *again.outcome.statuses), lacking=(*batch.outcome.lacking, *again.outcome.lacking)
+        )

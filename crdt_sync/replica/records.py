@@ -35,7 +35,6 @@ from crdt_sync.replica.field_of_record import FieldOfRecord
 from crdt_sync.replica.group_writes import delete_group, member_writes, settling_writes, write_group
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers
-from crdt_sync.replica.rescue import follow_rescued
 from crdt_sync.replica.schema import Declared, partition_of
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.transaction import LocalTransaction
@@ -360,8 +359,7 @@ class Records:
         return self._state.schema.of(split_document_key(key)[1])
 
     def _key(self, declared: Declared, name: str) -> DocumentKey:
-        key = document_key(partition_of(declared, {}), declared.spec.name, record_id(name))
-        return follow_rescued(self._state, key)
+        return document_key(partition_of(declared, {}), declared.spec.name, record_id(name))
 
 
 def _not_found(declared: Declared, key: DocumentKey, *, deleted: bool = False) -> RecordNotFoundError:

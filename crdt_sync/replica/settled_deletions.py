@@ -121,6 +121,8 @@ def _takes_away(step: Step, past: Loaded, content: Content) -> bool:
         verdict = step.screened(past.index)
     except EntryError:
         return False
+    if verdict is None:
+        return False
     written = (key for key, _ in verdict.written)
     keys = {map_key(key.key_class, key.author) for key in (*written, *verdict.removed_keys) if not key.field}
     return any(parsed_key(key).key_class is KeyClass.TOMBSTONE for key in keys & content.tombstones.keys())

@@ -39,7 +39,7 @@ class Change:
         fields: the fields that were written.
         origin: ``local`` or ``remote``.
         conflicts: ids of the conflicts that opened, or were settled.
-        into: the record that a merged one shows as part of, or that a removed one was written again as.
+        into: the record that a merged one shows as part of.
     """
 
     model: str
@@ -80,6 +80,8 @@ class State:
     """whether a deleted record may not be written to any more (`horizons.Horizons.locks`)"""
     has_settled: Callable[[str], bool] = lambda _: False
     """whether a horizon may have removed documents of a partition"""
+    is_settled: Callable[[str, Author, int], bool] = lambda *_: False
+    """whether what an entry changed may be gone for good (`horizons.Horizons.is_settled`)"""
     doubted: dict[tuple[str, Author], int] = field(default_factory=dict)
     """chains of ours that a peer holds differently → the sequence up to which they are surely alike"""
     _tips: dict[str, tuple[tuple[int, int, int], dict[bytes, HorizonRecord]]] = field(default_factory=dict)

@@ -39,7 +39,7 @@ def take_over(
     Args:
         state: the replica.
         horizons: tells which documents may be gone.
-        journal: of what is written again because its record is gone.
+        journal: of the deletions that are said again.
         partition: of the snapshot.
         voucher: its end.
         public_key: the peer's.

@@ -8,7 +8,7 @@ or syncs. The steps:
    removed there are listed.
 2. The peer's bases take their places, and the documents are derived anew.
 3. What the bases hold leaves the log, and the floor rises.
-4. The listed documents are removed; what this device wrote to them is written again (`rescue`).
+4. The listed documents are removed. Those that entries beyond the floor touch stay, and say so (`late`).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from crdt_sync.replica.derive import Derivation
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.late import DeletedAgain
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, ChainEnd, shortened
-from crdt_sync.replica.rescue import Rescue
 from crdt_sync.replica.rows import (
     Base,
     LogRow,
@@ -218,13 +218,14 @@ class _Steps:
         """Step 4."""
         state, changes = self._state, list[Change]()
         for batch in self._batches(Table.STAGED):
-            rescue = Rescue(state, journal)
+            deleted = DeletedAgain(state, journal)
             with _transaction(state):
                 for key, _ in batch:
-                    changes += horizons.give_up(key, rescue)
-                changes += rescue.finish()
+                    is_late = next(_touches(state, key), None) is not None
+                    changes += deleted.take(key) if is_late else horizons.give_up(key)
+                changes += deleted.finish()
                 state.store.delete_many(Table.STAGED, [key for key, _ in batch])
-            rescue.committed()
+            deleted.committed()
         return changes
 
     # ── documents ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -187,3 +187,18 @@ def test_long_lists_pass_through_a_small_window() -> None:
     pair.settle(flights_max=2_000)
     assert pair.equal()
     assert pair.left.session.state is Phase.LIVE
+
+
+def test_part_of_a_run_is_passed_on_as_it_came_and_both_are_proven_equal() -> None:
+    """Whoever refused the end of a run passes all of it on, since its signature covers that; so he holds less."""
+    left, right, third = FakeReplica(1), FakeReplica(2), FakeReplica(3)
+    left.write("a=1", "bad=1")
+    for replica in (right, third):
+        replica.refuse.add(b"bad=1")
+    ((run, partition, author, _),) = left.log
+    right.apply(run)
+    right.log.append((run, partition, author, 1))
+    pair = Pair(right, third)
+    pair.settle()
+    assert pair.equal()
+    assert {end.session.state for end in pair.ends()} == {Phase.LIVE}

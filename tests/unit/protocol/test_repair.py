@@ -43,6 +43,19 @@ def test_what_differs_is_found_and_fetched(limits: WireLimits, lost: int, change
     assert sorted(fetched) == sorted(expected)
 
 
+def test_two_partitions_are_repaired_at_once() -> None:
+    left, right = FakeReplica(1), FakeReplica(2)
+    for partition in ("", "p"):
+        left.write("a=1", "b=1", partition=partition)
+    Pair(left, right).settle()
+    for partition in ("", "p"):
+        del right.documents[key_of("a", partition)]
+    pair = Pair(left, right)
+    pair.settle()
+    assert pair.equal()
+    assert pair.right.session.state is Phase.LIVE
+
+
 def test_content_that_only_one_side_has_goes_to_the_other() -> None:
     left, right = damaged(lost=1, changed=0)
     right.documents[key_of("stray")] = b"nobody wrote this"
