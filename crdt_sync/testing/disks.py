@@ -285,7 +285,14 @@ class _File(apsw.VFSFile):
     ) -> None:
         self._disk = disk
         self._path = path
+        self._read_only = bool(flags[0] & apsw.SQLITE_OPEN_READONLY)
         super().__init__(base, opened_as, flags)
+
+    def xLock(self, level: int) -> None:  # noqa: N802  # SQLite's
+        # A reader that closes tries to be alone, which the system refuses. SQLite passes over it, APSW would raise it.
+        if self._read_only and level > apsw.SQLITE_LOCK_SHARED:
+            raise apsw.BusyError("opened for reading")
+        super().xLock(level)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802  # SQLite's
         self._disk.admit(grows=offset + len(data) > self.xFileSize())
