@@ -11,7 +11,19 @@ from typing import Annotated
 
 import typer
 
-from crdt_sync.cli.commands import compaction, conflicts, copies, demo, naming, network, past, records, store, transfer
+from crdt_sync.cli.commands import (
+    compaction,
+    conflicts,
+    copies,
+    demo,
+    naming,
+    network,
+    past,
+    records,
+    repairing,
+    store,
+    transfer,
+)
 from crdt_sync.cli.output import INTERRUPTED_EXIT_CODE, emit_error, reporting, standard_output
 from crdt_sync.errors import InputError
 
@@ -54,6 +66,8 @@ app.command()(past.undo)
 app.command()(past.redo)
 app.command()(store.status)
 app.command()(store.check)
+app.command()(repairing.repair)
+app.command()(repairing.quarantine)
 app.command()(compaction.compact)
 app.command()(compaction.forget)
 app.command()(copies.backup)

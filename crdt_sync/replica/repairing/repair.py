@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -208,8 +208,7 @@ def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | N
 def _take_place(place: Path, draft: _Draft, *, damaged: Path) -> None:
     """Keep the damaged file under another name, then let the new one have its name, in one step."""
     partial = damaged.with_name(damaged.name + DRAFT_SUFFIX)
-    with suppress(FileNotFoundError):
-        partial.unlink()  # left by a repair that was killed
+    partial.unlink(missing_ok=True)  # left by a repair that was killed
     shutil.copyfile(place, partial)
     for file in (partial, draft.path):
         with file.open("r+b") as opened:
