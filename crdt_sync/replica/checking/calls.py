@@ -10,6 +10,7 @@ from crdt_sync.replica.checking.findings import CheckReport
 from crdt_sync.replica.checking.whole import check_store
 from crdt_sync.replica.opening import default_state_dir
 from crdt_sync.replica.repairing import RepairReport, repair_store
+from crdt_sync.replica.restoring import RestoreReport, put_back
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Progress
 
@@ -67,4 +68,25 @@ class ChecksStore(ABC):
         """
         where = default_state_dir() if state_dir is None else checked_path(state_dir, what="state_dir")
         place = checked_path(path, what="the path of a store")
-        return repair_store(Path(place), state_dir=Path(where), dry_run=dry_run, progress=progress)
+        return repair_store(place, state_dir=where, dry_run=dry_run, progress=progress)
+
+    @staticmethod
+    def put_back(path: str | Path, backup: str | Path, /, *, state_dir: str | Path | None = None) -> RestoreReport:
+        """Put a copy of a backup in the place of a store that nobody has open, and that may be gone or damaged.
+
+        What was there stays beside it under another name. The store goes on under a new epoch and a new author.
+
+        Args:
+            path: of the store.
+            backup: a file that `backup` made.
+            state_dir: where keys and fences are kept, instead of the user's state directory.
+
+        Raises:
+            InputError: a path that cannot be.
+            StoreError: the backup is of another store; or there is no space.
+            StoreNotFoundError, NotAStoreError, StoreVersionError, CorruptStoreError: the backup cannot be used.
+            StoreInUseError: somebody has the store open. After each of these nothing was changed.
+        """
+        where = default_state_dir() if state_dir is None else checked_path(state_dir, what="state_dir")
+        place, copy = checked_path(path, what="the path of a store"), checked_path(backup, what="the path of a backup")
+        return put_back(place, copy, state_dir=where)

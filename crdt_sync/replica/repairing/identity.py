@@ -26,7 +26,7 @@ def mend_identity(target: Store, *, path: Path, state_dir: Path) -> bool:
     found: dict[bytes, bytes] = {}
     if target.get(Table.META, b"replica_id") is None:
         # One that no fence tells has no fence either, so the store goes on as a new replica, as a copy would.
-        found[b"replica_id"] = _replica_of(path, state_dir) or bytes(REPLICA_ID_BYTES)
+        found[b"replica_id"] = replica_of(path, state_dir) or bytes(REPLICA_ID_BYTES)
     if target.get(Table.META, b"epoch") is None:
         found[b"epoch"] = bytes(EPOCH_BYTES)
     if target.get(Table.META, b"inherited") is None:
@@ -57,7 +57,7 @@ def _writers(target: Store) -> set[Author]:
     return {row.author for row in rows if row.own} | {row.author for row in operations}
 
 
-def _replica_of(path: Path, state_dir: Path) -> bytes | None:
+def replica_of(path: Path, state_dir: Path) -> bytes | None:
     """The replica whose fence names this store, where it is one alone."""
     here = str(path.resolve())
     fences = [fence for fence in sorted((state_dir / "replicas").glob("*/fence.json")) if _place_of(fence) == here]
