@@ -106,8 +106,9 @@ def _swap(place: Path, backup: Path) -> Path | None:
 
 def _keep(place: Path) -> Path:
     """Copy what is there to another name, and let nothing of it meet the file that comes."""
+    # That brings its write-ahead log into the file; where it cannot be opened, the log is moved with it below.
     with suppress(StoreError):
-        open_sqlite(place).close()  # brings its write-ahead log into the file
+        open_sqlite(place).close()
     replaced = next(
         name
         for name in (place.with_name(f"{place.name}.replaced-{number}") for number in count(1))
