@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from crdt_sync.core.clock import physical_ms
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author, RecordId, split_document_key
-from crdt_sync.errors import InputError
+from crdt_sync.errors import CorruptStoreError, InputError
 from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.rows import (
@@ -96,6 +96,34 @@ def checked_status(status: str | OperationStatus | None) -> OperationStatus | No
         return None if status is None else OperationStatus(status)
     except ValueError:
         raise InputError(f"there is no status {status!r}", hint="Use pending, completed or failed.") from None
+
+
+def status_of(row: OperationRow) -> OperationStatus:
+    """The status of a row.
+
+    Raises:
+        CorruptStoreError: it has none that there is.
+    """
+    try:
+        return _STATUSES[row.status]
+    except IndexError:
+        raise CorruptStoreError(f"an operation with status {row.status}", table=Table.OPERATION) from None
+
+
+def listed_as(key: bytes, row: OperationRow) -> bytes | None:
+    """Under which key a row is in the table of what is pending; None where it is not there.
+
+    Args:
+        key: the row's own key.
+        row: the operation.
+    """
+    match status_of(row):
+        case OperationStatus.PENDING:
+            return key
+        case OperationStatus.FAILED:
+            return FAILED + key
+        case OperationStatus.COMPLETED:
+            return None
 
 
 class Journal:

@@ -134,9 +134,16 @@ def close_store(opened: Opened) -> None:
             state.totals.keep(state.store)
             state.lease.release(state.identity)
     finally:
-        state.store.close()
-        if opened.lock is not None:
-            opened.lock.release()
+        _let_go(state.store, opened.lock)
+
+
+def _let_go(store: Store, lock: StoreLock | None) -> None:
+    """Close a store, and give its lock back also where the disk fails at that."""
+    try:
+        store.close()
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def bind_author(state: State, identity: Identity) -> None:
@@ -173,9 +180,7 @@ def _guarded(store: Store, lock: StoreLock | None, assemble: Callable[[], Opened
     try:
         return assemble()
     except BaseException:
-        store.close()
-        if lock is not None:
-            lock.release()
+        _let_go(store, lock)
         raise
 
 
@@ -219,10 +224,21 @@ def _lost_binding(store: Store, lease: Lease) -> str:
 
 
 def _assemble_reader(store: Store, given: Schema | None, *, sources: Sources) -> Opened:
-    schema = given if given is not None else _described(store)
+    return Opened(state=reader_state(store, given, sources=sources), lock=None)
+
+
+def reader_state(store: Store, schema: Schema | None = None, *, sources: Sources | None = None) -> State:
+    """What the parts of a replica share, without the identity that writing takes.
+
+    Args:
+        store: it is not written to here.
+        schema: the models; None takes those that the store describes.
+        sources: of time, randomness and ids.
+    """
+    sources = sources or Sources()
     lease = Lease(store, state_dir=None, entropy=sources.entropy)
-    state = _state(store, schema, Ledger(store), lease=lease, identity=None, sources=sources)
-    return Opened(state=state, lock=None)
+    declared = schema if schema is not None else _described(store)
+    return _state(store, declared, Ledger(store), lease=lease, identity=None, sources=sources)
 
 
 def _state(

@@ -14,8 +14,8 @@ from hypothesis import settings as Settings  # noqa: N812  it is a class
 from hypothesis import strategies as st
 
 from crdt_sync import Replica
-from crdt_sync.cli.integrity import check_store
 from crdt_sync.errors import RecordNotFoundError
+from crdt_sync.replica.checking import check_store
 from crdt_sync.testing.exchange import Exchange
 from tests.laws.models import POLICIES, Task
 from tests.laws.test_compaction_changes_nothing import Twin, shown, sync

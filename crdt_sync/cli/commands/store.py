@@ -24,7 +24,6 @@ from crdt_sync.cli.actions.journal import (
 )
 from crdt_sync.cli.actions.naming import fitting_name
 from crdt_sync.cli.commands.running import run
-from crdt_sync.cli.integrity import check_store
 from crdt_sync.cli.opening import Place, open_replica, reach
 from crdt_sync.cli.options import AsJson, Models, StorePath
 from crdt_sync.cli.output import emit, reporting
@@ -32,6 +31,7 @@ from crdt_sync.cli.times import time_since
 from crdt_sync.core.model import spec_of
 from crdt_sync.errors import CorruptStoreError, InputError
 from crdt_sync.replica import OperationStatus
+from crdt_sync.replica.checking import check_store
 from crdt_sync.storage.sqlite import open_sqlite
 
 FAILED = OperationStatus.FAILED.value
@@ -144,7 +144,8 @@ def check(*, path: StorePath, as_json: AsJson = False) -> None:
         emit(result, as_json=as_json, render=render.show_check)
         if not result["ok"]:
             raise CorruptStoreError(
-                f"{path}: {result['total']} findings", hint="A peer or a backup holds what is damaged; sync or restore."
+                f"{path}: {result['total']} findings",
+                hint="Close the store and run `crdt-sync repair`; a peer brings the rest.",
             )
 
 

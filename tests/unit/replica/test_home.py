@@ -11,13 +11,13 @@ from unittest.mock import patch
 import pytest
 
 from crdt_sync import Replica
-from crdt_sync.cli.integrity import check_store
 from crdt_sync.core.ids import Author, DeviceId
 from crdt_sync.errors import InputError, ScreeningError, StoreReadOnlyError, TransactionError
 from crdt_sync.protocol.messages import Ack
 from crdt_sync.protocol.source import EntryStatus, Position, RunPage, StatusKind
 from crdt_sync.protocol.wire import encode_frames, join_message
 from crdt_sync.replica import accept, journal
+from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.home import ever_acknowledged
 from crdt_sync.replica.port import Port
