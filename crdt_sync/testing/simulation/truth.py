@@ -255,7 +255,7 @@ class Truth:
                 if sequence > ever.get(author, 0):
                     ever[author] = sequence
 
-    def _must(self, holds: bool, name: str, text: str) -> None:
+    def _must(self, name: str, text: str, *, holds: bool) -> None:
         if not holds:
             raise BrokenInvariantError(name, text)
 
