@@ -16,6 +16,7 @@ from crdt_sync.core.model import Model, bind
 from crdt_sync.core.naming import checked_name
 from crdt_sync.errors import StoreClosedError, TransactionError, WrongThreadError
 from crdt_sync.replica.arguments import checked_models, checked_path
+from crdt_sync.replica.checking.calls import ChecksStore
 from crdt_sync.replica.conflict_calls import ConflictCalls
 from crdt_sync.replica.durability import DurabilityCalls
 from crdt_sync.replica.history_calls import HistoryCalls
@@ -41,7 +42,7 @@ log = logging.getLogger("crdt_sync.replica")
 M = TypeVar("M", bound=Model)
 
 
-class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, KeepsSmall, NamesDevices):
+class Replica(ConflictCalls, HistoryCalls, InvalidCalls, DurabilityCalls, ChecksStore, KeepsSmall, NamesDevices):
     """One durable copy of the data, in one store. Every call is synchronous, and durable when it returns.
 
     Invariants:

@@ -233,10 +233,21 @@ def _lost_binding(store: Store, lease: Lease) -> str:
 
 
 def _assemble_reader(store: Store, given: Schema | None, *, sources: Sources) -> Opened:
-    schema = given if given is not None else _described(store)
+    return Opened(state=reader_state(store, given, sources=sources), lock=None)
+
+
+def reader_state(store: Store, schema: Schema | None = None, *, sources: Sources | None = None) -> State:
+    """What the parts of a replica share, without the identity that writing takes.
+
+    Args:
+        store: it is not written to here.
+        schema: the models; None takes those that the store describes.
+        sources: of time, randomness and ids.
+    """
+    sources = sources or Sources()
     lease = Lease(store, state_dir=None, entropy=sources.entropy)
-    state = _state(store, schema, Ledger(store), lease=lease, identity=None, sources=sources)
-    return Opened(state=state, lock=None)
+    declared = schema if schema is not None else _described(store)
+    return _state(store, declared, Ledger(store), lease=lease, identity=None, sources=sources)
 
 
 def _state(

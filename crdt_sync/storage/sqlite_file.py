@@ -35,6 +35,10 @@ _HEADER_BYTES = 100
 _HEADER_START = b"SQLite format 3\0"
 _APPLICATION_ID = slice(68, 72)
 """Where SQLite's file format keeps it."""
+_JOURNAL_HEADER_BYTES = 28
+_JOURNAL_START = bytes.fromhex("d9d505f920a163d7")
+_JOURNAL_PAGES_BEFORE = slice(16, 20)
+"""As SQLite's file format has them: how many pages the file had when the transaction began."""
 _CACHE_KIB = 16 * 1024
 _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _STATEMENTS_CACHED = 256
@@ -100,12 +104,24 @@ def _is_empty(path: Path, *, options: OpenOptions) -> bool:
         return True
     if not path.is_file():
         raise NotAStoreError(f"{path} is not a regular file")
-    if size_bytes == 0 and (not options.create or options.read_only):
+    is_empty = size_bytes == 0 or _begins_from_nothing(path)
+    if is_empty and (not options.create or options.read_only):
         raise StoreNotFoundError(
             f"there is no store at {path} yet: the file is empty",
             hint="A creation was cut short, or it is no store. Opened for writing, with create=True, it becomes one.",
         )
-    return size_bytes == 0
+    return is_empty
+
+
+def _begins_from_nothing(path: Path) -> bool:
+    """Whether a rollback journal beside a file takes it back to an empty one: its creation was killed half way."""
+    journal = path.resolve()
+    try:
+        header = journal.with_name(journal.name + "-journal").read_bytes()[:_JOURNAL_HEADER_BYTES]
+    except OSError:
+        return False
+    is_journal = header.startswith(_JOURNAL_START) and len(header) == _JOURNAL_HEADER_BYTES
+    return is_journal and not any(header[_JOURNAL_PAGES_BEFORE])
 
 
 def _refuse_foreign(path: Path, *, options: OpenOptions) -> None:
@@ -118,6 +134,8 @@ def _refuse_foreign(path: Path, *, options: OpenOptions) -> None:
             probe.close()
     except (apsw.NotADBError, apsw.CorruptError) as error:
         if _begins_as_ours(path):
+            if _has_log(path):
+                return  # its first page may be half written here and whole in the log: it is judged when both are open
             raise CorruptStoreError(
                 f"{path} is a damaged store: {error}",
                 hint="Restore it from a backup, or begin a new store and sync it with a peer.",
@@ -159,6 +177,11 @@ def _log_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
+def _has_log(path: Path) -> bool:
+    log_path = _log_of(path.resolve())
+    return log_path.exists() and log_path.stat().st_size > 0
+
+
 def remove_empty_log(path: Path) -> None:
     """Remove what a reader had to make beside the store, where nobody uses it; called when the reader has closed.
 
@@ -179,7 +202,7 @@ def remove_empty_log(path: Path) -> None:
 
 def _begins_as_ours(path: Path) -> bool:
     """Whether a file that SQLite cannot read, one that was cut short for example, begins with the header of a store."""
-    file = apsw.VFSFile("", str(path.absolute()), [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY, 0])
+    file = apsw.VFSFile("", str(path.resolve()), [apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY, 0])
     try:
         header = file.xRead(_HEADER_BYTES, 0)
     except apsw.IOError:
@@ -287,6 +310,7 @@ def _create(path: Path, *, options: OpenOptions) -> apsw.Connection:
         _configure(connection, options=options)
         _migrate(connection, options=options)
         _configure_writable(connection, options=options)
+        connection.pragma("user_version")  # the first read makes the log, where that can be done
     except BaseException:
         connection.close()
         # Whatever went wrong, it is told of, not that the file was never made.

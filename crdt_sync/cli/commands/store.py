@@ -23,12 +23,12 @@ from crdt_sync.cli.actions.journal import (
 )
 from crdt_sync.cli.actions.naming import fitting_name
 from crdt_sync.cli.commands.running import run
-from crdt_sync.cli.integrity import check_store
 from crdt_sync.cli.opening import Place, open_replica, reach
 from crdt_sync.cli.options import AsJson, Models, StorePath
 from crdt_sync.cli.output import emit, reporting
 from crdt_sync.core.model import spec_of
 from crdt_sync.errors import CorruptStoreError, InputError
+from crdt_sync.replica.checking import check_store
 from crdt_sync.storage.sqlite import open_sqlite
 
 

@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from crdt_sync import Replica
-from crdt_sync.cli.integrity import check_store
+from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.rows import (
     key_number,
     pack_chain_row,
@@ -268,7 +268,7 @@ def test_a_broken_checksum_is_found_and_the_rest_is_checked(cli: Cli, lived: Pat
 
 
 def test_what_is_listed_is_bounded(lived: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crdt_sync.cli.integrity.FINDINGS_MAX", 2)
+    monkeypatch.setattr("crdt_sync.replica.checking.findings.FINDINGS_MAX", 2)
 
     def zero(store: Store) -> None:
         with store.transaction():

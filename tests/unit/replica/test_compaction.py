@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from crdt_sync import Model, Replica
-from crdt_sync.cli.integrity import check_store
 from crdt_sync.errors import InputError, RecordNotFoundError
+from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.compactor import AUTOMATIC_RETENTION_MS
 from crdt_sync.replica.history import COMPACTED
 from crdt_sync.replica.state import Change

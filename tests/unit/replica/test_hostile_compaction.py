@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crdt_sync import Replica
-from crdt_sync.cli.integrity import check_store
 from crdt_sync.core.entry import ChainHash
 from crdt_sync.core.ids import Author, DocumentKey, RecordId, document_key
 from crdt_sync.protocol.codes import ErrorCode, PeerError
@@ -22,6 +21,7 @@ from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.snapshots import EMPTY_ROOT, Snapshot, content_root, snapshot_statement
 from crdt_sync.protocol.source import StatusKind, Voucher
 from crdt_sync.protocol.vectors import Position
+from crdt_sync.replica.checking import check_store
 from crdt_sync.security.identity import DeviceKey
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange

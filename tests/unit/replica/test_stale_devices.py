@@ -10,8 +10,8 @@ import pytest
 from pydantic import create_model
 
 from crdt_sync import Counter, Model, Replica, Text, ask, field
-from crdt_sync.cli.integrity import check_store
 from crdt_sync.errors import RecordError
+from crdt_sync.replica.checking import check_store
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import memory, store_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from crdt_sync import Replica
-from crdt_sync.cli.integrity import check_store
+from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.taking import begun
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.sqlite import open_sqlite

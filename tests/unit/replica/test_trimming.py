@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import pytest
 
 from crdt_sync import UNKNOWN, Map, Model, Replica, ask, three_way
-from crdt_sync.cli.integrity import check_store
 from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import RecordId, document_key
 from crdt_sync.core.kinds import Drop, Put, Write
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.errors import RecordError
+from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.state import Change
 from crdt_sync.replica.transaction import LocalTransaction

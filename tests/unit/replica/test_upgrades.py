@@ -11,8 +11,8 @@ import pytest
 from pydantic import create_model
 
 from crdt_sync import Counter, Model, ask, field
-from crdt_sync.cli.integrity import check_store
 from crdt_sync.errors import SchemaError
+from crdt_sync.replica.checking import check_store
 from crdt_sync.storage.sqlite import open_sqlite
 from crdt_sync.testing.exchange import exchange
 from crdt_sync.testing.upgrades import check_upgrade

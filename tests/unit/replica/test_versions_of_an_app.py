@@ -9,9 +9,9 @@ import pytest
 from pydantic import create_model
 
 from crdt_sync import Change, Counter, List, Map, Model, Replica, Set, Text, ask, field, max_, three_way
-from crdt_sync.cli.integrity import check_store
 from crdt_sync.core.model import document_key_of, spec_of
 from crdt_sync.errors import SchemaError, UnknownFieldError
+from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.schema import Schema, models_of
 from crdt_sync.storage.sqlite import open_sqlite
 from crdt_sync.testing.exchange import exchange

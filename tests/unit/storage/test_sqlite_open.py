@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -26,6 +27,7 @@ from crdt_sync.errors import (
 from crdt_sync.storage.base import Column, Filter, FilterOp, Query, Table, View
 from crdt_sync.storage.migrations import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, Migration
 from crdt_sync.storage.sqlite import open_sqlite
+from crdt_sync.testing.disks import Disk, Fault, Loss
 
 Contents = dict[str, tuple[bytes, int]]
 
@@ -360,6 +362,38 @@ def test_a_store_that_is_locked_whole_is_in_use(made: Path) -> None:
     with pytest.raises(StoreInUseError):
         open_sqlite(made, busy_timeout_ms=10)
     other.close()
+
+
+def test_a_creation_that_was_killed_half_way_is_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with Disk() as disk:
+        disk.fail(Fault.POWER, after=8)
+        with pytest.raises(StoreError):
+            open_sqlite(path, create=True)
+        disk.power_on(loss=Loss.NOTHING)
+    assert path.stat().st_size > 0
+    with pytest.raises(StoreNotFoundError, match="empty"):
+        open_sqlite(path, read_only=True)
+    with open_sqlite(path, create=True) as store:
+        assert list(store.check()) == []
+
+
+def test_a_first_page_that_is_half_written_comes_from_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with Disk() as disk:
+        store = open_sqlite(path, create=True)
+        with store.transaction():
+            store.put(Table.META, b"key", b"value")
+            store.define_view(View(name="Note", columns=()))  # which changes the first page
+        disk.fail(Fault.POWER)
+        with suppress(StoreError):
+            store.close()
+        disk.power_on(loss=Loss.UNSYNCED)
+    content = bytearray(path.read_bytes())
+    content[512:4096] = bytes(4096 - 512)
+    path.write_bytes(content)
+    with open_sqlite(path) as store:
+        assert store.get(Table.META, b"key") == b"value"
 
 
 # ---------------------------------------------------------------------------------------------------------- migrations

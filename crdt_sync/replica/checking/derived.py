@@ -57,7 +57,7 @@ class DerivedCheck:
         if declared is None or self._is_merged(declared, key):
             return "", ""  # what merged records show is not one document's
         name, content = declared.spec.name, replayed.content(declared.text_fields)
-        what, reason = "table", self._row_differs(declared, key, content)
+        what, reason = "table", self.row_differs(declared, key, content)
         if not reason:
             rows = self._store.scan(Table.CONFLICT, start=key, end=after_prefix(key))
             held = {name: field for name, field in rows if not _is_app_field(declared, field.decode())}
@@ -114,7 +114,16 @@ class DerivedCheck:
     def _note_behind(self, model: str) -> None:
         self.behind[model] = self.behind.get(model, 0) + 1
 
-    def _row_differs(self, declared: Declared, key: DocumentKey, content: Content) -> str:
+    def compared(self) -> Iterator[Declared]:
+        """The models whose tables are current: those that were open last time."""
+        return (declared for declared in self._schema if declared.spec.name in self._open)
+
+    def is_app_field(self, declared: Declared, field: str) -> bool:
+        """Whether what a field shows is for a function of the app to say."""
+        return field in declared.spec.fields and _is_merged_by_app(declared.spec.fields[field])
+
+    def row_differs(self, declared: Declared, key: DocumentKey, content: Content) -> str:
+        """Why the row of a record is not what some content gives, or an empty string."""
         view = self._views.get(declared.spec.name)
         if view is None:
             return ""  # said once, of the table

@@ -1,0 +1,140 @@
+"""Checking the journal against the log, in both directions, and the queue against the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from crdt_sync.core.entry import decode_entry, split_entries
+from crdt_sync.core.ids import Author, DocumentKey, split_document_key
+from crdt_sync.errors import CRDTSyncError
+from crdt_sync.replica.checking.findings import CheckReport, Finding
+from crdt_sync.replica.checking.reading import LogReader, whole_rows
+from crdt_sync.replica.rows import (
+    FLOOR_POSITION,
+    OperationRow,
+    after_prefix,
+    chain_key,
+    key_number,
+    unpack_chain_row,
+    unpack_log_row,
+    unpack_operation_row,
+)
+from crdt_sync.replica.trimming import is_upkeep
+from crdt_sync.storage.base import Store, Table
+
+PENDING = 0
+"""The status of an operation that waits."""
+
+
+class OwnOperation(NamedTuple):
+    """Where an operation of this replica stands: whose entry, and the number of the operation in it."""
+
+    author: Author
+    sequence: int
+    number: int
+
+
+def own_operations(store: Store) -> Iterator[tuple[OwnOperation, DocumentKey]]:
+    """What this replica wrote, as the log has it; without what the journal never holds."""
+    for _, data in whole_rows(store, Table.LOG):
+        row = unpack_log_row(data)
+        if not row.own:
+            continue
+        for number, entry in enumerate(map(decode_entry, split_entries(row.body))):
+            for index, item in enumerate(entry.operations):
+                if not is_upkeep(item.update):
+                    yield OwnOperation(row.author, row.first + number, index), item.document
+
+
+class _JournalCheck:
+    def __init__(self, store: Store, report: CheckReport) -> None:
+        self._store = store
+        self._report = report
+        self._log = LogReader(store)
+
+    def run(self) -> None:
+        """Every operation stands in the log as the journal says, and every own operation in the journal."""
+        logged = 0
+        for key, data in whole_rows(self._store, Table.OPERATION):
+            self._report.count("operations")
+            row: OperationRow | None = None
+            try:
+                row = unpack_operation_row(data)
+                reason, is_logged = self._misses(row)
+                logged += is_logged
+                if row.status == PENDING and self._store.get(Table.PENDING, key) is None:
+                    reason = reason or "pending, but not in the queue"
+            except CRDTSyncError as error:
+                reason = error.message
+            if reason:
+                self._find(key, row, reason)
+        self._check_queue()
+        if sum(1 for _ in own_operations(self._store)) > logged:
+            self._find_missing()
+
+    def _check_queue(self) -> None:
+        for key, _ in whole_rows(self._store, Table.PENDING):
+            data = self._store.get(Table.OPERATION, key)
+            if data is None or unpack_operation_row(data).status != PENDING:
+                self._find(key, None, "in the queue, but not pending")
+
+    def _find(self, key: bytes, row: OperationRow | None, reason: str) -> None:
+        where = f"operation {key_number(key)}"
+        if row is None:
+            self._report.add("journal", where=where, reason=reason)
+            return
+        _, model, record = split_document_key(row.document)
+        self._report.note(
+            Finding(
+                what="journal",
+                where=where,
+                reason=reason,
+                model=model,
+                record_id=record,
+                author=row.author,
+                sequence=row.sequence,
+            )
+        )
+
+    def _find_missing(self) -> None:
+        rows = (unpack_operation_row(data) for _, data in whole_rows(self._store, Table.OPERATION))
+        journaled = {OwnOperation(row.author, row.sequence, row.index) for row in rows}
+        for place, document in own_operations(self._store):
+            if place not in journaled:
+                _, model, record = split_document_key(document)
+                self._report.note(
+                    Finding(
+                        what="journal",
+                        where="journal",
+                        reason="an own operation of the log is not in the journal",
+                        model=model,
+                        record_id=record,
+                        author=place.author,
+                        sequence=place.sequence,
+                    )
+                )
+
+    def _misses(self, row: OperationRow) -> tuple[str, bool]:
+        """Why an operation does not stand in the log as its row says, and whether it does."""
+        partition = split_document_key(row.document)[0]
+        start = chain_key(partition, row.author, row.sequence)
+        found = next(self._store.scan(Table.CHAIN, start=start, end=after_prefix(start[:-8]), limit=1), None)
+        if found is None:
+            return "its entry is not in the log", False
+        position = unpack_chain_row(found[1])[0]
+        if position == FLOOR_POSITION:
+            return "", False  # it was folded
+        log_row = self._log.row(position)
+        entry = self._log.entry(position, row.sequence - log_row.first)
+        if row.index >= len(entry.operations):
+            return "its entry has fewer operations", False
+        operation = entry.operations[row.index]
+        if (operation.document, operation.type) != (row.document, row.type):
+            return "its entry does something else", False
+        return "", log_row.own
+
+
+def check_journal(store: Store, report: CheckReport) -> None:
+    """Compare the journal with the log, and the queue with the journal."""
+    _JournalCheck(store, report).run()
