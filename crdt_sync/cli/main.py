@@ -11,7 +11,19 @@ from typing import Annotated
 
 import typer
 
-from crdt_sync.cli.commands import compaction, conflicts, copies, demo, naming, network, past, records, store, transfer
+from crdt_sync.cli.commands import (
+    compaction,
+    conflicts,
+    copies,
+    demo,
+    naming,
+    network,
+    past,
+    records,
+    simulation,
+    store,
+    transfer,
+)
 from crdt_sync.cli.output import INTERRUPTED_EXIT_CODE, emit_error, reporting, standard_output
 from crdt_sync.errors import InputError
 
@@ -61,6 +73,7 @@ app.command()(copies.safe_to_wipe)
 app.command("import")(transfer.import_records)
 app.command()(transfer.export)
 app.command()(demo.demo)
+app.command()(simulation.simulate)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from crdt_sync.errors import InputError
-from crdt_sync.testing.simulation.history import SimulationFailedError
+from crdt_sync.testing.simulation.history import History, SimulationFailedError
 from crdt_sync.testing.simulation.schedule import STEPS, VERSION, Fault
 from crdt_sync.testing.simulation.simulation import Simulation
 
@@ -27,7 +27,7 @@ class Report:
     """What a campaign tried.
 
     Args:
-        histories: how many ran to their end, failures included.
+        histories: how many were run; those that broke an invariant count here alone.
         steps: that they had.
         edits: that users made.
         frames: that went over the network.
@@ -52,6 +52,15 @@ class Report:
     def virtual_days(self) -> float:
         """Simulated days."""
         return self.virtual_s / DAY_S
+
+    def add_history(self, history: History) -> None:
+        """Take in what was tried in one history; `histories` counts it already."""
+        self.steps += len(history.schedule.steps)
+        self.edits += history.counts.get("edit", 0)
+        self.frames += history.counts.get("sent", 0)
+        self.virtual_s += history.virtual_s
+        self.lost += history.lost
+        self.faults.update(history.faults)
 
     def add(self, other: Report) -> None:
         """Take another report's numbers in."""
@@ -152,16 +161,9 @@ class Campaign:
         for seed in seeds:
             simulation = Simulation(seed, faults=self.faults, replicas=self.replicas, hubs=self.hubs, steps=self.steps)
             report.histories += 1
-            report.steps += len(simulation.schedule.steps)
             try:
-                history = simulation.run()
+                report.add_history(simulation.run())
             except SimulationFailedError as failure:
                 report.failures.append(f"seed {VERSION}:{seed}: {failure}")
-                continue
-            report.edits += history.counts.get("edit", 0)
-            report.frames += history.counts.get("sent", 0)
-            report.virtual_s += history.virtual_s
-            report.lost += history.lost
-            report.faults.update(history.faults)
         report.cpu_s = time.process_time() - began_s
         return report
