@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
 from urllib.parse import urlsplit
 
 from crdt_sync.errors import LocalProtocolError, PeerUnreachableError
-from crdt_sync.testing.simulation.loop import VirtualLoop
 from crdt_sync.testing.simulation.trace import Trace
 from crdt_sync.transport.base import Channel, ChannelLimits, CloseCode, channel_closed, check_close, check_message
 
@@ -37,7 +37,7 @@ class Network:
         seed: of the delays.
     """
 
-    def __init__(self, loop: VirtualLoop, *, trace: Trace, seed: str) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, trace: Trace, seed: str) -> None:
         self.loop = loop
         self.trace = trace
         self.wires: list[Wire] = []
@@ -215,7 +215,6 @@ class SimulatedChannel:
         self._side = side
         self._inbox: deque[bytes] = deque()
         self._ended: _End | None = None
-        self._left = False
         self._changed = asyncio.Event()
         self._receiving = False
 
@@ -223,6 +222,11 @@ class SimulatedChannel:
     def remote(self) -> str:
         """The peer's address, for people to read."""
         return f"{self.peer}:1"
+
+    @property
+    def ended(self) -> bool:
+        """Whether this end knows that the connection is over."""
+        return self._ended is not None
 
     @property
     def unread(self) -> int:
@@ -263,9 +267,15 @@ class SimulatedChannel:
         """End the channel; see `Channel.close`."""
         end = check_close(code=code, reason=reason)
         self._inbox.clear()
-        if self._ended is None:
-            self._wire.carry(self._side, end)
-            self._finish(end)
+        if self._ended is not None:
+            return
+        self._wire.carry(self._side, end)
+        self._finish(end)
+        other = self._wire.ends[1 - self._side]
+        with suppress(TimeoutError):  # a peer that cannot be reached does not agree, and need not
+            async with asyncio.timeout(self._wire.limits.close_timeout_s):
+                while not other.ended:
+                    await self._change()
 
     def break_off(self) -> None:
         """The connection is lost for this end."""
@@ -293,9 +303,10 @@ class SimulatedChannel:
         if self._ended is not None:
             return
         self._ended = end
+        wire, other = self._wire, self._wire.ends[1 - self._side]
         self.stir()
-        wire = self._wire
-        if wire.ends[1 - self._side]._ended is not None and wire in wire.network.wires:  # noqa: SLF001  the other end
+        other.stir()
+        if other.ended and wire in wire.network.wires:
             wire.network.wires.remove(wire)
 
     def _raise_if_ended(self) -> None:
