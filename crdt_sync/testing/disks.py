@@ -211,6 +211,15 @@ class Disk:
         """Take everything that was written to a file as durable."""
         self._images[name].sync()
 
+    def directory_synced(self, name: str) -> None:
+        """Take what was removed beside a file as gone for good."""
+        folder = Path(name).parent
+        for other, image in self._images.items():
+            removals = [number for number, change in enumerate(image.changes) if isinstance(change, _Removal)]
+            if removals and Path(other).parent == folder:
+                image.durable = None
+                del image.changes[: removals[-1] + 1]
+
     def admit(self, *, grows: bool = False, removes: bool = False) -> None:
         """Count an operation, and refuse it where the disk cannot do it.
 
@@ -285,6 +294,8 @@ class _File(apsw.VFSFile):
     ) -> None:
         self._disk = disk
         self._path = path
+        # As in SQLite's own file system: the first sync of a new journal or log syncs its directory too.
+        self._syncs_directory = bool(flags[0] & apsw.SQLITE_OPEN_CREATE and not flags[0] & apsw.SQLITE_OPEN_MAIN_DB)
         super().__init__(base, opened_as, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802  # SQLite's
@@ -300,6 +311,9 @@ class _File(apsw.VFSFile):
     def xSync(self, flags: int) -> None:  # noqa: N802  # SQLite's
         self._disk.admit()
         self._disk.synced(self._path)
+        if self._syncs_directory:
+            self._disk.directory_synced(self._path)
+            self._syncs_directory = False
 
 
 def _changed(content: bytearray | None, change: _Change) -> bytearray | None:

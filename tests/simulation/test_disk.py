@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from crdt_sync.errors import StoreClosedError, StoreFullError
+from crdt_sync.errors import StoreClosedError, StoreError, StoreFullError
 from crdt_sync.storage.base import Column, Durability, Store, Table, View
 from crdt_sync.testing.simulation.disk import Disk, SimulatedStore
+from crdt_sync.testing.simulation.sqlite_disk import SqliteDisk
 from crdt_sync.testing.stores import StoreAcceptance
 
 
@@ -81,12 +83,12 @@ def test_a_full_disk_keeps_what_it_has() -> None:
     disk = Disk("normal")
     store = SimulatedStore(disk)
     put(store, b"1")
-    disk.full = True
+    disk.fill(full=True)
     with pytest.raises(StoreFullError):
         put(store, b"2")
     with pytest.raises(StoreFullError):
         store.flush()
-    disk.full = False
+    disk.fill(full=False)
     put(store, b"3")
     assert held(disk) == [b"1", b"3"]
 
@@ -105,3 +107,58 @@ def test_a_backup_is_put_back_and_a_disk_is_emptied() -> None:
     assert held(disk) == []
     disk.restore(image)
     assert held(disk) == [b"1"], "the backup is still what it was"
+
+
+@pytest.fixture
+def sqlite_disk(tmp_path: Path) -> Iterator[SqliteDisk]:
+    disk = SqliteDisk("normal", folder=tmp_path / "disk", seed="disk")
+    yield disk
+    disk.eject()
+
+
+def kept(disk: SqliteDisk) -> list[bytes]:
+    return disk.tables[Table.LOG].keys
+
+
+def test_sqlite_keeps_what_was_synced_and_loses_the_rest_from_the_end(sqlite_disk: SqliteDisk) -> None:
+    synced: list[bool] = []
+    sqlite_disk.on_sync = lambda: synced.append(True)
+    store = sqlite_disk.open()
+    put(store, b"1", b"2")
+    store.flush()
+    assert synced == [True]
+    put(store, b"3", b"4")
+    assert sqlite_disk.at_risk
+    assert kept(sqlite_disk) == [b"1", b"2", b"3", b"4"]
+    assert sqlite_disk.crash(None) == 0, "the end of a process loses nothing"
+    put(sqlite_disk.open(), b"5", b"6")
+    lost = sqlite_disk.crash(1)
+    assert kept(sqlite_disk) == [b"1", b"2", b"3", b"4", b"5", b"6"][: 6 - lost]
+
+
+def test_sqlite_dies_at_a_write(sqlite_disk: SqliteDisk) -> None:
+    store = sqlite_disk.open()
+    put(store, b"1")
+    sqlite_disk.break_after(0)
+    with pytest.raises(StoreError):
+        put(store, b"2", b"3")
+    died = [sqlite_disk.dead]
+    sqlite_disk.crash(None)
+    assert [*died, sqlite_disk.dead] == [True, False]
+    assert kept(sqlite_disk)[:1] == [b"1"]
+
+
+def test_a_file_of_sqlite_is_full_and_is_put_back(sqlite_disk: SqliteDisk) -> None:
+    store = sqlite_disk.open()
+    put(store, b"1")
+    image = sqlite_disk.image()
+    sqlite_disk.fill(full=True)
+    with pytest.raises(StoreFullError):
+        put(store, *(b"%d" % number for number in range(100, 200)))
+    sqlite_disk.fill(full=False)
+    put(store, b"2")
+    sqlite_disk.crash(None)
+    sqlite_disk.restore(image)
+    assert kept(sqlite_disk) == [b"1"]
+    sqlite_disk.clear()
+    assert kept(sqlite_disk) == []

@@ -10,44 +10,45 @@ import typer
 from crdt_sync.cli.options import AsJson
 from crdt_sync.cli.output import reporting
 
+Histories = Annotated[
+    int | None, typer.Option("--histories", metavar="N", min=0, help="Run so many histories.", show_default=False)
+]
+Hours = Annotated[
+    float | None, typer.Option("--hours", metavar="H", min=0, help="Go on for so many hours.", show_default=False)
+]
+Seed = Annotated[str, typer.Option("--seed", metavar="S", help="Seed of the first history, as a failure names it.")]
+Faults = Annotated[
+    str, typer.Option("--faults", metavar="KIND,...", help="Inject these kinds of faults alone, or none.")
+]
+Replicas = Annotated[
+    int | None,
+    typer.Option("--replicas", metavar="N", help="Simulate so many devices that dial.", show_default=False),
+]
+Hubs = Annotated[int | None, typer.Option("--hubs", metavar="N", help="Simulate so many hubs.", show_default=False)]
+Steps = Annotated[
+    int | None,
+    typer.Option("--steps", metavar="N", help="Steps of each history, 24 by default.", show_default=False),
+]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", metavar="N", min=1, help="Processes; one for each core.", show_default=False)
+]
+ScheduleFile = Annotated[
+    Path | None,
+    typer.Option("--schedule", metavar="FILE", help="Run one schedule, as a failure prints it.", show_default=False),
+]
+
 
 def simulate(
     *,
-    histories: Annotated[
-        int | None,
-        typer.Option("--histories", metavar="N", min=0, help="Run so many histories.", show_default=False),
-    ] = None,
-    hours: Annotated[
-        float | None,
-        typer.Option("--hours", metavar="H", min=0, help="Go on for so many hours.", show_default=False),
-    ] = None,
-    seed: Annotated[
-        str, typer.Option("--seed", metavar="S", help="Seed of the first history, as a failure names it.")
-    ] = "0",
-    faults: Annotated[
-        str, typer.Option("--faults", metavar="KIND,...", help="Inject these kinds of faults alone, or none.")
-    ] = "all",
-    replicas: Annotated[
-        int | None,
-        typer.Option("--replicas", metavar="N", help="Simulate so many devices that dial.", show_default=False),
-    ] = None,
-    hubs: Annotated[
-        int | None, typer.Option("--hubs", metavar="N", help="Simulate so many hubs.", show_default=False)
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option("--steps", metavar="N", help="Steps of each history, 24 by default.", show_default=False),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", metavar="N", min=1, help="Processes; one for each core.", show_default=False),
-    ] = None,
-    schedule: Annotated[
-        Path | None,
-        typer.Option(
-            "--schedule", metavar="FILE", help="Run one schedule, as a failure prints it.", show_default=False
-        ),
-    ] = None,
+    histories: Histories = None,
+    hours: Hours = None,
+    seed: Seed = "0",
+    faults: Faults = "all",
+    replicas: Replicas = None,
+    hubs: Hubs = None,
+    steps: Steps = None,
+    jobs: Jobs = None,
+    schedule: ScheduleFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Run this program against simulated faults: networks, disks and clocks that fail as a seed draws it.

@@ -22,8 +22,8 @@ from crdt_sync.replica import Replica, Sources
 from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.opening import open_on
 from crdt_sync.replica.rows import chain_prefix, split_chain_key, unpack_vector
-from crdt_sync.storage.base import Durability, Table
-from crdt_sync.testing.simulation.disk import Disk, SimulatedStore
+from crdt_sync.storage.base import Store, Table
+from crdt_sync.testing.simulation.disk import Disk
 from crdt_sync.testing.simulation.network import LIMITS, Network
 from crdt_sync.testing.simulation.story import MODELS
 from crdt_sync.transport.base import Channel, ChannelLimits
@@ -50,7 +50,7 @@ class Host:
         network: that it is at.
         folder: for keys and fences.
         peers: names of the hosts that it dials.
-        durability: of its store.
+        disk: of its store.
         wall_ms: the true time.
         seed: of keys and of chance.
         wrap: what becomes of a channel that it opened.
@@ -64,20 +64,19 @@ class Host:
         network: Network,
         folder: Path,
         peers: tuple[str, ...],
-        durability: Durability,
+        disk: Disk,
         wall_ms: Callable[[], int],
         seed: str,
         wrap: Wrap = as_it_is,
     ) -> None:
         self.name = name
         self.peers = peers
-        self.disk = Disk(durability)
+        self.disk = disk
         self.skew_ms = 0
         self.replica: Replica | None = None
         self.device = ""
         """Its device's id; of the last time that it was up."""
-        self.died = False
-        """Its process ended at one of its own writes, and nobody has noticed yet."""
+        self._struck = False
         self.rests = 0
         """Steps until it is started again."""
         self._number = number
@@ -88,11 +87,16 @@ class Host:
         self._chance = Random(self._seed)
         self._drawn = self._ids = 0
         self._wrap = wrap
-        self.store: SimulatedStore | None = None
+        self.store: Store | None = None
         self._manager: SyncManager | None = None
         self._server: Server | None = None
         self._upkeep: asyncio.Task[None] | None = None
         self.disk.on_death = self._die
+
+    @property
+    def died(self) -> bool:
+        """Whether its process ended at one of its own writes, and nobody has noticed yet."""
+        return self._struck or self.disk.dead
 
     @property
     def up(self) -> bool:
@@ -101,10 +105,10 @@ class Host:
 
     async def start(self) -> bool:
         """Open the store and go on syncing; whether that was possible."""
-        self.disk.breaks_after = None
+        self.disk.break_after(None)
         sources = Sources(now_ms=self.now_ms, entropy=self._entropy, new_record_id=self._new_id)
-        self.store = SimulatedStore(self.disk)
         try:
+            self.store = self.disk.open()
             self.replica = Replica(open_on(self.store, MODELS, state_dir=self._folder, sources=sources), name=self.name)
         except CRDTSyncError:
             if not self.disk.full:
@@ -130,10 +134,11 @@ class Host:
         if self.replica is None:
             return
         await self._end_tasks()
+        if self.died:
+            await self.kill(told=True)
+            return
         replica, self.replica = self.replica, None
-        if not self.died:
-            replica.close()
-        self.died = False
+        replica.close()
 
     async def sync(self, *, timeout_s: float) -> bool:
         """One round with every peer; whether it says that both sides hold the same."""
@@ -141,20 +146,22 @@ class Host:
             return True
         return (await self._manager.sync(timeout_s=timeout_s)).proven_equal
 
-    async def kill(self, *, told: bool) -> None:
+    async def kill(self, *, told: bool, loss: int | None = None) -> int:
         """End the process at once.
 
         Args:
             told: whether its peers learn of it soon, as when a process ends, or not, as when a machine does.
+            loss: as for `Disk.crash`.
+
+        Returns:
+            How many commits were lost.
         """
-        if self.replica is None:
-            return
         self._network.drop(self.name, told=told)
-        if self.store is not None:
-            self.store.die()
+        lost = self.disk.crash(loss)
         await self._end_tasks()
         self.replica = None
-        self.died = False
+        self._struck = False
+        return lost
 
     def now_ms(self) -> int:
         """This machine's clock."""
@@ -166,7 +173,7 @@ class Host:
 
     def break_after(self, writes: int) -> None:
         """Have the process die at one of its next writes."""
-        self.disk.breaks_after = writes
+        self.disk.break_after(writes)
 
     # ── what its disk says, also while it is down ───────────────────────────────────────────────────────────────────
 
@@ -218,7 +225,7 @@ class Host:
 
     def _die(self) -> None:
         """The store died under the process; nothing that it does from here on reaches anybody."""
-        self.died = True
+        self._struck = True
         self._network.drop(self.name, told=True)
 
     def _entropy(self, count: int) -> bytes:

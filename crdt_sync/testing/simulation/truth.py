@@ -61,7 +61,7 @@ class Truth:
             BrokenInvariantError: it does not hold.
         """
         for host in self._world.hosts:
-            if not host.disk.unsynced:
+            if not host.disk.at_risk:
                 self._note(host)
         vectors = {host.name: host.vector() for host in self._world.hosts}
         for host in self._world.hosts:
@@ -271,7 +271,7 @@ def _shown(host: Host, replica: Replica) -> dict[str, object]:
     return {
         "fingerprints": fingerprint,
         "versions": host.disk.tables[Table.VERSION].rows,
-        "views": host.disk.rows,
+        "views": host.disk.views,
         "conflicts": sorted(conflict.id for conflict in replica.conflicts()),
     }
 

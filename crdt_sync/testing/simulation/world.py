@@ -11,11 +11,12 @@ from random import Random
 from crdt_sync.errors import StoreError
 from crdt_sync.storage.base import Durability, Table
 from crdt_sync.testing.simulation.byzantine import Liar
-from crdt_sync.testing.simulation.disk import Image
+from crdt_sync.testing.simulation.disk import Disk, Image
 from crdt_sync.testing.simulation.host import Host, Wrap, as_it_is
 from crdt_sync.testing.simulation.loop import VirtualLoop
 from crdt_sync.testing.simulation.network import Network
 from crdt_sync.testing.simulation.schedule import FAULT_STEPS, Schedule, Step
+from crdt_sync.testing.simulation.sqlite_disk import SqliteDisk
 from crdt_sync.testing.simulation.story import Story
 from crdt_sync.testing.simulation.trace import Trace
 from crdt_sync.testing.simulation.users import Users
@@ -25,6 +26,8 @@ NIGHT_MS = 8 * 3_600_000
 JUMPS_MS = (-3_600_000, 3_600_000, -3 * 365 * 86_400_000, 3 * 365 * 86_400_000, -120_000, 120_000)
 SKEW_MAX_MS = 200_000
 CLONES_MAX = 2
+SQLITE_SHARE = 8
+"""One of so many histories has a store on SQLite."""
 RESTS_MAX = 4
 """Steps that a host stays down at most."""
 EDITS = ("title", "due", "vote", "tag", "type")
@@ -59,6 +62,8 @@ class World:
         self._numbers = 0
         self._images: dict[str, Image] = {}
         self._random = Random(f"world {schedule.seed}")
+        # Some histories have one store on SQLite itself, which costs more.
+        self._on_sqlite = self._random.randrange(SQLITE_SHARE * (schedule.replicas + schedule.hubs)) + 1
         hubs = [f"hub{number}" for number in range(schedule.hubs)]
         devices = [f"dev{number}" for number in range(schedule.replicas)]
         for at, name in enumerate(hubs):
@@ -114,6 +119,8 @@ class World:
                     await self._strike(host, step)
                 host.rests = host.rests if host.up else step.args[1] % RESTS_MAX
         await asyncio.sleep(step.pause_ms / 1000)
+        for host in self.hosts:
+            await self._clear_away(host)
 
     async def calm(self) -> None:
         """No more faults: everybody is up, and reaches everybody."""
@@ -122,8 +129,8 @@ class World:
         if self.liar is not None:
             await self.liar.kill(told=True)
         for host in self.hosts:
-            host.disk.full = False
-            host.disk.breaks_after = None
+            host.disk.fill(full=False)
+            host.disk.break_after(None)
             await self._clear_away(host)
             if not host.up:
                 await host.start()
@@ -132,19 +139,25 @@ class World:
         """Let go of everything, whatever state it is in."""
         for host in (*self.hosts, *((self.liar,) if self.liar is not None else ())):
             await host.kill(told=True)
+            host.disk.eject()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _host(self, name: str, peers: tuple[str, ...], *, wrap: Wrap = as_it_is) -> Host:
         self._numbers += 1
         durability: Durability = "normal" if self._random.random() < 0.5 else "full"
+        folder = self._folder / f"{self._numbers}"
+        disk = Disk(durability)
+        if self._numbers == self._on_sqlite:
+            disk = SqliteDisk(durability, folder=self._folder / "sqlite", seed=f"{self.schedule.seed}/disk")
+            self.note("sqlite", name)
         made = Host(
             name,
             number=self._numbers,
             network=self.network,
-            folder=self._folder / f"{self._numbers}",
+            folder=folder,
             peers=peers,
-            durability=durability,
+            disk=disk,
             wall_ms=self.wall_ms,
             seed=str(self.schedule.seed),
             wrap=wrap,
@@ -230,12 +243,11 @@ class World:
             case "fuse":
                 host.break_after(first % 40)
             case "power":
-                await host.kill(told=False)
-                if lost := host.disk.lose_power(first % (len(host.disk.unsynced) + 1)):
+                if lost := await host.kill(told=False, loss=first):
                     self.note("unsynced commits lost", host.name, str(lost))
                     self._gone(host)
             case "fill":
-                host.disk.full = not host.disk.full
+                host.disk.fill(full=not host.disk.full)
             case "skew":
                 host.skew_ms = first * SKEW_MAX_MS // 65_536 - SKEW_MAX_MS // 2
             case "jump":
@@ -256,13 +268,14 @@ class World:
                 await host.kill(told=True)
                 host.disk.restore(self._images[host.name])
                 self._gone(host)
-            case "clone" if len(self.hosts) < self.schedule.replicas + self.schedule.hubs + CLONES_MAX:
+            case "clone" if (
+                host.disk.can_be_copied and len(self.hosts) < self.schedule.replicas + self.schedule.hubs + CLONES_MAX
+            ):
                 copy = self._host(f"copy{self._numbers}", host.peers or (host.name,))
-                host.disk.unsynced.clear()  # what is copied was written back before
-                host.disk.on_sync()
+                host.disk.write_back()
                 copy.disk.restore(host.disk.image())
                 self.hosts.append(copy)
-                copy.disk.full = False
+                copy.disk.fill(full=False)
                 await copy.start()
             case "wipe":
                 await host.kill(told=True)
