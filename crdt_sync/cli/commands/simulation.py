@@ -27,7 +27,7 @@ Replicas = Annotated[
 Hubs = Annotated[int | None, typer.Option("--hubs", metavar="N", help="Simulate so many hubs.", show_default=False)]
 Steps = Annotated[
     int | None,
-    typer.Option("--steps", metavar="N", help="Steps of each history, 24 by default.", show_default=False),
+    typer.Option("--steps", metavar="N", help="Steps of each history, 20 by default.", show_default=False),
 ]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", metavar="N", min=1, help="Processes; one for each core.", show_default=False)

@@ -17,11 +17,12 @@ from crdt_sync.aio.manager import SyncManager
 from crdt_sync.aio.server import Server
 from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import keep_current
+from crdt_sync.core.ids import Author
 from crdt_sync.errors import CRDTSyncError
 from crdt_sync.replica import Replica, Sources
 from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.opening import open_on
-from crdt_sync.replica.rows import chain_prefix, split_chain_key, unpack_vector
+from crdt_sync.replica.rows import after_prefix, chain_prefix, split_chain_key, unpack_vector
 from crdt_sync.storage.base import Store, Table
 from crdt_sync.testing.simulation.disk import Disk
 from crdt_sync.testing.simulation.network import LIMITS, Network
@@ -187,6 +188,13 @@ class Host:
             ends[int(author)] = sequence
             end = chain_prefix(partition, author)
         return ends
+
+    def last_entry(self) -> int:
+        """The number of its last entry under its present author; 0 where there is none."""
+        prefix, table = chain_prefix("", Author(self.author())), self.disk.tables[Table.CHAIN]
+        at = table.span(b"", after_prefix(prefix))[1]
+        key = table.keys[at - 1] if at else b""
+        return split_chain_key(key)[2] if key.startswith(prefix) else 0
 
     def author(self) -> int:
         """Under which it writes now; 0 where it never wrote."""

@@ -12,7 +12,7 @@ from crdt_sync.errors import InputError
 
 VERSION = 1
 """Of what a seed draws and a step means. A schedule of another version would be another history, so it is refused."""
-STEPS = 24
+STEPS = 20
 EDITS_SHARE = 0.6
 HOSTS_MAX = 16
 STEPS_MAX = 10_000

@@ -60,10 +60,10 @@ class Truth:
         Raises:
             BrokenInvariantError: it does not hold.
         """
+        vectors = {host.name: host.vector() for host in self._world.hosts}
         for host in self._world.hosts:
             if not host.disk.at_risk:
-                self._note(host)
-        vectors = {host.name: host.vector() for host in self._world.hosts}
+                self._keep(host, vectors[host.name])
         for host in self._world.hosts:
             self._nothing_told_before_durable(host, vectors)
             self._claims_are_true(host)
@@ -249,9 +249,13 @@ class Truth:
         return 0 if host.replica is None else host.replica.pending_count()
 
     def _note(self, host: Host) -> None:
-        if host.device:
+        self._keep(host, host.vector())
+
+    def _keep(self, host: Host, vector: dict[int, int]) -> None:
+        """What is on a host's disk now it holds durably."""
+        if host.device and host is not self._world.liar:  # who lies may say of itself what it likes
             ever = self._ever.setdefault(host.device, {})
-            for author, sequence in host.vector().items():
+            for author, sequence in vector.items():
                 if sequence > ever.get(author, 0):
                     ever[author] = sequence
 

@@ -61,13 +61,13 @@ class Users:
     @contextmanager
     def _entry(self, host: Host) -> Iterator[None]:
         """What is done in the block is one entry; only when it has returned may anybody rely on it."""
-        before = host.vector().get(host.author(), 0)
+        before = host.last_entry()
         self._open = []
         try:
             yield
         finally:
             deeds, self._open = self._open, None
-        after = host.vector().get(host.author(), 0)
+        after = host.last_entry()
         if after > before:
             self._story.done(deeds, author=host.author(), sequence=after)
 
@@ -123,7 +123,7 @@ class Users:
 
     def _change(self, host: Host, replica: Replica, action: str, args: tuple[int, int]) -> None:
         """Change one of the notes that this replica shows."""
-        live = [name for name in self._story.accounts if replica.find(Note, id=name)]
+        live = [str(note.id) for note in replica.find(Note) if str(note.id) in self._story.accounts]
         if not live:
             return
         name = live[args[0] % len(live)]

@@ -26,7 +26,7 @@ NIGHT_MS = 8 * 3_600_000
 JUMPS_MS = (-3_600_000, 3_600_000, -3 * 365 * 86_400_000, 3 * 365 * 86_400_000, -120_000, 120_000)
 SKEW_MAX_MS = 200_000
 CLONES_MAX = 2
-SQLITE_SHARE = 8
+SQLITE_SHARE = 10
 """One of so many histories has a store on SQLite."""
 RESTS_MAX = 4
 """Steps that a host stays down at most."""
