@@ -63,7 +63,9 @@ class World:
         self._images: dict[str, Image] = {}
         self._random = Random(f"world {schedule.seed}")
         # Some histories have one store on SQLite itself, which costs more.
-        self._on_sqlite = self._random.randrange(SQLITE_SHARE * (schedule.replicas + schedule.hubs)) + 1
+        hosts = schedule.replicas + schedule.hubs
+        drawn = self._random.randrange(SQLITE_SHARE * hosts) + 1
+        self._on_sqlite = drawn if drawn <= hosts else 0
         hubs = [f"hub{number}" for number in range(schedule.hubs)]
         devices = [f"dev{number}" for number in range(schedule.replicas)]
         for at, name in enumerate(hubs):
