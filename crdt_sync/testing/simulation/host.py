@@ -18,7 +18,7 @@ from crdt_sync.aio.server import Server
 from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import keep_current
 from crdt_sync.core.ids import Author
-from crdt_sync.errors import CRDTSyncError
+from crdt_sync.errors import CRDTSyncError, StoreError
 from crdt_sync.replica import Replica, Sources
 from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.opening import open_on
@@ -145,7 +145,10 @@ class Host:
         """One round with every peer; whether it says that both sides hold the same."""
         if self._manager is None:
             return True
-        return (await self._manager.sync(timeout_s=timeout_s)).proven_equal
+        try:
+            return (await self._manager.sync(timeout_s=timeout_s)).proven_equal
+        except StoreError:
+            return False  # late news of a disk that was full: the next round shows whether it goes on
 
     async def kill(self, *, told: bool, loss: int | None = None) -> int:
         """End the process at once.

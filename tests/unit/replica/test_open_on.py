@@ -35,7 +35,7 @@ def test_a_store_that_cannot_be_used_is_closed() -> None:
     with store.transaction():
         store.put(Table.META, b"replica_id", b"x")
         store.put(Table.META, b"authors", b"\xc1")
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         open_on(store, [Task], state_dir=None, sources=Sources())
     with pytest.raises(StoreClosedError):
         store.count(Table.LOG)
