@@ -254,7 +254,7 @@ class CorruptStoreError(StoreError):
     """A row or page whose checksum does not hold."""
 
     exit_code = 10
-    default_hint = "Run `crdt-sync check` to see what is affected; a peer or a backup holds the rest."
+    default_hint = "Run `crdt-sync check` to see what is affected, and `crdt-sync repair` to mend it."
 
     def __init__(self, message: str, *, table: str = "", key: bytes = b"", hint: str | None = None) -> None:
         super().__init__(message, hint=hint)

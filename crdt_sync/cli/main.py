@@ -20,6 +20,7 @@ from crdt_sync.cli.commands import (
     network,
     past,
     records,
+    repairing,
     simulation,
     store,
     transfer,
@@ -66,9 +67,12 @@ app.command()(past.undo)
 app.command()(past.redo)
 app.command()(store.status)
 app.command()(store.check)
+app.command()(repairing.repair)
+app.command()(repairing.quarantine)
 app.command()(compaction.compact)
 app.command()(compaction.forget)
 app.command()(copies.backup)
+app.command("put-back")(copies.restore_backup)
 app.command()(copies.safe_to_wipe)
 app.command("import")(transfer.import_records)
 app.command()(transfer.export)

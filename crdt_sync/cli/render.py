@@ -258,6 +258,13 @@ def show_backup(out: Console, result: Json) -> None:
     out.print(Text(f"{visible(result['path'])}: {result['file_bytes']:,} bytes, complete and checked"))
 
 
+def show_put_back(out: Console, result: Json) -> None:
+    """Where a backup was put, and where what was there is."""
+    out.print(Text(f"{visible(result['path'])} is as the backup has it"))
+    if result["replaced"]:
+        out.print(Text(f"what was there is kept as {visible(result['replaced'])}"))
+
+
 def show_safety(out: Console, result: Json) -> None:
     """Whether a store may be wiped, and what each device is known to lack."""
     verdict = "yes" if result["safe"] else "no"

@@ -16,6 +16,7 @@ from crdt_sync.core.entry import (
     SHORT_HASH_BYTES,
     ChainHash,
     Entry,
+    EntryOperation,
     Head,
     OperationType,
     Run,
@@ -30,8 +31,9 @@ from crdt_sync.core.entry import (
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.records import decode_record
 from crdt_sync.core.screening import Screened, screen
-from crdt_sync.errors import ChainError, EntryError, ForkError, MissingCauseError, SignatureError
+from crdt_sync.errors import ChainError, EntryError, ForkError, MissingCauseError, ScreeningError, SignatureError
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, StatusKind
+from crdt_sync.replica.beside_content import LogAlone
 from crdt_sync.replica.collector import collector_paused
 from crdt_sync.replica.derive import Derivation, fields_of, removes_hidden
 from crdt_sync.replica.documents import Loaded
@@ -84,8 +86,19 @@ class Batch:
 class _Taken:
     """What the runs of one batch did to documents so far: how each changed, and keys for the touch table."""
 
+    alone: LogAlone
     touched: dict[DocumentKey, Touched] = field(default_factory=dict)
     touches: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Judged:
+    """An operation that may be taken in: into which document, what it does, and whether content holds some of it."""
+
+    loaded: Loaded
+    operation: EntryOperation
+    screened: Screened
+    is_there: bool = False
 
 
 @dataclass(slots=True)
@@ -134,7 +147,7 @@ def accept_runs(state: State, runs: Sequence[bytes]) -> Batch:
 
 def _apply_runs(state: State, runs: Sequence[bytes], *, batch: Batch) -> None:
     statuses: list[EntryStatus] = []
-    taken = _Taken()
+    taken = _Taken(LogAlone(state.documents))
     for data in runs:
         try:
             run = decode_run(data)
@@ -173,10 +186,11 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
         for at_entry, data in enumerate(new):
             entry = entries[at_entry] if at_entry < len(entries) else decode_entry(data)
             _check_causes(state, run, entry)
-            operations = _screen_entry(state, run, entry)
+            operations = _screen_entry(state, run, entry, taken)
             for at, operation in enumerate(operations):
                 if operation is not None:
                     _take(state, operation, taken, touch=Touch(position, checked.known + at_entry, at))
+                    taken.alone.took(operation.operation, author=run.author)
             _observe(state, run, entry, sequence, checked.hashes[checked.known + at_entry])
             applied.append(data)
             sequence += 1
@@ -269,12 +283,12 @@ def _check_causes(state: State, run: Run, entry: Entry) -> None:
             raise _Parked("forked", "an entry that it saw is held differently here")
 
 
-def _screen_entry(state: State, run: Run, entry: Entry) -> list[tuple[Loaded, bytes, Screened] | None]:
+def _screen_entry(state: State, run: Run, entry: Entry, taken: _Taken) -> list[_Judged | None]:
     """Screen all operations of an entry before any of them is taken in; None for those that count for nothing.
 
     All causes of the entry are here. So where a document is not, a horizon has removed it.
     """
-    screened: list[tuple[Loaded, bytes, Screened] | None] = []
+    screened: list[_Judged | None] = []
     for operation in entry.operations:
         partition, _, _ = split_document_key(operation.document)
         if partition != run.partition:
@@ -283,24 +297,28 @@ def _screen_entry(state: State, run: Run, entry: Entry) -> list[tuple[Loaded, by
         if not loaded.known and operation.type is not OperationType.CREATE and state.has_settled(partition):
             screened.append(None)
             continue
-        verdict = screen(operation.update, author=run.author, index=loaded.index, operation=operation.type)
-        screened.append((loaded, operation.update, verdict))
+        try:
+            verdict = screen(operation.update, author=run.author, index=loaded.index, operation=operation.type)
+            screened.append(_Judged(loaded, operation, verdict))
+        except ScreeningError as error:
+            is_first = operation.document not in taken.touched
+            again = taken.alone.judge(operation, author=run.author, error=error, is_first=is_first)
+            if again is None:
+                raise _Parked("missing_cause", "it follows what is being taken in") from None
+            screened.append(_Judged(loaded, operation, again, is_there=True))
     return screened
 
 
-def _take(
-    state: State,
-    update: tuple[Loaded, bytes, Screened],
-    taken: _Taken,
-    *,
-    touch: Touch,
-) -> None:
-    loaded, data, screened = update
+def _take(state: State, judged: _Judged, taken: _Taken, *, touch: Touch) -> None:
+    loaded, data, screened = judged.loaded, judged.operation.update, judged.screened
     key = loaded.key
     fields, text_only = fields_of(screened, state.schema.by_key(key))
-    if removes_hidden(screened, loaded):
+    if not judged.is_there and removes_hidden(screened, loaded):
         fields = frozenset()  # nothing that shows has changed
-    loaded.add(data, screened)
+    if judged.is_there:
+        loaded.add_content(data)
+    else:
+        loaded.add(data, screened)
     taken.touches.append(touch_key(key, touch))
     settles_at = touch.position if settles(screened) else None
     before = taken.touched.get(key)

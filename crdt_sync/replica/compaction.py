@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from crdt_sync.core.ids import Author, DocumentKey
-from crdt_sync.core.screening import screen
 from crdt_sync.core.version import version_of_update
 from crdt_sync.errors import CorruptStoreError
 from crdt_sync.replica.bases import base_until, touched_by_base
+from crdt_sync.replica.beside_content import add_logged
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, ChainEnd
@@ -290,8 +290,7 @@ def replay(state: State, loaded: Loaded, touch: Touch) -> tuple[Author, int]:
         loaded.add_content(row.body)
         return CONTENT_AUTHOR, touch.position
     operation = state.ledger.entry(touch.position, touch.entry).operations[touch.operation]
-    verdict = screen(operation.update, author=row.author, index=loaded.index, operation=operation.type)
-    loaded.add(operation.update, verdict)
+    add_logged(loaded, operation.update, author=row.author, operation=operation.type)
     return row.author, row.first + touch.entry
 
 

@@ -23,7 +23,8 @@ from crdt_sync.core.layout import text_root
 from crdt_sync.core.screening import Screened, screen
 from crdt_sync.core.update import encode_update, map_insert_update, parse_update
 from crdt_sync.core.version import parse_state_vector, version
-from crdt_sync.replica.bases import base_state, is_unwritten
+from crdt_sync.replica.bases import base_state, is_unwritten, touched_by_base
+from crdt_sync.replica.beside_content import add_logged
 from crdt_sync.replica.collector import BULK_DOCUMENTS
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, Ledger
 from crdt_sync.replica.rows import DocumentRow, after_prefix, split_touch_key, unpack_document_row
@@ -64,6 +65,7 @@ class Loaded:
         "_encoded",
         "_engine",
         "_parsed",
+        "blended",
         "conflicts",
         "counted",
         "index",
@@ -89,10 +91,10 @@ class Loaded:
         self.key, self._author = key, author
         self.snapshot, self.tail = snapshot, list[bytes]()
         self.index = DocumentIndex() if index is None else index
-        self.position = position
-        self.live = live
+        self.position, self.live = position, live
         self.conflicts = conflicts
         self.size = len(snapshot)
+        self.blended = False  # whether content was taken in (`beside_content`)
         self.counted = 0
         """The part of ``size`` that the cache has counted."""
         self._engine: Document | None = None
@@ -125,6 +127,7 @@ class Loaded:
 
     def add_content(self, update: bytes) -> None:
         """Take in part of a peer's document; the index is made anew from the merged state."""
+        self.blended = True
         engine = self.engine()
         engine.apply(update)
         self._grow(update)
@@ -317,7 +320,9 @@ class DocumentCache:
         """A document as its folded operations left it; empty where none were folded. It is not kept in the cache."""
         state = base_state(self._store, key)
         index = DocumentIndex.from_update(state) if state else None
-        return Loaded(key, author=self.author, snapshot=state, index=index)
+        loaded = Loaded(key, author=self.author, snapshot=state, index=index)
+        loaded.blended = CONTENT_AUTHOR in touched_by_base(self._store, key)
+        return loaded
 
     def drop(self, key: DocumentKey) -> None:
         """Forget one document, so that it is loaded anew."""
@@ -364,6 +369,7 @@ class DocumentCache:
             conflicts=row.conflicts,
         )
         if loaded.is_large:
+            loaded.blended = True  # its snapshot may hold content
             self._add_tail(loaded)
         return loaded
 
@@ -379,10 +385,7 @@ class DocumentCache:
 
     def _add_tail(self, loaded: Loaded) -> None:
         for author, kind, update in self.tail_of(loaded.key, after=loaded.position):
-            if author == CONTENT_AUTHOR:
-                loaded.add_content(update)
-            else:
-                loaded.add(update, screen(update, author=author, index=loaded.index, operation=kind))
+            add_logged(loaded, update, author=author, operation=kind)
 
     def tail_of(self, key: DocumentKey, *, after: int) -> Iterator[tuple[Author, OperationType, bytes]]:
         """The updates of a document behind log position ``after``, in applied order, with author and type."""

@@ -229,6 +229,8 @@ class Ledger:
         if position == FLOOR_POSITION:
             return None  # it is below the floor
         row, entries = self.row(position)
+        if row.first > sequence:
+            return None  # a chain with a hole: the index is damaged
         held = self.hash_at(partition, author, row.first - 1)
         for entry in entries[: sequence - row.first + 1]:
             if held is None:

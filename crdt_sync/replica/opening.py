@@ -148,9 +148,16 @@ def close_store(opened: Opened) -> None:
             state.totals.keep(state.store)
             state.lease.release(state.identity)
     finally:
-        state.store.close()
-        if opened.lock is not None:
-            opened.lock.release()
+        _let_go(state.store, opened.lock)
+
+
+def _let_go(store: Store, lock: StoreLock | None) -> None:
+    """Close a store, and give its lock back also where the disk fails at that."""
+    try:
+        store.close()
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def bind_author(state: State, identity: Identity) -> None:
@@ -187,9 +194,7 @@ def _guarded(store: Store, lock: StoreLock | None, assemble: Callable[[], Opened
     try:
         return assemble()
     except BaseException:
-        store.close()
-        if lock is not None:
-            lock.release()
+        _let_go(store, lock)
         raise
 
 

@@ -21,6 +21,7 @@ from crdt_sync.core.spelling import inserted_by
 from crdt_sync.core.update import parse_update
 from crdt_sync.errors import HistoryFoldedError, InputError, MissingCauseError, RecordDeletedError, RecordNotFoundError
 from crdt_sync.replica.bases import base_until
+from crdt_sync.replica.beside_content import add_logged
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.duplicates import group_of, shown_content
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
@@ -69,9 +70,7 @@ class Step:
         if operation is None:
             replay.add_content(self.row.body)
             return None
-        verdict = self.screened(replay.index)
-        replay.add(operation.update, verdict)
-        return verdict
+        return add_logged(replay, operation.update, author=self.row.author, operation=operation.type)
 
     def screened(self, index: DocumentIndex) -> Screened:
         """What it would do to a copy of the document; it is no content taken from a peer.

@@ -74,12 +74,21 @@ class _Image:
 
     durable: bytearray | None
     inode: int | None
+    is_new: bool
+    """Made since its directory was synced."""
     changes: list[_Change] = field(default_factory=list)
 
     def sync(self) -> None:
         for change in self.changes:
             self.durable = _changed(self.durable, change)
         self.changes.clear()
+
+    def sync_name(self) -> None:
+        """Make a removal durable, as a sync of the directory does."""
+        removals = [number for number, change in enumerate(self.changes) if isinstance(change, _Removal)]
+        if removals:
+            self.durable = None
+            del self.changes[: removals[-1] + 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,9 +199,10 @@ class Disk:
         path, held = Path(name), self._images.get(name)
         inode = path.stat().st_ino
         if held is not None and (held.inode == inode or (held.inode is None and created)):
-            held.inode = inode
+            held.inode, held.is_new = inode, held.is_new or created
             return
-        self._images[name] = _Image(durable=None if created else bytearray(path.read_bytes()), inode=inode)
+        durable = None if created else bytearray(path.read_bytes())
+        self._images[name] = _Image(durable=durable, inode=inode, is_new=created)
 
     def wrote(self, name: str, change: _Change) -> None:
         """Remember a change that was made."""
@@ -208,17 +218,15 @@ class Disk:
                 image.sync()
 
     def synced(self, name: str) -> None:
-        """Take everything that was written to a file as durable."""
-        self._images[name].sync()
-
-    def directory_synced(self, name: str) -> None:
-        """Take what was removed beside a file as gone for good."""
-        folder = Path(name).parent
-        for other, image in self._images.items():
-            removals = [number for number, change in enumerate(image.changes) if isinstance(change, _Removal)]
-            if removals and Path(other).parent == folder:
-                image.durable = None
-                del image.changes[: removals[-1] + 1]
+        """Take everything that was written to a file as durable; SQLite syncs the directory of a new one with it."""
+        image = self._images[name]
+        image.sync()
+        if image.is_new:
+            image.is_new = False
+            folder = Path(name).parent
+            for other, held in self._images.items():
+                if Path(other).parent == folder:
+                    held.sync_name()
 
     def admit(self, *, grows: bool = False, removes: bool = False) -> None:
         """Count an operation, and refuse it where the disk cannot do it.
@@ -294,9 +302,14 @@ class _File(apsw.VFSFile):
     ) -> None:
         self._disk = disk
         self._path = path
-        # As in SQLite's own file system: the first sync of a new journal or log syncs its directory too.
-        self._syncs_directory = bool(flags[0] & apsw.SQLITE_OPEN_CREATE and not flags[0] & apsw.SQLITE_OPEN_MAIN_DB)
+        self._read_only = bool(flags[0] & apsw.SQLITE_OPEN_READONLY)
         super().__init__(base, opened_as, flags)
+
+    def xLock(self, level: int) -> None:  # noqa: N802  # SQLite's
+        # A reader that closes tries to be alone, which the system refuses. SQLite passes over it, APSW would raise it.
+        if self._read_only and level > apsw.SQLITE_LOCK_SHARED:
+            raise apsw.BusyError("opened for reading")
+        super().xLock(level)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802  # SQLite's
         self._disk.admit(grows=offset + len(data) > self.xFileSize())
@@ -311,9 +324,6 @@ class _File(apsw.VFSFile):
     def xSync(self, flags: int) -> None:  # noqa: N802  # SQLite's
         self._disk.admit()
         self._disk.synced(self._path)
-        if self._syncs_directory:
-            self._disk.directory_synced(self._path)
-            self._syncs_directory = False
 
 
 def _changed(content: bytearray | None, change: _Change) -> bytearray | None:

@@ -125,7 +125,8 @@ def check(*, path: StorePath, as_json: AsJson = False) -> None:
         emit(result, as_json=as_json, render=render.show_check)
         if not result["ok"]:
             raise CorruptStoreError(
-                f"{path}: {result['total']} findings", hint="A peer or a backup holds what is damaged; sync or restore."
+                f"{path}: {result['total']} findings",
+                hint="Close the store and run `crdt-sync repair`; a peer brings the rest.",
             )
 
 

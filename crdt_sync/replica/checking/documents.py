@@ -8,9 +8,9 @@ from typing import Final
 from crdt_sync.core.entry import EntryOperation, OperationType
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.index import DocumentIndex
-from crdt_sync.core.screening import screen
 from crdt_sync.core.version import version, version_of_update
 from crdt_sync.errors import CRDTSyncError
+from crdt_sync.replica.beside_content import add_logged
 from crdt_sync.replica.checking.derived import DerivedCheck
 from crdt_sync.replica.checking.findings import CheckReport
 from crdt_sync.replica.checking.reading import LogReader, whole_rows
@@ -84,7 +84,7 @@ class DocumentCheck:
                 kept = replayed.version()
             if is_marked and shown is None and replayed.known and replayed.version() == held:
                 shown = self._derived.differs(key, replayed)
-            self._replay(replayed, author, operation)
+            add_logged(replayed, operation.update, author=author, operation=operation.type)
         made = replayed.version()
         if version_of_update(row.state or state) != (made if kept is None else kept):
             return "document", "its content is not what the log makes"
@@ -100,15 +100,10 @@ class DocumentCheck:
         base = self._store.get(Table.BASE, key)
         if base is None:
             return Loaded(key, author=READER)
-        state = unpack_base(base).state
-        return Loaded(key, author=READER, snapshot=state, index=DocumentIndex.from_update(state))
-
-    def _replay(self, document: Loaded, author: Author, operation: EntryOperation) -> None:
-        if author == CONTENT_AUTHOR:
-            document.add_content(operation.update)
-            return
-        verdict = screen(operation.update, author=author, index=document.index, operation=operation.type)
-        document.add(operation.update, verdict)
+        touched, state, _ = unpack_base(base)
+        loaded = Loaded(key, author=READER, snapshot=state, index=DocumentIndex.from_update(state))
+        loaded.blended = CONTENT_AUTHOR in touched
+        return loaded
 
     def _operations(self, key: DocumentKey) -> Iterator[tuple[int, Author, EntryOperation]]:
         for name, _ in self._store.scan(Table.TOUCH, start=key, end=after_prefix(key)):

@@ -1,4 +1,4 @@
-"""`crdt-sync backup` and `crdt-sync safe-to-wipe`."""
+"""`crdt-sync backup`, `crdt-sync put-back` and `crdt-sync safe-to-wipe`."""
 
 from __future__ import annotations
 
@@ -41,3 +41,20 @@ def test_a_store_is_safe_to_wipe_when_another_device_signed_for_everything(cli: 
     assert (later.json["safe"], later.json["pending"]) == (False, 1)
     assert [(item["device_id"], item["missing"]) for item in later.json["devices"]] == [(held_by, 1)]
     assert "lacks 1 of 2 entries" in cli("safe-to-wipe", store).out
+
+
+def test_a_backup_is_put_back(cli: Cli, store: Path, other: Path, tmp_path: Path) -> None:
+    created(cli, store, "title=before")
+    backup, wrong = tmp_path / "backup.db", tmp_path / "wrong.db"
+    cli("backup", store, backup)
+    cli("backup", other, wrong)
+    created(cli, store, "title=after")
+    refused = cli("put-back", store, wrong, "--json")
+    assert refused.code == 6
+    assert refused.error["hint"]
+    found = cli("put-back", store, backup)
+    assert found.code == 0, found.err
+    assert "what was there is kept as" in found.out
+    listed = cli("list", store, "Task").out
+    assert "before" in listed
+    assert "after" not in listed

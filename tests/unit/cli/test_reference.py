@@ -31,7 +31,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "simulate",
         "name",
     }
-    on_copies = {"backup", "safe-to-wipe"}
+    on_copies = {"backup", "put-back", "safe-to-wipe", "repair", "quarantine"}
     on_conflicts = {
         "conflicts list",
         "conflicts show",

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from crdt_sync import Replica
-from crdt_sync.errors import InputError, StoreError, TransactionError
+from crdt_sync.errors import (
+    CorruptStoreError,
+    InputError,
+    NotAStoreError,
+    StoreError,
+    StoreInUseError,
+    StoreNotFoundError,
+    TransactionError,
+)
 from crdt_sync.replica.backup import back_up
 from crdt_sync.storage.sqlite import open_sqlite
 from crdt_sync.testing.exchange import exchange
@@ -106,3 +114,66 @@ def test_replicas_in_memory_and_readers_can_be_backed_up(tmp_path: Path) -> None
         reader.backup(tmp_path / "again.db")
     with on_disk(tmp_path, name="again.db") as again:
         assert titles(again) == ["a"]
+
+
+def put_back(place: Path, backup: Path) -> Path | None:
+    return Replica.put_back(place / "a.db", backup, state_dir=place / "state").replaced
+
+
+@pytest.mark.parametrize("state", ["there", "gone", "damaged", "no store"])
+def test_a_backup_is_put_in_the_place_of_its_store(tmp_path: Path, state: str) -> None:
+    backup = tmp_path / "backup.db"
+    with on_disk(tmp_path) as replica:
+        replica.create(Task, title="before")
+        replica.backup(backup)
+        replica.create(Task, title="after")
+    content = (tmp_path / "a.db").read_bytes()
+    if state == "gone":
+        (tmp_path / "a.db").unlink()
+    elif state != "there":
+        content = content[:6_000] if state == "damaged" else b"no store at all"
+        (tmp_path / "a.db").write_bytes(content)
+    replaced = put_back(tmp_path, backup)
+    assert replaced == (None if state == "gone" else tmp_path / "a.db.replaced-1")
+    assert replaced is None or replaced.read_bytes() == content
+    assert backup.exists()
+    with on_disk(tmp_path, seed=1) as again:
+        identity = state_of(again).identity
+        assert identity is not None
+        assert identity.reason == "restored or rebuilt"
+        assert titles(again) == ["before"]
+        assert again.check().ok
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_backup_of_another_store_is_refused(tmp_path: Path, is_there: bool) -> None:  # pytest's
+    with on_disk(tmp_path) as replica:
+        replica.create(Task, title="mine")
+    with on_disk(tmp_path, seed=1, name="b.db", state="other") as other:
+        other.backup(tmp_path / "other-backup.db")
+    content = (tmp_path / "a.db").read_bytes()
+    if not is_there:
+        (tmp_path / "a.db").unlink()
+    with pytest.raises(StoreError, match="another store") as caught:
+        put_back(tmp_path, tmp_path / "other-backup.db")
+    assert caught.value.hint
+    assert (tmp_path / "a.db").exists() == is_there
+    assert not is_there or (tmp_path / "a.db").read_bytes() == content
+    assert not list(tmp_path.glob("*.re*"))
+
+
+def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
+    with on_disk(tmp_path) as replica:
+        replica.create(Task, title="mine")
+        replica.backup(tmp_path / "damaged.db")
+        with pytest.raises(StoreInUseError):
+            put_back(tmp_path, tmp_path / "damaged.db")
+    with closing(sqlite3.connect(tmp_path / "damaged.db")) as raw, raw:
+        raw.execute("UPDATE _crdt_log SET value = zeroblob(length(value))")
+    (tmp_path / "text").write_text("no store")
+    for name, error in (("damaged.db", CorruptStoreError), ("text", NotAStoreError), ("none", StoreNotFoundError)):
+        with pytest.raises(error) as caught:
+            put_back(tmp_path, tmp_path / name)
+        assert caught.value.hint
+    with on_disk(tmp_path, seed=1) as replica:
+        assert titles(replica) == ["mine"]

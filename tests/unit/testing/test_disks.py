@@ -69,6 +69,8 @@ def test_without_faults_nothing_is_different(tmp_path: Path) -> None:
     work(tmp_path / "plain", durability="full")
     with Disk():
         work(tmp_path / "disk", durability="full")
+        with open_sqlite(tmp_path / "disk", read_only=True) as reader:
+            assert rounds(reader) == ROUNDS
     assert (tmp_path / "disk").read_bytes() == (tmp_path / "plain").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "plain"]
 

@@ -1,0 +1,150 @@
+"""Commands for a store that is damaged: repair, quarantine."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from crdt_sync.cli import render
+from crdt_sync.cli.actions.base import Json
+from crdt_sync.cli.actions.network import SYNC, SyncParams
+from crdt_sync.cli.opening import Place, reach
+from crdt_sync.cli.options import AsJson, Models, StorePath
+from crdt_sync.cli.output import console, emit, reporting, visible
+from crdt_sync.errors import CorruptStoreError
+from crdt_sync.replica import Replica
+from crdt_sync.replica.repairing import RepairReport, read_quarantine
+
+RECORDS_SHOWN = 3
+"""Records that are named of one row."""
+
+
+def repair(
+    *,
+    path: StorePath,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            metavar="URL",
+            help="Sync with this peer afterwards, for what is missing; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout-s", metavar="SECONDS", min=0.1, help="Seconds that each peer may take.")
+    ] = 60.0,
+    models: Models = None,
+    as_json: AsJson = False,
+) -> None:
+    """Mend a damaged store: derive anew what can be derived, and fetch from peers what is missing.
+
+    Nobody may have the store open. The damaged file stays beside it, and so does a quarantine file with each row that
+    could not stay. A sound store is left as it is, and so is one whose repair is interrupted. Exit code 10 means that
+    something is still wrong.
+    """
+    with reporting(as_json=as_json):
+        columns = (TextColumn("taking over"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console(sys.stderr), transient=True) as shown:
+            task = shown.add_task("", total=None)
+            report = Replica.repair(
+                path, dry_run=dry_run, progress=lambda done, total: shown.update(task, completed=done, total=total)
+            )
+        result = _result(report, dry_run=dry_run)
+        if not as_json:
+            _show(console(), result)
+        for url in (() if dry_run else peers) or ():
+            with reach(Place(path=path, models=models), writes=True) as act:
+                told = act(SYNC, SyncParams(url=url, timeout_s=timeout_s))
+            result["peers"].append(told)
+            if not as_json:
+                render.show_report(console(), told)
+        if as_json:
+            emit(result, as_json=True, render=_show)
+        if not report.after.ok:
+            raise CorruptStoreError(
+                f"{path}: {report.after.total} findings are left", hint="Restore a backup, or begin anew from a peer."
+            )
+
+
+def quarantine(
+    *,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A quarantine file that a repair made.", show_default=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show what a repair put aside: which rows, about which records, and why.
+
+    The bytes are in the file itself, one JSON object a line; `--json` gives them too.
+    """
+    with reporting(as_json=as_json):
+        rows = list(read_quarantine(file))
+        emit({"path": str(file), "rows": rows}, as_json=as_json, render=_show_quarantine)
+
+
+def _result(report: RepairReport, *, dry_run: bool) -> Json:
+    return {
+        "path": str(report.path),
+        "dry_run": dry_run,
+        "changed": report.changed,
+        "found": report.before.total,
+        "left": report.after.total,
+        "damage": [asdict(item) for item in report.after.listed],
+        "missing": [asdict(item) for item in report.missing],
+        "kept_content": [list(item) for item in report.kept_content],
+        "lost": [list(item) for item in report.lost],
+        "journal_added": report.journal_added,
+        "quarantined": report.quarantined,
+        "quarantine": None if report.quarantine is None else str(report.quarantine),
+        "damaged": None if report.damaged is None else str(report.damaged),
+        "peers": [],
+    }
+
+
+def _show(out: Console, result: Json) -> None:
+    if not result["found"]:
+        out.print("sound: nothing to repair")
+        return
+    verb = "would be" if result["dry_run"] else "were"
+    if not result["changed"] and not result["dry_run"]:
+        out.print(f"{result['found']} findings, of which none can be mended here; nothing was changed")
+    else:
+        mended = result["found"] - result["left"]
+        out.print(f"{mended} of {result['found']} findings {verb} mended")
+    for item in result["missing"]:
+        out.print(
+            f"author {item['author']}: entries {item['held'] + 1} to {item['known']} are missing; a peer has them"
+        )
+    if result["kept_content"]:
+        out.print(f"{len(result['kept_content'])} records hold more than the log, which stays")
+    for model, record in result["lost"]:
+        out.print(Text(f"nothing could be read of {visible(model)} {visible(record)}; a peer has it", style="red"))
+    if result["journal_added"]:
+        out.print(f"{result['journal_added']} own changes are offered to peers again")
+    if result["quarantine"]:
+        out.print(Text(f"{result['quarantined']} rows are put aside in {visible(result['quarantine'])}"))
+    elif result["quarantined"]:
+        out.print(f"{result['quarantined']} rows {verb} put aside")
+    if result["damaged"]:
+        out.print(Text(f"the damaged store is kept as {visible(result['damaged'])}"))
+
+
+def _show_quarantine(out: Console, result: Json) -> None:
+    for row in result["rows"]:
+        about = ""
+        if "author" in row:
+            records = [" ".join(map(str, item)) for item in row["records"][:RECORDS_SHOWN]]
+            more = len(row["records"]) - len(records)
+            about = f": author {row['author']}, entries {row['first']} to {row['last']}: {', '.join(records)}"
+            about += f" and {more} more" if more else ""
+        out.print(Text(visible(f"{row['table']} {row['key']}{about}: {row['reason']}")))
+    out.print(f"{len(result['rows'])} rows")

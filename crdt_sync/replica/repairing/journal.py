@@ -1,0 +1,104 @@
+"""Mending the journal of a salvaged store: what it says is compared with the log, and what it lacks is added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from crdt_sync.core.entry import decode_entry, split_entries
+from crdt_sync.core.ids import split_document_key
+from crdt_sync.errors import CRDTSyncError
+from crdt_sync.replica.checking.journal import PENDING, OwnOperation
+from crdt_sync.replica.checking.reading import whole_rows
+from crdt_sync.replica.ledger import Ledger
+from crdt_sync.replica.repairing.quarantine import Quarantine
+from crdt_sync.replica.rows import OperationRow, key_number, number_key, unpack_log_row, unpack_operation_row
+from crdt_sync.replica.trimming import is_upkeep
+from crdt_sync.storage.base import Store, Table
+
+BATCH_ROWS: Final = 512
+
+
+def mend_journal(source: Store, target: Store, quarantine: Quarantine) -> int:
+    """Take over the journal, as far as its entries are in the log or were folded; returns how many rows were added.
+
+    What the log holds of this replica and the journal does not is added as pending: it is offered again, and whoever
+    holds it says so.
+    """
+    ledger = Ledger(target)
+    numbers: dict[OwnOperation, int] = {}
+    rows = whole_rows(source, Table.OPERATION)
+    while batch := list(islice(rows, BATCH_ROWS)):
+        with target.transaction():
+            for key, data in batch:
+                try:
+                    row = unpack_operation_row(data)
+                    reason = _refused(ledger, row)
+                except CRDTSyncError as error:
+                    quarantine.add(Table.OPERATION, key, data, reason=error.message)
+                    continue
+                if reason:
+                    quarantine.add(Table.OPERATION, key, data, reason=reason)
+                    continue
+                numbers[OwnOperation(row.author, row.sequence, row.index)] = key_number(key)
+                _put(target, key_number(key), row)
+    return _add_missing(target, numbers)
+
+
+def _refused(ledger: Ledger, row: OperationRow) -> str:
+    """Why an operation does not stand in the log, or an empty string."""
+    partition = split_document_key(row.document)[0]
+    if row.sequence > ledger.end_of(partition, row.author).sequence:
+        return "its entry is not in the log"
+    if row.sequence <= ledger.floor_of(partition, row.author).sequence:
+        return ""
+    found = next(ledger.rows_of(partition, row.author, after=row.sequence - 1), None)
+    if found is None:
+        return "its entry is not in the log"
+    operations = ledger.entry(found[0], row.sequence - found[1].first).operations
+    if row.index >= len(operations):
+        return "its entry has fewer operations"
+    operation = operations[row.index]
+    return "" if (operation.document, operation.type) == (row.document, row.type) else "its entry does something else"
+
+
+def _add_missing(target: Store, numbers: dict[OwnOperation, int]) -> int:
+    taken, added, last = set(numbers.values()), 0, 0
+    with target.transaction():
+        for place, row in _logged(target):
+            number = numbers.get(place)
+            if number is None:
+                # Numbers follow the log, so a lost one is free where it was; else it goes to the end.
+                number = last + 1 if last + 1 not in taken else max(taken) + 1
+                taken.add(number)
+                _put(target, number, row)
+                added += 1
+            last = number
+    return added
+
+
+def _logged(target: Store) -> Iterator[tuple[OwnOperation, OperationRow]]:
+    for _, data in target.scan(Table.LOG):
+        row = unpack_log_row(data)
+        if not row.own:
+            continue
+        for number, entry in enumerate(map(decode_entry, split_entries(row.body))):
+            for index, item in enumerate(entry.operations):
+                if not is_upkeep(item.update):
+                    place = OwnOperation(row.author, row.first + number, index)
+                    operation = OperationRow(
+                        type=item.type,
+                        document=item.document,
+                        author=row.author,
+                        sequence=place.sequence,
+                        index=index,
+                        hlc=entry.hlc,
+                    )
+                    yield place, operation
+
+
+def _put(target: Store, number: int, row: OperationRow) -> None:
+    target.put(Table.OPERATION, number_key(number), row.pack())
+    if row.status == PENDING:
+        target.put(Table.PENDING, number_key(number), b"")

@@ -1,0 +1,252 @@
+"""Repairing a damaged store: a new file is made of what is sound, checked, and put in the place of the damaged one.
+
+Invariants:
+    1. Until the new file takes the old one's name, in one step, nothing of the store is changed; whoever is killed
+       before that has changed nothing, and may begin again.
+    2. The damaged file stays beside it, and each row that could not stay in the store is in the quarantine file.
+    3. The new file takes the place only if less is wrong with it. So repairing twice is repairing once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from crdt_sync.core.ids import Author, split_document_key
+from crdt_sync.errors import StoreError, StoreInUseError
+from crdt_sync.replica.checking import CheckReport, check_store
+from crdt_sync.replica.lease import StoreLock
+from crdt_sync.replica.repairing.documents import Restoration
+from crdt_sync.replica.repairing.identity import mend_identity
+from crdt_sync.replica.repairing.journal import mend_journal
+from crdt_sync.replica.repairing.quarantine import Quarantine
+from crdt_sync.replica.repairing.salvage import Salvage, rows_to_read
+from crdt_sync.storage.base import Progress
+from crdt_sync.storage.damaged_rows import damaged_rows
+from crdt_sync.storage.sqlite import SqliteStore, open_sqlite
+from crdt_sync.storage.sqlite_file import sync_directory
+
+DRAFT_SUFFIX: Final = ".repairing"
+"""Of the new file while it is made."""
+_SIDECARS: Final = ("", "-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Entries of an author that the damaged store named and the repaired one does not hold; a peer may have them.
+
+    Args:
+        author: whose.
+        held: the last one that is held.
+        known: the last one that is known of.
+    """
+
+    author: Author
+    held: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairReport:
+    """What a repair did, or would do.
+
+    Args:
+        path: the store.
+        changed: whether the store was replaced; False for a sound one, for one that cannot be mended further, and
+            where it was only asked what would be done.
+        before: what was wrong.
+        after: what is wrong with the repaired store.
+        missing: entries that are left to be fetched from a peer: sync with one.
+        kept_content: records, as model and id, whose content goes beyond what is left of the log; it stays.
+        lost: records, as model and id, of which nothing could be read here.
+        journal_added: own operations that the journal had lost, and that are offered to peers again.
+        quarantined: rows that could not stay in the store.
+        quarantine: the file with these rows, or None where there are none.
+        damaged: where the damaged store is now, or None where nothing was changed.
+    """
+
+    path: Path
+    changed: bool
+    before: CheckReport
+    after: CheckReport
+    missing: tuple[Missing, ...] = ()
+    kept_content: tuple[tuple[str, str], ...] = ()
+    lost: tuple[tuple[str, str], ...] = ()
+    journal_added: int = 0
+    quarantined: int = 0
+    quarantine: Path | None = None
+    damaged: Path | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Draft:
+    """A store made of what is sound, not yet in its place."""
+
+    path: Path
+    quarantine: Path
+    rows: int = 0
+    after: CheckReport = field(default_factory=CheckReport)
+    missing: tuple[Missing, ...] = ()
+    kept_content: tuple[tuple[str, str], ...] = ()
+    lost: tuple[tuple[str, str], ...] = ()
+    journal_added: int = 0
+
+
+def repair_store(
+    path: Path, *, state_dir: Path, dry_run: bool = False, progress: Progress | None = None
+) -> RepairReport:
+    """Mend a store as far as what is in it allows; nobody may have it open.
+
+    Args:
+        path: of the store.
+        state_dir: where fences are kept; nothing is changed there.
+        dry_run: make the new file, tell what would be, and remove it again.
+        progress: called with (rows taken over, rows in total).
+
+    Raises:
+        StoreInUseError: somebody has it open.
+        CorruptStoreError: SQLite cannot read the file at all; nothing was changed.
+        StoreError: it is no store, or there is no space for a second one beside it; nothing was changed.
+    """
+    place = path.resolve()
+    with _alone(place):
+        with open_sqlite(place, read_only=True) as source:
+            before = check_store(source)
+        if before.ok:
+            return RepairReport(path=path, changed=False, before=before, after=before)
+        damaged, quarantine = _free_names(place)
+        draft = _Draft(path=place.with_name(place.name + DRAFT_SUFFIX), quarantine=quarantine)
+        with ExitStack() as leftovers:
+            leftovers.callback(_remove, draft.path)
+            leftovers.callback(lambda: quarantine.with_name(quarantine.name + DRAFT_SUFFIX).unlink(missing_ok=True))
+            try:
+                _make(place, draft, state_dir=state_dir, progress=progress)
+                is_better = draft.after.total < before.total
+                if is_better and not dry_run:
+                    _take_place(place, draft, damaged=damaged)
+            except OSError as error:
+                hint = "Nothing was changed. A repair needs space for two more copies beside the store."
+                raise StoreError(f"{path} cannot be repaired here: {error}", hint=hint) from error
+    changed = is_better and not dry_run
+    return RepairReport(
+        path=path,
+        changed=changed,
+        before=before,
+        after=draft.after if is_better else before,
+        missing=draft.missing,
+        kept_content=draft.kept_content,
+        lost=draft.lost,
+        journal_added=draft.journal_added,
+        quarantined=draft.rows,
+        quarantine=quarantine if changed and draft.rows else None,
+        damaged=damaged if changed else None,
+    )
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Hold the store's lock, and have its write-ahead log in the file: one file is one store then."""
+    if not place.exists():
+        open_sqlite(place, read_only=True)  # raises: there is none
+    lock = StoreLock(place)
+    lock.acquire()
+    try:
+        try:
+            open_sqlite(place).close()
+        except BaseException:
+            lock.abandon()
+            raise
+        log = place.with_name(place.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            raise StoreInUseError(f"{place.name} is open for reading elsewhere", hint="Close it there first.")
+        yield
+    finally:
+        lock.release()
+
+
+def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | None) -> None:
+    _remove(draft.path)  # left by a repair that was killed
+    notes = draft.quarantine.with_name(draft.quarantine.name + DRAFT_SUFFIX)
+    with (
+        open_sqlite(place, read_only=True) as source,
+        open_sqlite(draft.path, create=True, durability="normal") as target,
+        Quarantine(notes, store=place.name) as quarantine,
+    ):
+        for raw in damaged_rows(place):
+            reason = "the checksum does not hold"
+            quarantine.add(raw.table, raw.key, raw.value, reason=reason, checksum=raw.sum)
+        salvage = Salvage(source, target, quarantine, step=_counter(source, progress))
+        salvage.run()
+        if progress is not None:
+            total = sum(rows_to_read(source))
+            progress(total, total)
+        ends = salvage.ends()
+        draft.missing = tuple(
+            Missing(author=author, held=ends.get((partition, author), 0), known=known)
+            for (partition, author), known in sorted(salvage.seen.items())
+            if known > ends.get((partition, author), 0)
+        )
+        restored = Restoration(source, target)
+        restored.run()
+        draft.kept_content = tuple(split_document_key(key)[1:] for key in restored.kept_content)
+        draft.lost = tuple(split_document_key(key)[1:] for key in restored.lost)
+        draft.journal_added = mend_journal(source, target, quarantine)
+        is_incomplete = mend_identity(target, path=place, state_dir=state_dir)
+        if quarantine.rows or draft.missing or is_incomplete:
+            salvage.forget_fence()
+        draft.after = check_store(target)
+        restored.leave_tables_to_the_app()
+        quarantine.keep()
+        draft.rows = quarantine.rows
+
+
+def _take_place(place: Path, draft: _Draft, *, damaged: Path) -> None:
+    """Keep the damaged file under another name, then let the new one have its name, in one step."""
+    partial = damaged.with_name(damaged.name + DRAFT_SUFFIX)
+    partial.unlink(missing_ok=True)  # left by a repair that was killed
+    shutil.copyfile(place, partial)
+    for file in (partial, draft.path):
+        with file.open("r+b") as opened:
+            os.fsync(opened.fileno())
+    shutil.copymode(place, draft.path)
+    partial.rename(damaged)
+    if draft.rows:
+        draft.quarantine.with_name(draft.quarantine.name + DRAFT_SUFFIX).rename(draft.quarantine)
+    sync_directory(place.parent)
+    draft.path.replace(place)
+    sync_directory(place.parent)
+
+
+def _free_names(place: Path) -> tuple[Path, Path]:
+    """Names for the damaged store and the quarantine that nothing has yet."""
+    number = 1
+    while True:
+        damaged = place.with_name(f"{place.name}.damaged-{number}")
+        quarantine = place.with_name(f"{place.name}.quarantine-{number}.jsonl")
+        if not damaged.exists() and not quarantine.exists():
+            return damaged, quarantine
+        number += 1
+
+
+def _counter(source: SqliteStore, progress: Progress | None) -> Callable[[], None]:
+    if progress is None:
+        return lambda: None
+    total, done = sum(rows_to_read(source)), 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(min(done, total), total)
+
+    progress(0, total)
+    return step
+
+
+def _remove(path: Path) -> None:
+    for suffix in _SIDECARS:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

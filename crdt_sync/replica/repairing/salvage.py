@@ -1,0 +1,224 @@
+"""Making a new store of what is sound in a damaged one.
+
+What must not be lost is taken over row by row, where it holds: checksums, chains, signatures, causes. What can be
+derived is derived anew. A chain ends where its first entry is missing, so that this replica claims to hold nothing else
+and a peer sends the rest; what documents held of it all the same stays in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgpack
+
+from crdt_sync.core.entry import Entry, decode_entry, head_hash, run_statement, split_entries
+from crdt_sync.core.ids import Author, DocumentKey, split_document_key
+from crdt_sync.core.records import OPEN_SPACE, RecordSet, decode_record
+from crdt_sync.errors import ChainError, CRDTSyncError, SignatureError
+from crdt_sync.replica.bases import touched_by_base
+from crdt_sync.replica.checking.log import TOUCH_BYTES
+from crdt_sync.replica.checking.reading import whole_rows
+from crdt_sync.replica.lease import FENCES
+from crdt_sync.replica.ledger import CONTENT_AUTHOR, Ledger
+from crdt_sync.replica.repairing.quarantine import Quarantine
+from crdt_sync.replica.rows import (
+    FLOOR_POSITION,
+    FOLDED,
+    Folded,
+    LogRow,
+    Touch,
+    key_number,
+    pack_chain_row,
+    split_chain_key,
+    split_touch_key,
+    touch_key,
+    unpack_base,
+    unpack_chain_row,
+    unpack_folded,
+    unpack_log_row,
+)
+from crdt_sync.security.identity import verify
+from crdt_sync.storage.base import Store, Table
+
+COPIED: Final = (
+    Table.META,
+    Table.HOLDING,
+    Table.LOCAL,
+    Table.EVIDENCE,
+    Table.SYNCLOG,
+    Table.SETTLED,
+    Table.STAGED,
+)
+"""Taken over as they are."""
+BATCH_ROWS: Final = 512
+"""Rows in one transaction."""
+_UNKNOWN_VERSION = bytes(16)
+
+
+class Salvage:
+    """Takes over from a damaged store what holds; `run` once.
+
+    Args:
+        source: the damaged store; it is only read.
+        target: a new store.
+        quarantine: gets what cannot be taken over.
+        step: told of each row.
+    """
+
+    def __init__(self, source: Store, target: Store, quarantine: Quarantine, *, step: Callable[[], None]) -> None:
+        self._source = source
+        self._target = target
+        self._quarantine = quarantine
+        self._step = step
+        self._records = RecordSet()
+        self._ledger = Ledger(target)
+        self._contents: set[int] = set()
+        self._here: set[DocumentKey] = set()
+        self._clock = 0
+        self._end = 0
+        self.seen: dict[tuple[str, Author], int] = {}
+        """The last entry of each author that the damaged store names."""
+
+    def run(self) -> None:
+        """Take over everything but what is derived, and list the documents that are to be."""
+        for table in COPIED:
+            self._each(table, lambda key, value, table=table: self._target.put(table, key, value))  # type: ignore[misc]  # mypy does not see the default
+        self._each(Table.RECORD, self._take_record)
+        self._each(Table.BASE, self._take_base)
+        self._here.update(DocumentKey(key) for table in _DERIVED for key, _ in whole_rows(self._source, table))
+        self._here.update(DocumentKey(key[:-TOUCH_BYTES]) for key, _ in whole_rows(self._source, Table.TOUCH))
+        self._each(Table.CHAIN, self._take_floor)
+        self._ledger.reload()
+        self._each(Table.LOG, self._take_log_row)
+        if self._contents:
+            self._each(Table.TOUCH, self._take_content)
+        with self._target.transaction():
+            self._note_end()
+            for key in sorted(self._here):
+                self._target.put(Table.VERSION, key, _UNKNOWN_VERSION)
+
+    def ends(self) -> dict[tuple[str, Author], int]:
+        """The last entry of each author that was taken over."""
+        return {
+            (partition, author): end.sequence
+            for partition, ends in self._ledger.heads.items()
+            for author, end in ends.items()
+        }
+
+    def forget_fence(self) -> None:
+        """Have the next open draw a new epoch and author: the past has holes."""
+        with self._target.transaction():
+            for table, key in (*FENCES, (Table.META, b"clean")):
+                self._target.delete(table, key)
+
+    def _each(self, table: Table, take: Callable[[bytes, bytes], None]) -> None:
+        rows = whole_rows(self._source, table)
+        while batch := [row for _, row in zip(range(BATCH_ROWS), rows, strict=False)]:
+            with self._target.transaction():
+                for key, value in batch:
+                    self._step()
+                    try:
+                        take(key, value)
+                    except (CRDTSyncError, ValueError, LookupError, msgpack.exceptions.UnpackException) as error:
+                        reason = error.message if isinstance(error, CRDTSyncError) else "it cannot be read"
+                        self._quarantine.add(table, key, value, reason=reason)
+
+    def _take_record(self, key: bytes, value: bytes) -> None:
+        record = decode_record(value)
+        if not verify(record.public_key, statement=record.statement(), signature=record.signature):
+            raise SignatureError("the signature does not hold")
+        self._records.add(record)
+        self._target.put(Table.RECORD, key, value)
+
+    def _take_base(self, key: bytes, value: bytes) -> None:
+        unpack_base(value)
+        self._here.add(DocumentKey(key))
+        self._target.put(Table.BASE, key, value)
+
+    def _take_floor(self, key: bytes, value: bytes) -> None:
+        partition, author, sequence = split_chain_key(key)
+        self._note_seen(partition, author, sequence)
+        position, head = unpack_chain_row(value)
+        self._end = max(self._end, position)
+        if position == FLOOR_POSITION:
+            self._target.put(Table.CHAIN, key, pack_chain_row(FLOOR_POSITION, head))
+            if self._target.get(Table.META, FOLDED) is None:
+                self._target.put(Table.META, FOLDED, Folded(0, 0, 1).pack())
+
+    def _take_log_row(self, key: bytes, value: bytes) -> None:
+        position = key_number(key)
+        self._end = max(self._end, position)
+        row = unpack_log_row(value)
+        self._clock = max(self._clock, row.clock)
+        if row.author == CONTENT_AUTHOR:
+            self._contents.add(position)
+            self._target.put(Table.LOG, key, value)
+            return
+        self._note_seen(row.partition, row.author, row.last)
+        entries = self._judge(row)
+        before = self._ledger.end_of(row.partition, row.author).sequence
+        self._ledger.end = position - 1
+        self._ledger.append(row)
+        for number, entry in enumerate(entries):
+            if row.first + number > before:
+                self._touch(row, Touch(position, number, 0), entry)
+
+    def _judge(self, row: LogRow) -> list[Entry]:
+        """The entries of a row that continues its author's chain, is rightly signed, and rests on what is here."""
+        encoded = split_entries(row.body)
+        held = self._ledger.end_of(row.partition, row.author).sequence
+        start = self._ledger.hash_at(row.partition, row.author, row.first - 1)
+        if row.first > held + 1 or row.last <= held or start is None:
+            raise ChainError(f"what comes before entry {row.first} of author {row.author} is missing")
+        applied = row.last - row.first + 1
+        head = head_hash(start, encoded[:applied])
+        if head != row.head or not 0 < applied <= len(encoded):
+            raise ChainError(f"the hash after entry {row.last} of author {row.author} does not hold")
+        end, key = row.first + len(encoded) - 1, self._records.bound_key(row.author)
+        statement = run_statement(OPEN_SPACE, end, head_hash(head, encoded[applied:]))
+        if key is None or not verify(key, statement=statement, signature=row.signature):
+            raise SignatureError(f"the signature of author {row.author} at entry {end} does not hold")
+        entries = [decode_entry(data) for data in encoded[:applied]]
+        for seen in (head for entry in entries for head in entry.heads):
+            if self._ledger.end_of(row.partition, seen.author).sequence < seen.sequence:
+                raise ChainError(f"it rests on entry {seen.sequence} of author {seen.author}, which is missing")
+        return entries
+
+    def _touch(self, row: LogRow, touch: Touch, entry: Entry) -> None:
+        for number, operation in enumerate(entry.operations):
+            key = operation.document
+            is_removed = key not in self._here and split_document_key(key)[0] in self._records.settled_partitions()
+            is_folded = touched_by_base(self._target, key).get(row.author, 0) >= row.first + touch.entry
+            if not is_removed:
+                self._here.add(key)
+            if not is_removed and not is_folded:
+                self._target.put(Table.TOUCH, touch_key(key, touch._replace(operation=number)), b"")
+
+    def _take_content(self, key: bytes, value: bytes) -> None:
+        position = split_touch_key(key).position
+        if position in self._contents:
+            self._target.put(Table.TOUCH, key, value)
+
+    def _note_seen(self, partition: str, author: Author, sequence: int) -> None:
+        self.seen[partition, author] = max(sequence, self.seen.get((partition, author), 0))
+
+    def _note_end(self) -> None:
+        """Positions and timestamps that were used are not used again, though their rows may be gone."""
+        held = unpack_folded(self._target.get(Table.META, FOLDED))
+        self._ledger.reload()
+        if self._ledger.end < self._end or self._ledger.clock() < self._clock:
+            folded = Folded(max(held.end, self._end), max(held.clock, self._clock), held.generation)
+            self._target.put(Table.META, FOLDED, folded.pack())
+
+
+_DERIVED: Final = (Table.VERSION, Table.DOCUMENT)
+
+
+def rows_to_read(source: Store) -> Iterator[int]:
+    """How many rows each table has that a salvage reads, as far as that can be counted."""
+    for table in (*COPIED, Table.RECORD, Table.BASE, Table.CHAIN, Table.LOG):
+        try:
+            yield source.count(table)
+        except CRDTSyncError:
+            yield 0

@@ -1,0 +1,140 @@
+"""Putting a backup in the place of a store, or where one was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from crdt_sync.errors import CorruptStoreError, StoreError, StoreInUseError
+from crdt_sync.replica.lease import StoreLock
+from crdt_sync.replica.repairing.identity import replica_of
+from crdt_sync.storage.base import Table
+from crdt_sync.storage.sqlite import open_sqlite
+from crdt_sync.storage.sqlite_file import sync_directory
+
+DRAFT_SUFFIX: Final = ".restoring"
+"""Of the copy while it is made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreReport:
+    """A backup that was put in a store's place.
+
+    Args:
+        path: the store.
+        replaced: where the store is that was there before, or None where none was.
+    """
+
+    path: Path
+    replaced: Path | None
+
+
+def put_back(path: Path, backup: Path, *, state_dir: Path) -> RestoreReport:
+    """Put a copy of a backup in a store's place; the backup stays, and so does the store, under another name.
+
+    Opened next, the store draws a new epoch and a new author.
+
+    Args:
+        path: of the store, which nobody has open; it may be gone or damaged.
+        backup: a file that `Replica.backup` made.
+        state_dir: where fences are kept; where the store is gone, they say which one it was.
+
+    Raises:
+        StoreError: the backup is of another store, or there is no space. Nothing was changed.
+        StoreNotFoundError, NotAStoreError, StoreVersionError, CorruptStoreError: the backup is none that can be used.
+        StoreInUseError: somebody has the store open.
+    """
+    place = path.resolve()
+    found = _replica_in(backup, is_backup=True)
+    if not place.parent.is_dir():
+        open_sqlite(place)  # raises: there is no such folder
+    lock = StoreLock(place)
+    lock.acquire()
+    try:
+        expected = _expected(place, state_dir)
+        if expected is not None and expected != found:
+            raise StoreError(
+                f"{backup} is a backup of another store than {path}",
+                hint="Give a backup of this store; or a path where no store was, to go on as a copy of that one.",
+            )
+        return RestoreReport(path=path, replaced=_swap(place, backup))
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error}", hint="Nothing was changed. Check its folder.") from error
+    finally:
+        lock.release()
+
+
+def _replica_in(path: Path, *, is_backup: bool) -> bytes | None:
+    """Which replica a file is a store of.
+
+    Raises:
+        CorruptStoreError: a backup is damaged.
+    """
+    with open_sqlite(path, read_only=True) as store:
+        damage = next(store.check(), None) if is_backup else None
+        if damage is not None:
+            hint = "Take an older backup, or repair this one: `crdt-sync repair`."
+            raise CorruptStoreError(f"{path} is damaged: {damage.reason}", table=damage.table, hint=hint)
+        return store.get(Table.META, b"replica_id")
+
+
+def _expected(place: Path, state_dir: Path) -> bytes | None:
+    """Which replica belongs there, as far as the store that is there, or a fence, tells."""
+    if place.exists():
+        with suppress(StoreError):  # it may be damaged, which is why a backup is wanted
+            return _replica_in(place, is_backup=False)
+    return replica_of(place, state_dir)
+
+
+def _swap(place: Path, backup: Path) -> Path | None:
+    draft = place.with_name(place.name + DRAFT_SUFFIX)
+    try:
+        shutil.copyfile(backup, draft)
+        _sync(draft)
+        replaced = _keep(place) if place.exists() else None
+        draft.replace(place)
+        sync_directory(place.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+    return replaced
+
+
+def _keep(place: Path) -> Path:
+    """Copy what is there to another name, and let nothing of it meet the file that comes."""
+    # That brings its write-ahead log into the file; where it cannot be opened, the log is moved with it below.
+    with suppress(StoreError):
+        open_sqlite(place).close()
+    replaced = next(
+        name
+        for name in (place.with_name(f"{place.name}.replaced-{number}") for number in count(1))
+        if not name.exists()
+    )
+    shutil.copyfile(place, replaced)
+    _sync(replaced)
+    for suffix in ("-wal", "-shm", "-journal"):
+        sidecar = place.with_name(place.name + suffix)
+        if suffix == "-wal" and sidecar.exists() and sidecar.stat().st_size and _is_read(place):
+            replaced.unlink()
+            raise StoreInUseError(f"{place.name} is open for reading elsewhere", hint="Close it there first.")
+        if sidecar.exists():
+            sidecar.rename(replaced.with_name(replaced.name + suffix))
+    return replaced
+
+
+def _is_read(place: Path) -> bool:
+    """Whether a log stays because another process reads; that of a store which cannot be opened stays, too."""
+    try:
+        open_sqlite(place, read_only=True).close()
+    except StoreError:
+        return False
+    return True
+
+
+def _sync(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,61 @@
+"""The rows of a damaged SQLite store as they are, whatever became of them, to be kept aside."""
+
+# ruff: noqa: S608  # names come from a closed set, everything else is bound
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from crdt_sync.storage.base import Table
+from crdt_sync.storage.sqlite_file import translated
+from crdt_sync.storage.sqlite_statements import checksum, table_name
+
+log = logging.getLogger("crdt_sync.storage")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawRow:
+    """A row whose checksum does not hold, as bytes."""
+
+    table: Table
+    key: bytes
+    value: bytes
+    sum: bytes
+
+
+def damaged_rows(path: Path) -> Iterator[RawRow]:
+    """Every damaged row that SQLite can still read; parts of the file that it cannot are left out.
+
+    Args:
+        path: of the store; nothing is changed.
+
+    Raises:
+        StoreError: the file cannot be opened.
+    """
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    except apsw.Error as error:
+        raise translated(error, path=path) from error
+    try:
+        connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)  # a planted file must not run anything
+        for table in Table:
+            yield from _damaged(connection, table)
+    finally:
+        connection.close()
+
+
+def _damaged(connection: apsw.Connection, table: Table) -> Iterator[RawRow]:
+    columns = ("key", "value", "sum")
+    types = " || ' ' || ".join(f"typeof({name})" for name in columns)
+    values = ", ".join(f"CAST({name} AS BLOB)" for name in columns)  # damage may have made texts of them
+    try:
+        for kinds, key, value, kept in connection.execute(f"SELECT {types}, {values} FROM {table_name(table)}"):
+            if kinds != "blob blob blob" or checksum(key, value) != kept:
+                yield RawRow(table=table, key=key or b"", value=value or b"", sum=kept or b"")
+    except apsw.Error as error:
+        log.warning("%s cannot be read to its end: %s", table, error)
