@@ -20,7 +20,6 @@ from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.facade import Replica
 from crdt_sync.replica.report import Traffic
 from crdt_sync.transport.base import CHANNEL_LIMITS, Channel, ChannelLimits
-from crdt_sync.transport.websocket import dial
 from crdt_sync.transport.websocket_pipe import parse_url
 
 log = logging.getLogger("crdt_sync.sync")
@@ -165,7 +164,7 @@ class Peer:
 
     async def _dial(self) -> Channel | None:
         try:
-            return await dial(self.url, limits=self._limits, tls=self._tls)
+            return await self._shell.dial(self.url, limits=self._limits, tls=self._tls)
         except SyncError as error:
             self.last_error = error
             told(log, logging.INFO, "a peer cannot be reached", url=self.url, reason=error.message)
@@ -243,7 +242,7 @@ async def connect(
     """
     check_usable(replica)
     peer = Peer(replica, url, policy=policy or BackoffPolicy(), limits=limits, tls=tls, shell=shell)
-    channel = await dial(url, limits=limits, tls=tls)
+    channel = await (shell or Shell()).dial(url, limits=limits, tls=tls)
     task = asyncio.create_task(peer.run(channel), name=f"crdt_sync peer {url}")
     try:
         async with kept_current(replica):

@@ -22,6 +22,7 @@ from crdt_sync.cli.commands import (
     past,
     records,
     repairing,
+    simulation,
     store,
     transfer,
 )
@@ -79,6 +80,7 @@ app.command()(copies.safe_to_wipe)
 app.command("import")(transfer.import_records)
 app.command()(transfer.export)
 app.command()(demo.demo)
+app.command()(simulation.simulate)
 
 
 def _print_version(wanted: bool) -> None:

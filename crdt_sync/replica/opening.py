@@ -125,6 +125,21 @@ def open_store(
     )
 
 
+def open_on(store: Store, models: Iterable[type[Model]] | None, *, state_dir: Path | None, sources: Sources) -> Opened:
+    """Use a store that is open already, one of your own for instance: `Replica(open_on(...), name=...)`.
+
+    Nobody else may write to it meanwhile; there is no lock. It is closed with the replica, and where this fails.
+
+    Args:
+        store: passes `crdt_sync.testing.stores`.
+        models: the app's models; None takes those that the store describes.
+        state_dir: where keys and fences are kept; None for a store that can be neither copied nor restored.
+        sources: time, randomness, ids.
+    """
+    given = None if models is None else Schema(models)
+    return _guarded(store, None, lambda: _assemble(store, given, lock=None, state_dir=state_dir, sources=sources))
+
+
 def close_store(opened: Opened) -> None:
     """Bring derived state up to date, note the clean end, and let go of everything."""
     state = opened.state

@@ -19,7 +19,7 @@ from crdt_sync.storage.rows import ViewDefinition, cell_makers, check_view, unkn
 from crdt_sync.storage.sqlite import open_sqlite
 
 
-class _MemoryTable:
+class MemoryTable:
     """A dict, and its keys in order."""
 
     __slots__ = ("keys", "rows")
@@ -47,7 +47,7 @@ class MemoryStore(Store):
     """A `Store` without a file. `backup` writes one that `open_sqlite` opens."""
 
     def __init__(self) -> None:
-        self._tables = {table: _MemoryTable() for table in Table}
+        self._tables = {table: MemoryTable() for table in Table}
         self._definitions: dict[str, ViewDefinition] = {}
         self._rows: dict[str, dict[str, Row]] = {}
         self._undo: list[Callable[[], object]] = []

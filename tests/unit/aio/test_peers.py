@@ -15,6 +15,7 @@ from crdt_sync import Replica, connect, serve
 from crdt_sync.aio.backoff import BackoffPolicy
 from crdt_sync.aio.peers import Peer, finish
 from crdt_sync.aio.pump import HANDSHAKE_TIMEOUT_S
+from crdt_sync.aio.shell import Shell
 from crdt_sync.errors import (
     InputError,
     PeerUnreachableError,
@@ -183,9 +184,8 @@ async def test_a_block_that_is_left_before_the_session_began_closes_the_channel(
     async def answer(*_: Any, **__: Any) -> MemoryChannel:
         return left
 
-    monkeypatch.setattr("crdt_sync.aio.peers.dial", answer)
     monkeypatch.setattr("crdt_sync.aio.peers.kept_current", lambda _: nullcontext())
-    async with connect(one, UNUSED):
+    async with connect(one, UNUSED, shell=Shell(dial=answer)):
         pass
     assert right.line.unread(right._end) == 0, "the session had begun"
     assert right.line.ended is not None

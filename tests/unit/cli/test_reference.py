@@ -30,6 +30,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "import",
         "export",
         "demo",
+        "simulate",
         "name",
     }
     on_copies = {"backup", "put-back", "safe-to-wipe", "repair", "quarantine"}

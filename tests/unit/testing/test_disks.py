@@ -171,3 +171,20 @@ def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
         assert disk.rot(tmp_path / "a", bit=at * 8 + 3) == at * 8 + 3
         with open_sqlite(tmp_path / "a") as store:
             assert [damage.table for damage in store.check()] == ["log"]
+
+
+def test_the_first_sync_of_a_log_makes_an_earlier_removal_durable(tmp_path: Path) -> None:
+    """A rollback journal that comes back beside a write-ahead log would be played over what came after it."""
+    path = tmp_path / "store"
+    with Disk() as disk:
+        with open_sqlite(path, create=True, durability="full") as store:
+            put(store, 0)
+        with open_sqlite(path, durability="full") as store:
+            put(store, 1)
+            disk.fail(Fault.POWER)
+            with suppress(StoreError):
+                store.close()
+        disk.power_on(loss=Loss.UNSYNCED)
+        assert not path.with_name("store-journal").exists()
+        with open_sqlite(path) as store:
+            assert rounds(store) == 2

@@ -1,0 +1,156 @@
+"""Bugs that such systems have had, planted one at a time: the simulator must find each by itself.
+
+Without these its invariants could be true of anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from blake3 import blake3
+
+from crdt_sync.core import content
+from crdt_sync.core.kinds import AskRegister
+from crdt_sync.core.records import SALT_BYTES
+from crdt_sync.replica import accept, duplicates
+from crdt_sync.replica.compaction import Folding
+from crdt_sync.replica.conversation import Conversation
+from crdt_sync.replica.documents import DocumentCache
+from crdt_sync.replica.lease import Lease
+from crdt_sync.replica.port import Port
+from crdt_sync.testing.simulation import Simulation, SimulationFailedError
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+SEEDS_MAX = 200
+"""Histories that a bug may hide in; most show within a dozen."""
+
+
+def acknowledged_before_it_is_durable(patch: pytest.MonkeyPatch) -> None:
+    """What is received is acknowledged, and one's own is sent, while a loss of power can still take it."""
+    patch.setattr(Port, "_make_durable", lambda self: None)
+
+
+def equal_state_vectors_are_equal_content(patch: pytest.MonkeyPatch) -> None:
+    """Two replicas with the same entries are taken for equal, whatever their documents hold."""
+    patch.setattr(Port, "fingerprint", lambda self, partition: blake3(repr(sorted(self.vector())).encode()).digest(16))
+
+
+def an_author_is_used_again(patch: pytest.MonkeyPatch) -> None:
+    """Whenever a device should draw a new author, it draws the one that it had."""
+    real = Lease.__init__
+
+    def init(self: Lease, store: Any, *, state_dir: Any, entropy: Any) -> None:
+        real(
+            self, store, state_dir=state_dir, entropy=lambda size: bytes(size) if size == SALT_BYTES else entropy(size)
+        )
+
+    patch.setattr(Lease, "__init__", init)
+
+
+def a_second_tombstone_is_lost(patch: pytest.MonkeyPatch) -> None:
+    """Of two deletions made at once only one counts."""
+    real = content.Content.is_live
+
+    def is_live(self: content.Content, policy: content.EditAfterDelete) -> bool:
+        held = self.tombstones
+        self.tombstones = dict(sorted(held.items())[:1])
+        live = real(self, policy)
+        self.tombstones = held
+        return live
+
+    patch.setattr(content.Content, "is_live", is_live)
+
+
+def the_last_run_of_a_batch_is_dropped(patch: pytest.MonkeyPatch) -> None:
+    """What still waits in a batch when the rest is applied is forgotten, and acknowledged with it."""
+    real = accept.accept_runs
+
+    def accept_runs(state: Any, runs: Any) -> Any:
+        return real(state, runs[:-1] if len(runs) > 1 else runs)
+
+    patch.setattr("crdt_sync.replica.port.accept_runs", accept_runs)
+
+
+def what_was_sent_is_taken_for_held(patch: pytest.MonkeyPatch) -> None:
+    """The vector of what a peer holds moves on when entries are sent, not when they are acknowledged."""
+    real = Conversation.data_to_send
+
+    def data_to_send(self: Conversation) -> list[bytes]:
+        frames = real(self)
+        if self.session is not None and frames and self.session.entries_out:
+            self._port.acknowledged(self.session.peer.device_id, self._port.vector(), ())
+        return frames
+
+    patch.setattr(Conversation, "data_to_send", data_to_send)
+
+
+def bases_are_made_of_live_documents(patch: pytest.MonkeyPatch) -> None:
+    """Compaction writes the document as it is now in place of the one that the folded entries made."""
+    real = Folding._fold
+
+    def fold(self: Folding, *args: Any, **kwargs: Any) -> bool:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(DocumentCache, "base", DocumentCache.get)
+            return real(self, *args, **kwargs)
+
+    patch.setattr(Folding, "_fold", fold)
+
+
+def who_reads_chooses_the_survivor(patch: pytest.MonkeyPatch) -> None:
+    """Of records created twice each device takes the one that comes first in an order of its own."""
+
+    def age(state: Any, declared: Any, key: Any) -> tuple[int, bytes]:
+        return 0, bytes(octet ^ (state.identity.author & 0xFF) for octet in key)
+
+    patch.setattr(duplicates, "age", age)
+
+
+def resolving_replaces_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A resolution is one more candidate."""
+    real = AskRegister.supersede
+    patch.setattr(
+        AskRegister,
+        "supersede",
+        lambda self, held, data, *, dots, context: real(self, held, data, dots=set(), context=context),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A bug, the kinds of faults under which it shows, and the invariant that it must break (a pattern)."""
+
+    plant: Plant
+    faults: tuple[str, ...]
+    says: str
+
+
+CASES = (
+    Case(
+        acknowledged_before_it_is_durable,
+        ("power",),
+        "durable before sent|acknowledged means durable|truthful statuses",
+    ),
+    Case(equal_state_vectors_are_equal_content, ("rot",), "convergence: .* different (versions|fingerprints)"),
+    Case(an_author_is_used_again, ("backup", "kill"), "convergence|nothing lost|truthful statuses|durable"),
+    Case(a_second_tombstone_is_lost, (), "nothing lost: .* it is there, and all of it was deleted"),
+    Case(the_last_run_of_a_batch_is_dropped, ("cut",), "convergence: .* holds"),
+    Case(what_was_sent_is_taken_for_held, ("cut",), "acknowledged means durable|truthful statuses"),
+    Case(bases_are_made_of_live_documents, ("cut",), "."),
+    Case(who_reads_chooses_the_survivor, (), "convergence: .* different views"),
+    Case(resolving_replaces_nothing, (), "settled stays settled"),
+)
+
+
+def search(faults: tuple[str, ...]) -> None:
+    for seed in range(SEEDS_MAX):
+        Simulation(seed, faults=faults).run(shorten=False)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.plant.__name__) for case in CASES])
+def test_a_planted_bug_is_found(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    case.plant(monkeypatch)
+    with pytest.raises(SimulationFailedError, match=rf"^({case.says})"):
+        search(case.faults)

@@ -1,0 +1,74 @@
+"""`crdt-sync simulate`: its report, its failures and its refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crdt_sync.cli.main import main
+from crdt_sync.replica.port import Port
+from crdt_sync.testing.simulation import STEPS, VERSION, Simulation
+
+
+def test_a_report_says_what_was_tried(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--histories", "12", "--jobs", "1", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["histories"], result["steps"], result["failures"]) == (12, 12 * STEPS, [])
+    assert result["version"] == VERSION
+    assert result["frames"] > result["edits"] > 0
+    assert result["simulated_days"] > 0
+    assert sum(result["faults"].values()) > 0
+
+
+def test_people_are_told_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--histories", "2", "--jobs", "1", "--faults", "none", "--steps", "5"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("2 histories, 10 steps")
+    assert told.endswith("no invariant was broken\n")
+
+
+def test_a_failure_is_printed_and_its_schedule_fails_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Port, "_make_durable", lambda self: None)
+    arguments = ["simulate", "--jobs", "1", "--faults", "power", "--json"]
+    assert main([*arguments, "--histories", "10"]) == 1
+    failures = json.loads(capsys.readouterr().out)["failures"]
+    assert 0 < len(failures) <= 10
+    lines = failures[0].splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("crdt-sync simulation"))
+    file = tmp_path / "schedule"
+    file.write_text("\n".join(lines[start : lines.index("", start)]), encoding="utf-8")
+    assert main(["simulate", "--schedule", str(file)]) == 1
+    told = capsys.readouterr().out
+    assert "sequenceDiagram" in told
+    assert told.endswith("1 histories broke an invariant\n")
+    monkeypatch.undo()
+    assert main(["simulate", "--schedule", str(file)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--seed", f"{VERSION + 1}:3"], "the release that printed it"),
+        (["--seed", "three"], "is no seed"),
+        (["--faults", "cut,fire"], "unknown fault"),
+        (["--replicas", "1", "--hubs", "0"], "2 to 16 hosts"),
+        (["--schedule", "nowhere"], "cannot be read"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["simulate", *arguments]) == 2
+    assert says in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_schedule_of_another_version_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "schedule"
+    file.write_text(Simulation(1).schedule.as_text().replace(f"simulation {VERSION}", "simulation 0"), encoding="utf-8")
+    assert main(["simulate", "--schedule", str(file)]) == 2
+    assert "version" in capsys.readouterr().err
