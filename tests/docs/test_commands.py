@@ -72,10 +72,18 @@ def keeping_small(text: str, folder: Path) -> None:
         assert replica.compaction_outlook().waiting_for == ()
 
 
+def simulating(text: str, folder: Path) -> None:
+    commands = commands_of(text)
+    assert "--histories 1000" in commands
+    printed = run_commands(commands.replace("--histories 1000", "--histories 2 --jobs 1"), folder)
+    assert "no invariant was broken" in printed
+
+
 PAGES: dict[str, Callable[[str, Path], None]] = {
     "docs/reference/cli.md": reference,
     "docs/howto/models-in-toml.md": toml,
     "docs/howto/keep-a-store-small.md": keeping_small,
+    "docs/explanation/reliability.md": simulating,
 }
 
 
