@@ -100,6 +100,8 @@ def _read_holding(key: bytes, data: bytes) -> None:
             decode_durable(data, limits=WireLimits())
         case b"\0k":
             msgpack.unpackb(data, strict_map_key=False)
+        case b"\0u":
+            data.decode()
         case _:
             unpack_vector(data)
 

@@ -21,6 +21,7 @@ from crdt_sync.storage.base import Table
 from crdt_sync.storage.sqlite import open_sqlite
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import Dice, Person, Task, memory, on_disk, state_of
+from tests.unit.replica.test_home import device_of, refuse
 
 
 class Asked(Model, unique=("code",), on_duplicate="ask"):
@@ -186,6 +187,15 @@ def test_the_queue_is_compared_with_what_the_operations_say() -> None:
                 state.store.delete_range(Table.PENDING)
                 state.store.put_many(Table.PENDING, [(key, b"") for key in change.symmetric_difference(listed)])
             assert {item.what for item in replica.check().listed} == {"journal"}, change
+
+
+def test_what_is_noted_of_peers_is_sound() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        replica.create(Task, title="a")
+        replica.port.met("ws://hub:1", device_of(hub))
+        refuse(replica, by=hub, sequence=1)
+        assert {key[:2] for key, _ in state_of(replica).store.scan(Table.HOLDING)} >= {b"\0u", b"\0r"}
+        assert replica.check().listed == []
 
 
 def test_an_open_replica_checks_itself() -> None:
