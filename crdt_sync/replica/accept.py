@@ -216,7 +216,7 @@ def _check_run(state: State, run: Run) -> _Checked:
     """Chain, signature and binding of a run.
 
     Raises:
-        Parked: its author is not known yet.
+        Parked: its author is not known yet, or entries before it are not here.
         ForkError, ChainError, SignatureError, MalformedEntryError: see there.
     """
     run = _above_floor(state, run)
@@ -224,6 +224,8 @@ def _check_run(state: State, run: Run) -> _Checked:
     entries = split_entries(run.body)
     if not entries:
         return _Checked(run, entries, 0, [])
+    if run.first_sequence > end.sequence + 1:
+        raise Parked("missing_cause", "entries of this author before it are not here")
     known = check_continues(expected=end.sequence + 1, run=run, entries=len(entries))
     start = state.ledger.hash_at(run.partition, run.author, run.first_sequence - 1)
     if start is None:

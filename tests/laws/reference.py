@@ -17,9 +17,10 @@ OpId = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """A new record: what it gives to its registers."""
+    """A new record: what its registers begin with, and which of that nobody gave."""
 
     values: tuple[tuple[str, Any], ...]
+    defaults: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,11 +270,13 @@ class RecordView:
         return set(self._operations).difference({item.id for item in tombstones}, *(item.seen for item in tombstones))
 
     def choices(self, name: str) -> tuple[Choice, ...]:
-        """The writes of a register that none replaced, latest first."""
+        """The writes of a register that none replaced, latest first; a default only where nobody gave anything."""
         writes = self._writes(name)
         replaced: set[OpId] = set().union(*(self._replaces(item, name) for item in writes))
         replaced = replaced.union(*(item.seen for item in self._operations.values() if item.action == Unset(name)))
-        return _latest_first(name, (item for item in writes if item.id not in replaced))
+        standing = [item for item in writes if item.id not in replaced]
+        given = [item for item in standing if not (isinstance(item.action, Create) and name in item.action.defaults)]
+        return _latest_first(name, given) if given else _latest_first(name, standing)[:1]
 
     def value(self, name: str) -> Any:
         """What a register shows."""
@@ -461,7 +464,7 @@ class RecordView:
 def value_of(operation: Operation, name: str) -> Any:
     """What an operation writes into a register."""
     match operation.action:
-        case Create(values):
+        case Create(values, _):
             return dict(values)[name]
         case Write(_, value) | Settle(_, value):
             return value
@@ -471,7 +474,7 @@ def value_of(operation: Operation, name: str) -> Any:
 
 def _is_write(operation: Operation, name: str) -> bool:
     match operation.action:
-        case Create(values):
+        case Create(values, _):
             return name in dict(values)
         case Write(written, _) | Settle(written, _):
             return written == name

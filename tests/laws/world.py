@@ -612,7 +612,7 @@ class World:
         """Creating writes every register at once; a None that nobody asked for is left out."""
         given = {**{name: DEFAULTS[name] for name in REGISTERS if DEFAULTS[name] is not None}, **values}
         registers = {name: value for name, value in given.items() if name in DEFAULTS}
-        self._note(device, record, Create(tuple(sorted(registers.items()))))
+        self._note(device, record, Create(tuple(sorted(registers.items())), frozenset(registers) - values.keys()))
         self._note_count(device, record, values.get("votes", 0))
         for element in sorted(values.get("tags", ())):
             self._note(device, record, Add("tags", element))

@@ -113,6 +113,20 @@ def test_an_entry_whose_cause_is_not_here_waits_for_it(writer: Replica, reader: 
         assert length(reader, later) == 1
 
 
+def test_an_entry_waits_for_those_before_it_which_a_peer_may_have_folded_while_it_sent(
+    writer: Replica, reader: Replica
+) -> None:
+    for title in ("a", "b"):
+        writer.create(Task, title=title)
+    (both,) = runs_of(writer)
+    run = decode_run(both)
+    second = replace(run, first_sequence=2, body=pack_entries(split_entries(run.body)[1:]))
+    reader.port.accept_records(records_of(writer))
+    assert told(reader.port.accept_runs([encode_run(second)])) == [(StatusKind.PARKED, 2, "missing_cause", True)]
+    assert told(reader.port.accept_runs([both])) == []
+    assert length(reader, writer) == 2
+
+
 def test_an_update_that_rests_on_what_is_not_here_waits_though_no_head_names_it(
     writer: Replica, reader: Replica
 ) -> None:
