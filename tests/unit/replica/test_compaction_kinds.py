@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from crdt_sync.cli.integrity import check_store
 
 from crdt_sync import Replica
+from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.history import COMPACTED
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
