@@ -277,6 +277,16 @@ def only_two_sides_are_merged(patch: pytest.MonkeyPatch) -> None:
 
 def a_merge_function_is_asked_in_one_order(patch: pytest.MonkeyPatch) -> None:
     """An answer that depends on the order of the values is taken for one."""
+    real = MergeWithRegister.merge
+
+    def merge(self: MergeWithRegister, base: Any, among: list[RegisterValue]) -> Any:
+        self._answers.clear()  # those that were given right, before; and, afterwards, this one
+        try:
+            return real(self, base, among)
+        finally:
+            self._answers.clear()
+
+    patch.setattr(MergeWithRegister, "merge", merge)
     patch.setattr(MergeWithRegister, "_ask_function", lambda self, base, ordered: self._call(base, ordered))
 
 
