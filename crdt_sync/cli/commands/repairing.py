@@ -20,7 +20,9 @@ from crdt_sync.cli.options import AsJson, Models, StorePath
 from crdt_sync.cli.output import console, emit, reporting, visible
 from crdt_sync.errors import CorruptStoreError
 from crdt_sync.replica import Replica
+from crdt_sync.replica.checking import CheckReport, check_store
 from crdt_sync.replica.repairing import RepairReport, read_quarantine
+from crdt_sync.storage.sqlite import open_sqlite
 
 RECORDS_SHOWN = 3
 """Records that are named of one row."""
@@ -49,7 +51,7 @@ def repair(
 
     Nobody may have the store open. The damaged file stays beside it, and so does a quarantine file with each row that
     could not stay. A sound store is left as it is, and so is one whose repair is interrupted. Exit code 10 means that
-    something is still wrong.
+    something is still wrong, also after the peers.
     """
     with reporting(as_json=as_json):
         columns = (TextColumn("taking over"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -58,20 +60,27 @@ def repair(
             report = Replica.repair(
                 path, dry_run=dry_run, progress=lambda done, total: shown.update(task, completed=done, total=total)
             )
-        result = _result(report, dry_run=dry_run)
+        result, left = _result(report, dry_run=dry_run), report.after
         if not as_json:
             _show(console(), result)
-        for url in (() if dry_run else peers) or ():
-            with reach(Place(path=path, models=models), writes=True) as act:
-                told = act(SYNC, SyncParams(url=url, timeout_s=timeout_s))
-            result["peers"].append(told)
-            if not as_json:
-                render.show_report(console(), told)
-        if as_json:
-            emit(result, as_json=True, render=_show)
-        if not report.after.ok:
+        try:
+            for url in (() if dry_run else peers) or ():
+                with reach(Place(path=path, models=models), writes=True) as act:
+                    told = act(SYNC, SyncParams(url=url, timeout_s=timeout_s))
+                result["peers"].append(told)
+                if not as_json:
+                    render.show_report(console(), told)
+        finally:  # a peer that cannot be reached takes nothing back of what was done
+            if result["peers"] and not left.ok:  # one of them may have brought just that
+                with open_sqlite(path, read_only=True) as store:
+                    left = check_store(store)
+                result.update(_left(left))
+            if as_json:
+                emit(result, as_json=True, render=_show)
+        if not left.ok:
             raise CorruptStoreError(
-                f"{path}: {report.after.total} findings are left", hint="Restore a backup, or begin anew from a peer."
+                f"{path}: {left.total} findings are left",
+                hint="A peer may have what is missing: `--from URL`. Else put a backup back, or begin anew.",
             )
 
 
@@ -97,8 +106,7 @@ def _result(report: RepairReport, *, dry_run: bool) -> Json:
         "dry_run": dry_run,
         "changed": report.changed,
         "found": report.before.total,
-        "left": report.after.total,
-        "damage": [asdict(item) for item in report.after.listed],
+        **_left(report.after),
         "missing": [asdict(item) for item in report.missing],
         "kept_content": [list(item) for item in report.kept_content],
         "lost": [list(item) for item in report.lost],
@@ -108,6 +116,10 @@ def _result(report: RepairReport, *, dry_run: bool) -> Json:
         "damaged": None if report.damaged is None else str(report.damaged),
         "peers": [],
     }
+
+
+def _left(found: CheckReport) -> Json:
+    return {"left": found.total, "damage": [asdict(item) for item in found.listed]}
 
 
 def _show(out: Console, result: Json) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from contextlib import closing
 from pathlib import Path
 
@@ -9,7 +11,15 @@ import apsw
 import pytest
 
 from crdt_sync import Replica
-from tests.unit.cli.conftest import Cli, created, exchange
+from crdt_sync.core.records import SpaceRecord, decode_record
+from tests.unit.cli.conftest import Cli, created, exchange, serving
+
+
+def change(store: Path, statement: str, *values: bytes) -> None:
+    """Change rows behind the program's back."""
+    with closing(apsw.Connection(str(store))) as raw:
+        raw.execute(statement, values)
+        assert raw.changes()
 
 
 @pytest.fixture
@@ -19,9 +29,22 @@ def damaged(cli: Cli, store: Path, other: Path) -> Path:
         created(cli, store, f"title=t{number}")
     with Replica.open(store) as a, Replica.open(other) as b:
         exchange(a, b)
-    with closing(apsw.Connection(str(store))) as raw:
-        raw.execute("UPDATE _crdt_log SET value = zeroblob(length(value)) WHERE key = x'0000000000000002'")
-        assert raw.changes()
+    change(store, "UPDATE _crdt_log SET value = zeroblob(length(value)) WHERE key = x'0000000000000002'")
+    return store
+
+
+@pytest.fixture
+def unbound(cli: Cli, store: Path, other: Path) -> Path:
+    """A store that lacks a space record which an entry names: the binding of the other store's author."""
+    with Replica.open(store) as a, Replica.open(other) as b:
+        exchange(a, b)
+        (author,) = b.port.own_authors()
+    created(cli, store, "title=a")
+    with Replica.open(store) as a, Replica.open(other) as b:
+        exchange(a, b)
+        records = {data: decode_record(data) for data in a.port.space_records(0)[0]}
+        (binding,) = [data for data, held in records.items() if isinstance(held, SpaceRecord) and held.author == author]
+    change(store, "DELETE FROM _crdt_record WHERE value = ?", binding)
     return store
 
 
@@ -69,3 +92,66 @@ def test_a_store_that_is_none_or_in_use_is_refused(cli: Cli, damaged: Path, tmp_
     assert cli("repair", tmp_path / "none.db").code == 6
     with Replica.open(damaged):
         assert cli("repair", damaged).code == 7
+
+
+def test_what_a_live_peer_brought_is_no_damage_any_more(cli: Cli, unbound: Path, other: Path, state_dir: Path) -> None:
+    """Judged is the store as it is after the peers, not as the repair alone left it."""
+    alone = cli("repair", unbound, "--json")
+    assert (alone.code, alone.json["left"], alone.error["type"]) == (10, 1, "CorruptStoreError")
+    assert "--from" in alone.error["hint"]
+    with serving(state_dir, other) as hub:
+        found = cli("repair", unbound, "--from", hub.url, "--json")
+    assert (found.code, found.err.strip()) == (0, "")
+    assert (found.json["left"], found.json["damage"]) == (0, [])
+    assert [peer["proven_equal"] for peer in found.json["peers"]] == [True]
+    assert cli("check", unbound).code == 0
+
+
+def test_entries_come_back_from_a_live_peer(cli: Cli, damaged: Path, other: Path, state_dir: Path) -> None:
+    with serving(state_dir, other) as hub:
+        found = cli("repair", damaged, "--from", hub.url)
+    assert (found.code, found.err.strip()) == (0, "")
+    assert "findings were mended" in found.out
+    assert "both sides hold the same" in found.out
+    assert cli("check", damaged).code == 0
+    assert cli("list", damaged, "Task", "--json").json["total"] == 3
+
+
+def test_what_was_mended_is_told_though_no_peer_answers(cli: Cli, damaged: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as dead:
+        port = dead.getsockname()[1]
+    found = cli("repair", damaged, "--from", f"ws://127.0.0.1:{port}", "--timeout-s", "0.5", "--json")
+    assert (found.code, found.error["type"]) == (8, "PeerUnreachableError")
+    assert (found.json["changed"], found.json["left"], found.json["peers"]) == (True, 0, [])
+    assert Path(found.json["quarantine"]).exists()
+
+
+def test_the_way_back_from_damage_by_a_backup(
+    cli: Cli, store: Path, other: Path, state_dir: Path, tmp_path: Path
+) -> None:
+    """Of a repair the damaged file and its rows stay to be read; the store comes back from a backup and a peer."""
+    backup = tmp_path / "backup.db"
+    created(cli, store, "title=before")
+    assert cli("backup", store, backup).code == 0
+    created(cli, store, "title=after")
+    with serving(state_dir, other) as hub:
+        assert cli("sync", store, hub.url).code == 0
+        with closing(apsw.Connection(str(store))) as raw:
+            rows = {key.hex(): value.hex() for key, value in raw.execute("SELECT key, value FROM _crdt_log")}
+        change(store, "UPDATE _crdt_log SET sum = zeroblob(length(sum)) WHERE key = x'0000000000000001'")
+        report = cli("repair", store, "--json").json
+        file = Path(report["quarantine"])
+        aside = cli("quarantine", file, "--json").json["rows"]
+        assert [json.loads(line) for line in file.read_text().splitlines()[1:]] == aside
+        assert {row["key"]: row["value"] for row in aside if row["table"] == "log"} == rows, "byte for byte"
+        for wrong in (file, report["damaged"]):
+            refused = cli("put-back", store, wrong, "--json")
+            assert refused.code in (6, 10)
+            assert refused.error["hint"]
+        found = cli("put-back", store, backup, "--json")
+        assert found.code == 0, found.err
+        assert Path(found.json["replaced"]).exists()
+        assert cli("list", store, "Task", "--json").json["total"] == 1
+        assert cli("sync", store, hub.url).code == 0
+    assert cli("list", store, "Task", "--json").json["total"] == 2
+    assert cli("check", store).code == 0
