@@ -24,6 +24,7 @@ from crdt_sync.core.kinds import AskRegister, MergeWithRegister, ThreeWayRegiste
 from crdt_sync.core.kinds import list as lists
 from crdt_sync.core.kinds import map as maps
 from crdt_sync.core.kinds import set as sets
+from crdt_sync.core.kinds.answers import Answers
 from crdt_sync.core.kinds.base import Drop, Put, Write
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.update import encode_update, parse_update
@@ -280,11 +281,11 @@ def a_merge_function_is_asked_in_one_order(patch: pytest.MonkeyPatch) -> None:
     real = MergeWithRegister.merge
 
     def merge(self: MergeWithRegister, base: Any, among: list[RegisterValue]) -> Any:
-        self._answers.clear()  # those that were given right, before; and, afterwards, this one
+        self._answers = Answers()  # without those that were given right, before; and, afterwards, this one
         try:
             return real(self, base, among)
         finally:
-            self._answers.clear()
+            self._answers = Answers()
 
     patch.setattr(MergeWithRegister, "merge", merge)
     patch.setattr(MergeWithRegister, "_ask_function", lambda self, base, ordered: self._call(base, ordered))

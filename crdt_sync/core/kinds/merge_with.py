@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from crdt_sync.core import codec
 from crdt_sync.core.conflict import UNKNOWN, Unknown
 from crdt_sync.core.content import RegisterValue
+from crdt_sync.core.kinds.answers import Answers
 from crdt_sync.core.kinds.causal import CausalRegister
 from crdt_sync.core.merging import WHOLE, Merged
 from crdt_sync.errors import CRDTSyncError
@@ -19,10 +20,6 @@ from crdt_sync.errors import CRDTSyncError
 log = logging.getLogger("crdt_sync.kinds")
 
 
-ANSWERS_MAX: Final = 256
-"""Answers that a field keeps at most ..."""
-ANSWER_BYTES_MAX: Final = 16 * 1024
-"""... of questions that are no larger than this: so a field's answers take a few MiB at most."""
 SLOW_S: Final = 0.1
 """A function that takes longer is logged."""
 
@@ -74,20 +71,18 @@ class MergeWithRegister(CausalRegister):
         self.clock: Callable[[], float] = no_clock
         """Seconds, to tell a slow function in the log. Nothing here reads a clock: whoever opens a store gives it."""
         self._complaints: set[str] = set()
-        self._answers: dict[tuple[bytes, ...], bytes | None] = {}
+        self._answers = Answers()
 
     def merge(self, base: bytes | Unknown, among: list[RegisterValue]) -> Merged:
+        shown = among[0].data
         ordered = [item.data for item in sorted(among, key=lambda item: item.dot)]
-        question = (b"" if isinstance(base, Unknown) else base, *ordered)  # no value has empty bytes
-        if question in self._answers:
-            data = self._answers[question]
-        else:
+        question = (shown, b"" if isinstance(base, Unknown) else base, *ordered)  # no value has empty bytes
+
+        def ask() -> Merged:
             data = self._ask_function(base, ordered)
-            if sum(map(len, question)) <= ANSWER_BYTES_MAX:
-                if len(self._answers) >= ANSWERS_MAX:
-                    self._answers.clear()
-                self._answers[question] = data
-        return Merged(data=among[0].data, paths=WHOLE) if data is None else Merged(data=data, paths=())
+            return Merged(data=shown, paths=WHOLE) if data is None else Merged(data=data, paths=())
+
+        return self._answers.get(question, ask)
 
     def stored_answer(self, answer: object) -> bytes:
         """Value bytes of what the function gave.

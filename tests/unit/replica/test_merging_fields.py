@@ -15,7 +15,7 @@ from crdt_sync.core.conflict import UNKNOWN
 from crdt_sync.core.content import Dot, RegisterValue
 from crdt_sync.core.ids import Author
 from crdt_sync.core.kinds import MapKind, MergeWithRegister
-from crdt_sync.core.kinds.merge_with import ANSWER_BYTES_MAX, ANSWERS_MAX
+from crdt_sync.core.merging import WHOLE, Merged
 from crdt_sync.errors import ConflictNotFoundError, InputError, InvalidValueError, NotACandidateError, SchemaError
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import memory, on_disk
@@ -335,27 +335,20 @@ def test_a_slow_function_is_waited_for_once_and_logged(caplog: pytest.LogCapture
     assert len(said) == 2
 
 
-def test_answers_are_kept_in_bounds() -> None:
-    asked: list[list[str]] = []
-
-    def counting(base: str, candidates: list[str]) -> str:
-        asked.append(candidates)
-        return max(candidates)
+def test_an_answer_is_kept_with_what_shows_where_the_field_asks() -> None:
+    """The same two values are another question where the other one is the latest."""
 
     class Fresh(Model):
-        odd: str = merge_with(counting, default="")
+        odd: str = merge_with(lambda base, candidates: ASK, default="")
 
     register = cast("MergeWithRegister", Fresh.__crdt_spec__.field("odd"))
-    huge = "h" * ANSWER_BYTES_MAX
-    words = [*map(str, range(2 * ANSWERS_MAX)), huge, huge]
-    for word in words:
-        values = [
-            RegisterValue(Dot(Author(author), 1), 1, codec.encode(text), {}, key="")
-            for author, text in ((1, word), (2, "x"))
-        ]
-        assert register.merge(UNKNOWN, values).data == codec.encode("x")
-        assert len(register._answers) <= ANSWERS_MAX
-    assert len(asked) == 2 * len(words), "what is not kept is asked again"
+    one, two = (
+        RegisterValue(Dot(Author(author), 1), 1, codec.encode(text), {}, key="")
+        for author, text in ((1, "a"), (2, "b"))
+    )
+    for _ in range(2):
+        for among in ([one, two], [two, one]):
+            assert register.merge(UNKNOWN, among) == Merged(data=among[0].data, paths=WHOLE)
 
 
 def test_a_function_cannot_spoil_what_it_is_given(pair: Pair) -> None:
