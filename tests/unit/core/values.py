@@ -52,11 +52,12 @@ UNEQUAL: tuple[Any, ...] = (math.nan, Decimal("NaN"), Decimal("-NaN123"), [math.
 LOOKALIKES: tuple[Any, ...] = (
     *(0, False, 0.0, -0.0, Decimal(0), Decimal("-0"), Decimal("0.00"), Decimal("0E+100"), timedelta(0), 1, True, 1.0),
     *(Decimal("1.0"), Decimal("1.00"), "1", b"1", "NaN", "", b"", (), [], {}, [1], [True], (1,), {"a": 1}, {"a": 1.0}),
-    *("2025-01-01", date(2025, 1, 1), datetime(2025, 1, 1), datetime(2025, 1, 1, tzinfo=UTC)),  # noqa: DTZ001
+    *("2025-01-01", date(2025, 1, 1), datetime(2025, 1, 1, tzinfo=UTC)),
+    datetime(2025, 1, 1),  # noqa: DTZ001  naive ones are values too
     *(str(UUID(int=1)), UUID(int=1), datetime(2025, 6, 1, 12, tzinfo=ZoneInfo("Europe/Berlin"))),
     *(datetime(2025, 6, 1, 10, tzinfo=UTC), datetime(2025, 6, 1, 12, tzinfo=timezone(timedelta(hours=2)))),
     *(datetime(2025, 10, 26, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=fold) for fold in (0, 1)),
-    *(datetime(2025, 10, 26, 2, 30, fold=fold) for fold in (0, 1)),  # noqa: DTZ001  naive ones are values too
+    *(datetime(2025, 10, 26, 2, 30, fold=fold) for fold in (0, 1)),  # noqa: DTZ001  as above
     *(time(2, 30), time(2, 30, fold=1), time(2, 30, tzinfo=UTC), time(3, 30, tzinfo=timezone(timedelta(hours=1)))),
 )
 """Values that are equal, or written alike, and not the same; neighbours are alike."""
