@@ -5,25 +5,22 @@ Without these its invariants could be true of anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from blake3 import blake3
 
-from crdt_sync.core import content
-from crdt_sync.core.kinds import AskRegister
 from crdt_sync.core.records import SALT_BYTES
-from crdt_sync.replica import accept, duplicates
+from crdt_sync.replica import accept
 from crdt_sync.replica.compaction import Folding
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.lease import Lease
 from crdt_sync.replica.port import Port
 from crdt_sync.testing.simulation import Simulation, SimulationFailedError
+from tests.planted import Plant, a_second_tombstone_is_lost, resolving_replaces_nothing, who_reads_chooses_the_survivor
 
-Plant = Callable[[pytest.MonkeyPatch], None]
 SEEDS_MAX = 200
 """Histories that a bug may hide in; most show within a dozen."""
 
@@ -48,20 +45,6 @@ def an_author_is_used_again(patch: pytest.MonkeyPatch) -> None:
         )
 
     patch.setattr(Lease, "__init__", init)
-
-
-def a_second_tombstone_is_lost(patch: pytest.MonkeyPatch) -> None:
-    """Of two deletions made at once only one counts."""
-    real = content.Content.is_live
-
-    def is_live(self: content.Content, policy: content.EditAfterDelete) -> bool:
-        held = self.tombstones
-        self.tombstones = dict(sorted(held.items())[:1])
-        live = real(self, policy)
-        self.tombstones = held
-        return live
-
-    patch.setattr(content.Content, "is_live", is_live)
 
 
 def the_last_run_of_a_batch_is_dropped(patch: pytest.MonkeyPatch) -> None:
@@ -97,25 +80,6 @@ def bases_are_made_of_live_documents(patch: pytest.MonkeyPatch) -> None:
             return real(self, *args, **kwargs)
 
     patch.setattr(Folding, "_fold", fold)
-
-
-def who_reads_chooses_the_survivor(patch: pytest.MonkeyPatch) -> None:
-    """Of records created twice each device takes the one that comes first in an order of its own."""
-
-    def age(state: Any, declared: Any, key: Any) -> tuple[int, bytes]:
-        return 0, bytes(octet ^ (state.identity.author & 0xFF) for octet in key)
-
-    patch.setattr(duplicates, "age", age)
-
-
-def resolving_replaces_nothing(patch: pytest.MonkeyPatch) -> None:
-    """A resolution is one more candidate."""
-    real = AskRegister.supersede
-    patch.setattr(
-        AskRegister,
-        "supersede",
-        lambda self, held, data, *, dots, context: real(self, held, data, dots=set(), context=context),
-    )
 
 
 @dataclass(frozen=True, slots=True)
