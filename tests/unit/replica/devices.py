@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from crdt_sync import Counter, Model, Replica, Set, Text, ask
 from crdt_sync.replica import Sources
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Store, Table
+from crdt_sync.testing.exchange import exchange
 
 START_MS = 1_750_000_000_000
 FENCES_AND_TICKS = frozenset((b"fence", b"clean", b"pid"))
@@ -92,6 +94,25 @@ def state_of(replica: Replica) -> State:
 
 def store_of(replica: Replica) -> Store:
     return replica._state.store
+
+
+def sync(hub: Replica, *others: Replica, rounds: int = 2) -> None:
+    """Everybody has what everybody has, by way of one replica."""
+    for _ in range(rounds):
+        for other in others:
+            _prove(other, hub)
+
+
+def meet(*replicas: Replica) -> None:
+    """Everybody has what everybody has, from neighbour to neighbour."""
+    for _ in range(2):
+        for left, right in pairwise(replicas):
+            _prove(left, right)
+
+
+def _prove(left: Replica, right: Replica) -> None:
+    report = exchange(left, right)
+    assert report.proven_equal, (report.left_end, report.right_end)
 
 
 Picture = dict[str, Any]

@@ -12,15 +12,7 @@ from crdt_sync.core.ids import DeviceId
 from crdt_sync.protocol.source import EntryStatus, StatusKind
 from crdt_sync.replica.checking import check_store
 from crdt_sync.storage.base import Table
-from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import Task, memory, store_of
-
-
-def sync(*replicas: Replica) -> None:
-    for _ in range(2):
-        for replica in replicas[1:]:
-            report = exchange(replica, replicas[0])
-            assert report.proven_equal, (report.left_end, report.right_end)
+from tests.unit.replica.devices import Task, memory, store_of, sync
 
 
 @pytest.fixture

@@ -10,18 +10,10 @@ from crdt_sync import Replica
 from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.history import COMPACTED
 from crdt_sync.storage.base import Table
-from crdt_sync.testing.exchange import exchange
 from tests.laws.models import Page, Task
-from tests.unit.replica.devices import memory, store_of
+from tests.unit.replica.devices import memory, store_of, sync
 
 Three = tuple[Replica, Replica, Replica]
-
-
-def sync(*replicas: Replica) -> None:
-    for _ in range(2):
-        for replica in replicas[1:]:
-            report = exchange(replica, replicas[0])
-            assert report.proven_equal, (report.left_end, report.right_end)
 
 
 @pytest.fixture

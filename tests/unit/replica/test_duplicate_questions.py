@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +38,7 @@ from crdt_sync.errors import (
 )
 from crdt_sync.replica.conflicts import Rule
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import memory, on_disk
+from tests.unit.replica.devices import meet, memory, on_disk
 
 KIND = "duplicate_create"
 
@@ -73,13 +72,6 @@ MODELS = (Part, Sure, Loose)
 def devices() -> Iterator[list[Replica]]:
     with memory(1, *MODELS) as one, memory(2, *MODELS) as two, memory(3, *MODELS) as three:
         yield [one, two, three]
-
-
-def meet(*replicas: Replica) -> None:
-    """Everybody has what everybody has."""
-    for _ in range(2):
-        for left, right in pairwise(replicas):
-            assert exchange(left, right).proven_equal
 
 
 def view(replica: Replica) -> list[object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +20,7 @@ from crdt_sync.errors import (
     SchemaError,
 )
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import memory, on_disk, state_of
+from tests.unit.replica.devices import meet, memory, on_disk, state_of
 
 
 class Part(Model, unique=("code",), on_duplicate="merge"):
@@ -58,13 +57,6 @@ MODELS = (Part, Order, Pair, Loose)
 def devices() -> Iterator[list[Replica]]:
     with memory(1, *MODELS) as one, memory(2, *MODELS) as two, memory(3, *MODELS) as three:
         yield [one, two, three]
-
-
-def meet(*replicas: Replica) -> None:
-    """Everybody has what everybody has."""
-    for _ in range(2):
-        for left, right in pairwise(replicas):
-            assert exchange(left, right).proven_equal
 
 
 def view(replica: Replica) -> list[object]:

@@ -13,18 +13,10 @@ from crdt_sync.core.horizons import POSITION_HASH_BYTES, ForgetRecord, HorizonPo
 from crdt_sync.core.ids import Author
 from crdt_sync.core.records import encode_record
 from crdt_sync.storage.base import Table
-from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import Task, memory, state_of, store_of
+from tests.unit.replica.devices import Task, memory, state_of, store_of, sync
 
 Four = tuple[Replica, Replica, Replica, Replica]
 Positions = Mapping[Author, HorizonPosition]
-
-
-def sync(*replicas: Replica) -> None:
-    for _ in range(2):
-        for replica in replicas[1:]:
-            report = exchange(replica, replicas[0])
-            assert report.proven_equal, (report.left_end, report.right_end)
 
 
 @pytest.fixture

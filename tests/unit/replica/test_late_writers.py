@@ -14,7 +14,7 @@ from crdt_sync.errors import RecordNotFoundError
 from crdt_sync.replica.checking import check_store
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import Exchange, exchange
-from tests.unit.replica.devices import memory, store_of
+from tests.unit.replica.devices import memory, store_of, sync
 
 OLD: Any = create_model("Note", __base__=Model, title=(str, ""))
 
@@ -51,13 +51,6 @@ def four() -> Iterator[Devices]:
     with ExitStack() as stack:
         hub, desk, one, two = (stack.enter_context(memory(seed, *MODELS)) for seed in range(1, 5))
         yield hub, desk, one, two
-
-
-def sync(*replicas: Replica) -> None:
-    for _ in range(3):
-        for replica in replicas[1:]:
-            report = exchange(replica, replicas[0])
-            assert report.proven_equal, (report.left_end, report.right_end)
 
 
 def compact_to_the_end(*replicas: Replica) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from random import Random
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ import pytest
 from crdt_sync import Counter, List, Map, Model, Replica, Set, Text, ask, errors, max_, three_way
 from crdt_sync.core.inverting import OTHERS_WROTE, STAYS_SETTLED
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import START_MS, Dice, memory
+from tests.unit.replica.devices import START_MS, Dice, meet, memory
 
 
 class Part(Model, unique=("code",), on_duplicate="merge"):
@@ -41,12 +40,6 @@ def devices() -> Iterator[list[Replica]]:
     yield opened
     for replica in opened:
         replica.close()
-
-
-def meet(*replicas: Replica) -> None:
-    for _ in range(2):
-        for left, right in pairwise(replicas):
-            assert exchange(left, right).proven_equal
 
 
 def part_of(replica: Replica) -> Part:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,7 +15,7 @@ from crdt_sync.errors import ConflictNotFoundError, RecordDeletedError, RecordNo
 from crdt_sync.replica.content import rederive
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import START_MS, Dice, memory, on_disk, state_of, store_of
+from tests.unit.replica.devices import START_MS, Dice, meet, memory, on_disk, state_of, store_of
 
 
 class Page(Model, on_edit_after_delete="ask"):
@@ -40,12 +39,6 @@ def three() -> Iterator[list[Replica]]:
     yield opened
     for replica in opened:
         replica.close()
-
-
-def meet(*replicas: Replica) -> None:
-    for _ in range(2):
-        for left, right in pairwise(replicas):
-            assert exchange(left, right).proven_equal
 
 
 def clash(three: list[Replica]) -> str:

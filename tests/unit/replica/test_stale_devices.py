@@ -13,8 +13,7 @@ from crdt_sync import Counter, Model, Replica, Text, ask, field
 from crdt_sync.errors import RecordError
 from crdt_sync.replica.checking import check_store
 from crdt_sync.storage.base import Table
-from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import memory, store_of
+from tests.unit.replica.devices import memory, store_of, sync
 
 OLD: Any = create_model(
     "Note", __base__=Model, title=(str, ""), due=(int, ask(default=0)), body=(Text, ...), votes=(Counter, ...)
@@ -57,13 +56,6 @@ class Stale:
     def headings(self, replica: Replica) -> list[str]:
         model, field_name = (OLD, "title") if replica is self.phone else (NEW, "heading")
         return sorted(getattr(note, field_name) for note in replica.find(model))
-
-
-def sync(hub: Replica, *others: Replica) -> None:
-    for _ in range(2):
-        for other in others:
-            report = exchange(other, hub)
-            assert report.proven_equal, (report.left_end, report.right_end)
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.state import Change
 from crdt_sync.replica.transaction import LocalTransaction
 from crdt_sync.storage.base import Table
-from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import Task, memory, state_of, store_of
+from tests.unit.replica.devices import Task, memory, state_of, store_of, sync
 from tests.unit.replica.test_forks import Machine, appending, settled, unfinished
 
 
@@ -47,13 +46,6 @@ class Twin(Model, unique=("name",), on_duplicate="merge"):
 
 MODELS = (Note, Gone, Asked, Twin)
 Three = tuple[Replica, Replica, Replica]
-
-
-def sync(*replicas: Replica) -> None:
-    for _ in range(2):
-        for replica in replicas[1:]:
-            report = exchange(replica, replicas[0])
-            assert report.proven_equal, (report.left_end, report.right_end)
 
 
 @pytest.fixture
