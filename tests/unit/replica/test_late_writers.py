@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -60,6 +60,17 @@ def compact_to_the_end(*replicas: Replica) -> None:
     assert store_of(replicas[0]).count(Table.LOG) == 0
 
 
+@contextmanager
+def away(hub: Replica, desk: Replica, *phones: Replica) -> Iterator[None]:
+    """All have the same, and the phones are not waited for: what is deleted in the block is folded without them."""
+    sync(hub, desk, *phones)
+    for phone in phones:
+        hub.forget_device(str(phone.device_id))
+    yield
+    sync(hub, desk)
+    compact_to_the_end(hub, desk)
+
+
 def check_alike(*replicas: Replica) -> None:
     sync(*replicas)
     assert len({replica.port.fingerprint("") for replica in replicas}) == 1
@@ -98,12 +109,9 @@ def test_record_comes_back_whole_from_an_app_that_knows_little_of_it(four: Devic
     hub, desk, *_ = four
     with memory(9, app) as phone:
         note = full(hub)
-        sync(hub, desk, phone)
-        hub.forget_device(str(phone.device_id))
-        phone.update(phone.get(app, note.id), title="by phone")
-        hub.delete(note)
-        sync(hub, desk)
-        compact_to_the_end(hub, desk)
+        with away(hub, desk, phone):
+            phone.update(phone.get(app, note.id), title="by phone")
+            hub.delete(note)
         assert store_of(hub).count(Table.VERSION) == 0
         sync(hub, phone, desk)
         for replica in (hub, desk):
@@ -120,13 +128,10 @@ def test_open_conflict_comes_back_with_its_candidates(four: Devices) -> None:
     sync(hub, desk, phone)
     hub.update(note, due="by hub")
     desk.update(desk.get(Note, note.id), due="by desk")
-    sync(hub, desk, phone)
-    (conflict,) = phone.conflicts()
-    hub.forget_device(str(phone.device_id))
-    phone.get(Note, note.id).votes.increment(1)
-    hub.delete(hub.get(Note, note.id))
-    sync(hub, desk)
-    compact_to_the_end(hub, desk)
+    with away(hub, desk, phone):
+        (conflict,) = phone.conflicts()
+        phone.get(Note, note.id).votes.increment(1)
+        hub.delete(hub.get(Note, note.id))
     sync(hub, phone, desk)
     for replica in (hub, desk, phone):
         assert [item.id for item in replica.conflicts()] == [conflict.id]
@@ -136,15 +141,11 @@ def test_open_conflict_comes_back_with_its_candidates(four: Devices) -> None:
 def test_two_late_devices_double_nothing(four: Devices) -> None:
     hub, desk, one, two = four
     note = full(hub)
-    sync(*four)
-    for phone in (one, two):
-        hub.forget_device(str(phone.device_id))
-    one.update(one.get(Note, note.id), title="by one")
-    two.update(two.get(Note, note.id), other="by two")
-    two.get(Note, note.id).tags.discard("a")
-    hub.delete(note)
-    sync(hub, desk)
-    compact_to_the_end(hub, desk)
+    with away(hub, desk, one, two):
+        one.update(one.get(Note, note.id), title="by one")
+        two.update(two.get(Note, note.id), other="by two")
+        two.get(Note, note.id).tags.discard("a")
+        hub.delete(note)
     sync(hub, two, desk)
     sync(hub, one, two, desk)
     expected = {**ALL, "title": "by one", "other": "by two", "tags": set(), "best": 9}
@@ -161,14 +162,11 @@ def test_late_devices_that_hold_different_parts_of_a_record(four: Devices) -> No
     hub.forget_device(str(two.device_id))
     note.body.append(", longer")
     hub.update(note, due="only one has this")
-    sync(hub, desk, one)
-    hub.forget_device(str(one.device_id))
-    one.get(Note, note.id).body.append(" by one")
-    one.get(Note, note.id).due = "by one"
-    two.get(Note, note.id).title = "by two"
-    hub.delete(note)
-    sync(hub, desk)
-    compact_to_the_end(hub, desk)
+    with away(hub, desk, one):
+        one.get(Note, note.id).body.append(" by one")
+        one.get(Note, note.id).due = "by one"
+        two.get(Note, note.id).title = "by two"
+        hub.delete(note)
     sync(hub, two, desk)
     sync(hub, one, desk, two)
     for replica in four:
@@ -180,16 +178,13 @@ def test_late_devices_that_hold_different_parts_of_a_record(four: Devices) -> No
 def test_late_edits_of_many_records_at_once(four: Devices) -> None:
     hub, desk, phone, _ = four
     notes = [hub.create(Note, title=f"{number}") for number in range(40)]
-    sync(hub, desk, phone)
-    hub.forget_device(str(phone.device_id))
-    for note in notes[:30]:
-        phone.get(Note, note.id).body.append("late")
-    fresh = phone.create(Note, title="new")
-    phone.get(Note, fresh.id).votes.increment(2)
-    for note in notes:
-        hub.delete(note)
-    sync(hub, desk)
-    compact_to_the_end(hub, desk)
+    with away(hub, desk, phone):
+        for note in notes[:30]:
+            phone.get(Note, note.id).body.append("late")
+        fresh = phone.create(Note, title="new")
+        phone.get(Note, fresh.id).votes.increment(2)
+        for note in notes:
+            hub.delete(note)
     sync(hub, phone, desk)
     for replica in (hub, desk, phone):
         assert {(str(note.body), int(note.votes)) for note in replica.find(Note)} == {("late", 0), ("", 2)}
@@ -201,14 +196,11 @@ def test_late_edits_of_many_records_at_once(four: Devices) -> None:
 def test_what_a_model_says_about_deletions_holds_for_late_edits(four: Devices, model: Any) -> None:
     hub, desk, phone, _ = four
     edited, written, untouched = (hub.create(model, title=name) for name in "xyz")
-    sync(hub, desk, phone)
-    hub.forget_device(str(phone.device_id))
-    phone.get(model, edited.id).title = "x by phone"
-    phone.get(model, written.id).body.append("by phone")
-    for record in (edited, written, untouched):
-        hub.delete(record)
-    sync(hub, desk)
-    compact_to_the_end(hub, desk)
+    with away(hub, desk, phone):
+        phone.get(model, edited.id).title = "x by phone"
+        phone.get(model, written.id).body.append("by phone")
+        for record in (edited, written, untouched):
+            hub.delete(record)
     assert store_of(hub).count(Table.VERSION) == 0
     sync(hub, phone, desk)
     for replica in (hub, desk, phone):
@@ -225,12 +217,9 @@ def test_what_a_model_says_about_deletions_holds_for_late_edits(four: Devices, m
 def test_record_that_was_deleted_for_good_can_be_restored_where_somebody_had_edited_it(four: Devices) -> None:
     hub, desk, phone, _ = four
     record = hub.create(Final, title="x")
-    sync(hub, desk, phone)
-    hub.forget_device(str(phone.device_id))
-    phone.get(Final, record.id).title = "late"
-    hub.delete(record)
-    sync(hub, desk)
-    compact_to_the_end(hub, desk)
+    with away(hub, desk, phone):
+        phone.get(Final, record.id).title = "late"
+        hub.delete(record)
     sync(hub, phone, desk)
     desk.restore(Final, record.id)
     sync(hub, desk, phone)
@@ -273,13 +262,10 @@ def test_writer_that_is_lost_amid_a_session_was_told_the_truth(four: Devices, fl
     """Nobody says that he holds an edit before he has the record that it belongs to."""
     hub, desk, phone, _ = four
     note, kept = full(hub), hub.create(Asking, title="kept")
-    sync(hub, desk, phone)
-    hub.forget_device(str(phone.device_id))
-    phone.get(Asking, kept.id).body.append("by phone")
-    phone.get(Note, note.id).title = "by phone"
-    hub.delete(note)
-    sync(hub, desk)
-    compact_to_the_end(hub, desk)
+    with away(hub, desk, phone):
+        phone.get(Asking, kept.id).body.append("by phone")
+        phone.get(Note, note.id).title = "by phone"
+        hub.delete(note)
     pair = Exchange(phone, hub)
     for _ in range(flights):
         pair.left.turn(pair.line)
@@ -311,12 +297,9 @@ def test_peer_that_does_not_give_the_record_gets_nowhere_and_holds_up_nobody(
 ) -> None:
     hub, desk, phone, _ = four
     note = full(hub)
-    sync(hub, desk, phone)
-    hub.forget_device(str(phone.device_id))
-    phone.get(Note, note.id).title = "by phone"
-    hub.delete(note)
-    sync(hub, desk)
-    compact_to_the_end(hub, desk)
+    with away(hub, desk, phone):
+        phone.get(Note, note.id).title = "by phone"
+        hub.delete(note)
     with monkeypatch.context() as patch:
         patch.setattr(phone.port, "content", lambda *_: content)
         for _ in range(2):
@@ -336,13 +319,9 @@ def test_peer_that_does_not_give_the_record_gets_nowhere_and_holds_up_nobody(
 def test_record_that_came_back_goes_for_good_when_it_is_deleted_again(four: Devices) -> None:
     hub, desk, one, two = four
     note = full(hub)
-    sync(*four)
-    hub.forget_device(str(one.device_id))
-    hub.forget_device(str(two.device_id))
-    one.get(Note, note.id).title = "late"
-    hub.delete(note)
-    sync(hub, desk)
-    compact_to_the_end(hub, desk)
+    with away(hub, desk, one, two):
+        one.get(Note, note.id).title = "late"
+        hub.delete(note)
     sync(hub, one, desk)
     desk.delete(desk.get(Note, note.id))
     sync(hub, desk, one)
@@ -356,12 +335,9 @@ def test_record_that_came_back_goes_for_good_when_it_is_deleted_again(four: Devi
 def test_new_device_gets_what_came_back(four: Devices) -> None:
     hub, desk, phone, _ = four
     note = full(hub)
-    sync(hub, desk, phone)
-    hub.forget_device(str(phone.device_id))
-    phone.get(Note, note.id).title = "late"
-    hub.delete(note)
-    sync(hub, desk)
-    compact_to_the_end(hub, desk)
+    with away(hub, desk, phone):
+        phone.get(Note, note.id).title = "late"
+        hub.delete(note)
     sync(hub, phone, desk)
     with memory(8, *MODELS) as early, memory(9, *MODELS) as late:
         sync(hub, early)
