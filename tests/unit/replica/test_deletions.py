@@ -32,20 +32,12 @@ class Kept(Model, on_edit_after_delete="edit_wins"):
     tags: Set[str]
 
 
-class Gone(Model, on_edit_after_delete="delete_wins"):
-    title: str = ""
-    due: int | None = ask(default=None)
-    notes: Text
-    votes: Counter
-    tags: Set[str]
+class Gone(Kept, on_edit_after_delete="delete_wins"):
+    pass
 
 
-class Asked(Model, on_edit_after_delete="ask"):
-    title: str = ""
-    due: int | None = ask(default=None)
-    notes: Text
-    votes: Counter
-    tags: Set[str]
+class Asked(Kept, on_edit_after_delete="ask"):
+    pass
 
 
 class Named(Model, key=("slug",), on_edit_after_delete="ask"):

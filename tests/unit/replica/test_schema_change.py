@@ -258,12 +258,15 @@ CHANGING: list[tuple[Any, Any]] = [
 ]
 
 
+def with_factory(annotation: Any, factory: Any) -> tuple[Any, Any]:
+    """A model, and the same with one field more."""
+    older: Any = create_model("Task", __base__=Model, title=(str, ""))
+    return older, create_model("Task", __base__=older, more=(annotation, Field(default_factory=factory)))
+
+
 @pytest.mark.parametrize(("annotation", "factory", "shown"), CONSTANT)
 def test_a_new_field_shows_what_its_factory_always_gives(annotation: Any, factory: Any, shown: Any) -> None:
-    older: Any = create_model("Task", __base__=Model, title=(str, ""))
-    newer: Any = create_model(
-        "Task", __base__=Model, title=(str, ""), more=(annotation, Field(default_factory=factory))
-    )
+    older, newer = with_factory(annotation, factory)
     with memory(0, older) as old, memory(1, newer) as new:
         task = old.create(older, title="t")
         exchange(old, new)
@@ -284,10 +287,7 @@ def test_a_new_field_shows_what_its_factory_always_gives(annotation: Any, factor
 
 @pytest.mark.parametrize(("annotation", "factory"), CHANGING)
 def test_a_new_field_whose_factory_may_give_anything_has_no_value_and_is_found(annotation: Any, factory: Any) -> None:
-    older: Any = create_model("Task", __base__=Model, title=(str, ""))
-    newer: Any = create_model(
-        "Task", __base__=Model, title=(str, ""), more=(annotation, Field(default_factory=factory))
-    )
+    older, newer = with_factory(annotation, factory)
     with memory(0, older) as old, memory(1, newer) as new:
         task = old.create(older, title="t")
         exchange(old, new)
