@@ -35,6 +35,9 @@ Assignments = Annotated[
         show_default=False,
     ),
 ]
+PeerTimeout = Annotated[
+    float, typer.Option("--timeout-s", metavar="SECONDS", min=0.1, help="Seconds that each peer may take.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document; errors too, on standard error.")]
 Models = Annotated[
     str | None,

@@ -13,7 +13,7 @@ from crdt_sync.cli.actions.base import Json
 from crdt_sync.cli.actions.network import SYNC, SyncParams
 from crdt_sync.cli.conflict_text import device
 from crdt_sync.cli.opening import Place, reach
-from crdt_sync.cli.options import AsJson, Models, StorePath
+from crdt_sync.cli.options import AsJson, Models, PeerTimeout, StorePath
 from crdt_sync.cli.output import console, emit, emit_line, reporting
 from crdt_sync.cli.serving import serve_store
 
@@ -67,9 +67,7 @@ def sync(
     *,
     path: StorePath,
     urls: Annotated[list[str], typer.Argument(metavar="URL...", help="ws://host:port of each peer.")],
-    timeout_s: Annotated[
-        float, typer.Option("--timeout-s", metavar="SECONDS", min=0.1, help="Seconds that each peer may take.")
-    ] = 60.0,
+    timeout_s: PeerTimeout = 60.0,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:

@@ -16,7 +16,7 @@ from crdt_sync.cli import render
 from crdt_sync.cli.actions.base import Json
 from crdt_sync.cli.actions.network import SYNC, SyncParams
 from crdt_sync.cli.opening import Place, reach
-from crdt_sync.cli.options import AsJson, Models, StorePath
+from crdt_sync.cli.options import AsJson, Models, PeerTimeout, StorePath
 from crdt_sync.cli.output import console, emit, reporting, visible
 from crdt_sync.errors import CorruptStoreError
 from crdt_sync.replica import Replica
@@ -41,9 +41,7 @@ def repair(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-    timeout_s: Annotated[
-        float, typer.Option("--timeout-s", metavar="SECONDS", min=0.1, help="Seconds that each peer may take.")
-    ] = 60.0,
+    timeout_s: PeerTimeout = 60.0,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
