@@ -10,14 +10,14 @@ from crdt_sync.core.ids import Author, DeviceId, DocumentKey, device_id
 from crdt_sync.core.logs import told
 from crdt_sync.errors import EntryError, InputError, StoreReadOnlyError
 from crdt_sync.protocol.durable import DurableVector
-from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, SnapshotPage, StatusKind, Vector, Voucher
+from crdt_sync.protocol.source import ApplyOutcome, SnapshotPage, Vector, Voucher
 from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.compaction import Folding
+from crdt_sync.replica.content import refused_content
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.home import note_gone
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
-from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.outlook import CompactionOutlook, awaited
 from crdt_sync.replica.rows import number_key
 from crdt_sync.replica.staging import discard, floor_of, snapshot_page, stage
@@ -176,16 +176,7 @@ class Compactor:
         except EntryError as error:
             told(log, logging.WARNING, "a snapshot was refused", reason=error.message)
             discard(self._state, partition)
-            self._state.totals.refused += 1
-            status = EntryStatus(
-                partition=partition,
-                author=CONTENT_AUTHOR,
-                sequence=0,
-                kind=StatusKind.REFUSED,
-                code=error.code,
-                reason=error.message[:200],
-            )
-            batch.outcome = ApplyOutcome(statuses=(status,))
+            batch.outcome = ApplyOutcome(statuses=(refused_content(self._state, partition, error),))
         return batch
 
     def apply_due(self) -> list[Change]:

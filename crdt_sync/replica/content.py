@@ -31,6 +31,19 @@ def rederive(state: State, keys: Iterable[DocumentKey]) -> None:
     state.documents.shrink()
 
 
+def refused_content(state: State, partition: str, error: EntryError) -> EntryStatus:
+    """What a peer is told of content that was refused; it is counted."""
+    state.totals.refused += 1
+    return EntryStatus(
+        partition=partition,
+        author=CONTENT_AUTHOR,
+        sequence=0,
+        kind=StatusKind.REFUSED,
+        code=error.code,
+        reason=error.message[:200],
+    )
+
+
 def accept_content(state: State, partition: str, documents: Sequence[tuple[DocumentKey, bytes]]) -> Batch:
     """Screen and merge what a peer has of some documents; kept in the log, so that derived state stays derived.
 
@@ -47,16 +60,7 @@ def accept_content(state: State, partition: str, documents: Sequence[tuple[Docum
             try:
                 touched = _merge(state, partition, key, update)
             except EntryError as error:
-                state.totals.refused += 1
-                status = EntryStatus(
-                    partition=partition,
-                    author=CONTENT_AUTHOR,
-                    sequence=0,
-                    kind=StatusKind.REFUSED,
-                    code=error.code,
-                    reason=error.message[:200],
-                )
-                statuses.append(status)
+                statuses.append(refused_content(state, partition, error))
                 continue
             derivation.touch(touched)
         derivation.finish()

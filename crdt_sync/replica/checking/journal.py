@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from crdt_sync.core.entry import decode_entry, split_entries
-from crdt_sync.core.ids import Author, DocumentKey, split_document_key
+from crdt_sync.core.ids import Author, split_document_key
 from crdt_sync.errors import CRDTSyncError
 from crdt_sync.replica.checking.findings import CheckReport, Finding
 from crdt_sync.replica.checking.reading import LogReader, whole_rows
@@ -33,8 +33,8 @@ class OwnOperation(NamedTuple):
     number: int
 
 
-def own_operations(store: Store) -> Iterator[tuple[OwnOperation, DocumentKey]]:
-    """What this replica wrote, as the log has it; without what the journal never holds."""
+def own_operations(store: Store) -> Iterator[tuple[OwnOperation, OperationRow]]:
+    """What this replica wrote, as the log has it: pending rows; without what the journal never holds."""
     for _, data in whole_rows(store, Table.LOG):
         row = unpack_log_row(data)
         if not row.own:
@@ -42,7 +42,15 @@ def own_operations(store: Store) -> Iterator[tuple[OwnOperation, DocumentKey]]:
         for number, entry in enumerate(map(decode_entry, split_entries(row.body))):
             for index, item in enumerate(entry.operations):
                 if not is_upkeep(item.update):
-                    yield OwnOperation(row.author, row.first + number, index), item.document
+                    operation = OperationRow(
+                        type=item.type,
+                        document=item.document,
+                        author=row.author,
+                        sequence=row.first + number,
+                        index=index,
+                        hlc=entry.hlc,
+                    )
+                    yield OwnOperation(row.author, operation.sequence, index), operation
 
 
 class _JournalCheck:
@@ -100,9 +108,9 @@ class _JournalCheck:
     def _find_missing(self) -> None:
         rows = (unpack_operation_row(data) for _, data in whole_rows(self._store, Table.OPERATION))
         journaled = {OwnOperation(row.author, row.sequence, row.index) for row in rows}
-        for place, document in own_operations(self._store):
+        for place, row in own_operations(self._store):
             if place not in journaled:
-                _, model, record = split_document_key(document)
+                _, model, record = split_document_key(row.document)
                 self._report.note(
                     Finding(
                         what="journal",

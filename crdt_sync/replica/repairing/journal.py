@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from crdt_sync.core.entry import decode_entry, split_entries
 from crdt_sync.core.ids import split_document_key
 from crdt_sync.errors import CRDTSyncError
-from crdt_sync.replica.checking.journal import OwnOperation
+from crdt_sync.replica.checking.journal import OwnOperation, own_operations
 from crdt_sync.replica.checking.reading import whole_rows
 from crdt_sync.replica.journal import listed_as
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.repairing.quarantine import Quarantine
-from crdt_sync.replica.rows import OperationRow, key_number, number_key, unpack_log_row, unpack_operation_row
-from crdt_sync.replica.trimming import is_upkeep
+from crdt_sync.replica.rows import OperationRow, key_number, number_key, unpack_operation_row
 from crdt_sync.storage.base import Store, Table
 
 BATCH_ROWS: Final = 512
@@ -67,7 +64,7 @@ def _refused(ledger: Ledger, row: OperationRow) -> str:
 def _add_missing(target: Store, numbers: dict[OwnOperation, int]) -> int:
     taken, added, last = set(numbers.values()), 0, 0
     with target.transaction():
-        for place, row in _logged(target):
+        for place, row in own_operations(target):
             number = numbers.get(place)
             if number is None:
                 # Numbers follow the log, so a lost one is free where it was; else it goes to the end.
@@ -77,26 +74,6 @@ def _add_missing(target: Store, numbers: dict[OwnOperation, int]) -> int:
                 added += 1
             last = number
     return added
-
-
-def _logged(target: Store) -> Iterator[tuple[OwnOperation, OperationRow]]:
-    for _, data in target.scan(Table.LOG):
-        row = unpack_log_row(data)
-        if not row.own:
-            continue
-        for number, entry in enumerate(map(decode_entry, split_entries(row.body))):
-            for index, item in enumerate(entry.operations):
-                if not is_upkeep(item.update):
-                    place = OwnOperation(row.author, row.first + number, index)
-                    operation = OperationRow(
-                        type=item.type,
-                        document=item.document,
-                        author=row.author,
-                        sequence=place.sequence,
-                        index=index,
-                        hlc=entry.hlc,
-                    )
-                    yield place, operation
 
 
 def _put(target: Store, number: int, row: OperationRow) -> None:
