@@ -73,6 +73,8 @@ def repair(
                 with open_sqlite(path, read_only=True) as store:
                     left = check_store(store)
                 result.update(_left(left))
+                if left.ok and not as_json:
+                    console().print("the peers brought what was missing: nothing is left to mend")
             if as_json:
                 emit(result, as_json=True, render=_show)
         if not left.ok:

@@ -99,7 +99,10 @@ def test_what_a_live_peer_brought_is_no_damage_any_more(cli: Cli, unbound: Path,
     alone = cli("repair", unbound, "--json")
     assert (alone.code, alone.json["left"], alone.error["type"]) == (10, 1, "CorruptStoreError")
     assert "--from" in alone.error["hint"]
+    as_it_was = unbound.read_bytes()
     with serving(state_dir, other) as hub:
+        assert "nothing is left to mend" in cli("repair", unbound, "--from", hub.url).out
+        unbound.write_bytes(as_it_was)
         found = cli("repair", unbound, "--from", hub.url, "--json")
     assert (found.code, found.err.strip()) == (0, "")
     assert (found.json["left"], found.json["damage"]) == (0, [])
