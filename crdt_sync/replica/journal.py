@@ -71,7 +71,7 @@ class SyncOperation:
         device_id: the device that made it.
         status: ``pending`` until a home peer holds it durably, then ``completed``; or ``failed``.
         attempts: how often it was sent.
-        error: why it failed, or empty.
+        error: why it failed; of a pending one how the latest try ended, where that was at this one. Or empty.
     """
 
     id: str
@@ -297,15 +297,26 @@ class Journal:
         self._wait(again)
         return [row.author for _, row in again]
 
-    def fail(self, author: Author, *, sequence: int, error: str, peer: str, now_ms: int) -> int:
+    def tried(self, author: Author, *, first: int, last: int, error: str) -> None:
+        """Note that entries of ours were sent, and how that ended; they wait. In the caller's store transaction."""
+        sent: list[tuple[bytes, bytes]] = []
+        for key, row in self.rows(status=OperationStatus.PENDING):
+            if row.author == author and first <= row.sequence <= last:
+                sent.append((key, row.changed(attempts=row.attempts + 1, error=error).pack()))
+            elif row.author == author and row.sequence > last:
+                break
+        self._store.put_many(Table.OPERATION, sent)
+
+    def fail(self, author: Author, *, sequence: int, error: str, peer: str, now_ms: int, sent: bool = True) -> int:
         """Note that an entry of ours, and so all behind it, was refused. In the caller's store transaction.
 
         What they wrote is kept in the journal from here on: the entries may be folded, and the records removed.
+        ``sent``: by this, they were sent once more.
         """
         done: list[tuple[bytes, OperationRow]] = []
         for key, row in self.rows(status=OperationStatus.PENDING):
             if row.author == author and row.sequence >= sequence:
-                attempts, data = row.attempts + 1, pack_written(self._written(row))
+                attempts, data = row.attempts + sent, pack_written(self._written(row))
                 failed = row.changed(status=2, attempts=attempts, finished_ms=now_ms, error=error, data=data)
                 done.append((key, failed))
         self._finish(done, error=error, peer=peer, now_ms=now_ms)
