@@ -385,7 +385,7 @@ class Session:
         self.state = TRANSITIONS[self.state, signal]
 
     def _fail(self, fault: PeerError) -> None:
-        self._end(fault.error_code, fault.message, retry_after_s=None, by_peer=False)
+        self._end(fault.error_code, fault.message, retry_after_s=fault.retry_after_s, by_peer=False)
 
     def _end(self, code: ErrorCode, text: str, *, retry_after_s: float | None, by_peer: bool) -> None:
         if self.state is Phase.ENDED:
