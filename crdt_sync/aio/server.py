@@ -55,7 +55,7 @@ class Server:
     ) -> None:
         if type(sessions_max) is not int or sessions_max < 1:
             raise InputError("sessions_max is a whole number from 1 on")
-        if not isinstance(retry_after_s, int | float) or not 0 <= retry_after_s <= RETRY_AFTER_S_MAX:
+        if not 0 <= retry_after_s <= RETRY_AFTER_S_MAX:
             raise InputError(f"retry_after_s is a number of seconds from 0 to {RETRY_AFTER_S_MAX:g}")
         self._replica = replica
         self._open_space = open_space

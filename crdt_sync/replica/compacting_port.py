@@ -52,7 +52,10 @@ class CompactingPort:
     def holdings(self, known: Mapping[bytes, int]) -> tuple[DurableVector, ...]:
         """Signed vectors that somebody lacks."""
         self._check()
-        return self._compactor.holdings(known)
+        vectors = self._compactor.holdings(known)
+        if vectors:
+            self._state.store.flush()  # ours names horizons, which may have been applied since the log last grew
+        return vectors
 
     def holdings_known(self, public_key: bytes) -> Mapping[bytes, int]:
         """What a device knew of signed vectors at the end of its last proven session."""

@@ -47,10 +47,10 @@ class Place:
     @asynccontextmanager
     async def hub(self, replica: Replica) -> AsyncIterator[Server]:
         """A server's life, on a clock on which no handshake takes too long."""
-        self.server = Server(replica, open_space=True, shell=Shell(sleep=Clock().sleep))
-        yield self.server
-        self.server, closing = None, self.server
-        await closing.close()
+        self.server = server = Server(replica, open_space=True, shell=Shell(sleep=Clock().sleep))
+        yield server
+        self.server = None
+        await server.close()
         await asyncio.gather(*self._tasks)
         self._tasks.clear()
 
