@@ -55,7 +55,7 @@ def retry(
 ) -> None:
     """Have changes that failed wait again, to be sent in the next session with each peer.
 
-    Those that failed before it go with it.
+    Those that failed before it go with it. What is tried again after a pause only is tried at once.
     """
     with reporting(as_json=as_json):
         if (operation is None) != every:
