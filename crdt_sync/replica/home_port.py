@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from crdt_sync.core.entry import SEQUENCE_MAX
 from crdt_sync.core.ids import Author, DeviceId, device_id
 from crdt_sync.core.logs import told
 from crdt_sync.errors import StoreError
@@ -137,6 +138,15 @@ class HomePort:
             self.retries += 1
             self._observers.wake()
         return len(authors) + waiting
+
+    def begin_anew(self, authors: Collection[Author]) -> None:
+        """Entries of some authors of ours were taken back: nothing of these is held back, and sessions begin anew."""
+        with self._state.store.transaction():
+            let_go(self._state.store, authors)
+            for doubts in all_doubts(self._state.store):
+                doubts.let_go(dict.fromkeys(authors, SEQUENCE_MAX))
+        self.retries += 1
+        self._observers.wake()
 
     def _put_back(self, operation_id: str | None) -> int:
         """Send again at once what sessions ended at: all, or what keeps one operation; how many were our own."""

@@ -115,6 +115,37 @@ class JournalCalls:
             raise StoreReadOnlyError("a replica that was opened read-only cannot try again")
         return self.port.retry(None if operation is None else operation.id)
 
+    def revert(self, operation: SyncOperation, /) -> tuple[SyncOperation, ...]:
+        """Take back a change that failed, as if it had never been made; what it wrote stays in the journal.
+
+        With it goes its whole transaction, and what was written here on top of it: later transactions that touch one of
+        the same records. Everything else that was written since is sent under a new author. Sessions that are open
+        begin anew for it.
+
+        Args:
+            operation: of this replica.
+
+        Returns:
+            What was taken back, oldest first. They stay failed, and are not tried again.
+
+        Raises:
+            InputError: it is no operation of this replica, it has not failed, or another device has it or wrote on top
+                of it; nothing was changed. `undo` writes the opposite then.
+            StoreReadOnlyError: opened read-only.
+            TransactionError: a transaction is open.
+        """
+        self._check_idle()
+        if not isinstance(operation, SyncOperation):
+            raise InputError(
+                f"an operation is expected, not a {type(operation).__name__}", hint="Take one of replica.operations()."
+            )
+        if self._state.identity is None:
+            raise StoreReadOnlyError("a replica that was opened read-only takes nothing back")
+        reverted = self.port.revert(operation.id)
+        self.port.begin_anew(reverted.authors)
+        self.port.publish(reverted.changes)
+        return tuple(map(self.operation, reverted.operations))
+
     def set_aside(self) -> tuple[SetAside, ...]:
         """What devices are not sent at once, since sessions with them ended at it: for a while, or until `retry`."""
         self._check()

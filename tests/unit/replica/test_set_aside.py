@@ -78,6 +78,7 @@ def meet(left: Replica, right: Replica, *, fates: Fates = always_deliver) -> Exc
 
 def relay(source: Replica, target: Replica) -> None:
     """Bring over what one device wrote, and nothing back."""
+    target.port.accept_records(source.port.space_records(0)[0])
     page = source.port.runs_after(0, target.port.vector(), bytes_max=10_000)
     target.port.publish(target.port.accept_runs([run for run, *_ in page.runs]).changes)
 
