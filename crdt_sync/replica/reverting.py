@@ -24,6 +24,7 @@ from crdt_sync.replica.journal import FAILED, Journal, OperationStatus, status_o
 from crdt_sync.replica.rows import NO_ENTRY, LogRow, OperationRow, after_prefix, key_number
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.undo_stack import forget_operations, rename_aliases
+from crdt_sync.replica.unique_index import neighbours
 from crdt_sync.replica.written import pack_written
 from crdt_sync.storage.base import Table
 
@@ -154,21 +155,24 @@ def _write_without(
         journal.move({item.place: writer.write(item.row, item.entry) for item in kept})
         rename_aliases(state.store, writer.renamed)
         HoldingsBook(state).say_anew()
+        gone = [key for key in keys if not state.documents.get(key).known]
+        beside = {other for key in gone for other in neighbours(state.store, key)}.difference(keys)
+        changes = [change for key in gone for change in _give_up(state, horizons, key, was_live=stood[key])]
         derivation = Derivation(state, origin="local")
-        gone: list[Change] = []
         for key in keys:
             loaded = state.documents.get(key)
-            if not loaded.known:
-                gone += _give_up(state, horizons, key, was_live=stood[key])
-                continue
-            loaded.live, loaded.conflicts = stood[key], asked[key]
-            derivation.derive(key, fields=_fields(state, key), fold=True)
-            derivation.look_back(key, since=rows[0].position)
+            if loaded.known:
+                loaded.live, loaded.conflicts = stood[key], asked[key]
+                derivation.derive(key, fields=_fields(state, key), fold=True)
+                derivation.look_back(key, since=rows[0].position)
+        for key in sorted(beside):
+            derivation.derive(key, fold=True)
+            derivation.unmark(key)
         derivation.finish()
     state.documents.shrink()
     told(log, logging.WARNING, "a change that failed was taken back", operations=len(taken), again=len(kept))
     authors = frozenset(item.row.author for item in rows)
-    return Reverted(operations=tuple(taken), authors=authors, changes=[*derivation.changes, *gone])
+    return Reverted(operations=tuple(taken), authors=authors, changes=[*derivation.changes, *changes])
 
 
 def _keep_in_journal(

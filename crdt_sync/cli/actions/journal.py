@@ -61,7 +61,7 @@ def log(replica: Replica, params: LogParams) -> Json:
     found = replica.operations(status=params.status, since=since, latest_first=True)
     latest = list(islice(found, params.limit))[::-1]
     total = replica.operation_count(status=params.status, since=since)
-    return {"total": total, "operations": [_operation_json(operation) for operation in latest]}
+    return {"total": total, "operations": [operation_json(operation) for operation in latest]}
 
 
 def history(replica: Replica, params: HistoryParams) -> Json:
@@ -155,7 +155,8 @@ def _kind_name(kind: FieldKind) -> str:
     return type(kind).__name__.removesuffix("Kind").removesuffix("Register").lower()
 
 
-def _operation_json(operation: SyncOperation) -> Json:
+def operation_json(operation: SyncOperation) -> Json:
+    """A local change, with what it wrote."""
     return {
         "id": operation.id,
         "type": operation.type.value,

@@ -113,3 +113,21 @@ def test_what_is_set_aside_is_shown_with_its_reason_and_put_back(
     assert operation["attempts"] == 5
     assert "1 wait again; 1 pending, 0 failed" in cli("retry", store, "1").out
     assert cli("status", store, "--json").json["set_aside"] == []
+
+
+def test_what_failed_is_taken_back(cli: Cli, store: Path) -> None:
+    for title in ("Milk", "Bread"):
+        created(cli, store, f"title={title}")
+    refuse(store, sequence=1)
+    shown = cli("revert", store, "1")
+    assert shown.code == 0
+    assert "reverted" in shown.out
+    assert "1 taken back; 1 pending" in shown.out
+    assert [item["fields"]["title"] for item in cli("list", store, "Task", "--json").json["records"]] == ["Bread"]
+    for wrong, code in (("1", 2), ("2", 2), ("9", 2), ("x", 2)):
+        assert cli("revert", store, wrong).code == code
+    (failed,) = cli("log", store, "--failed", "--json").json["operations"]
+    assert failed["data"]["title"] == "Milk"
+    refuse(store, sequence=1)
+    told = cli("revert", store, "2", "--json").json
+    assert (told["total"], told["pending"], told["operations"][0]["data"]["title"]) == (1, 0, "Bread")

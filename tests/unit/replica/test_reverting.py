@@ -292,7 +292,7 @@ def edit(replica: Replica, dice: random.Random) -> None:
                     replica.create(Task, title=f"task {dice.random()}")
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", [*range(20), 110, 139])  # the last two have merged records beside what goes
 def test_whatever_was_written_the_rest_comes_through(seed: int) -> None:
     dice = random.Random(seed)
     with memory(1, Task, Badge) as replica, memory(2, Task, Badge) as hub, memory(3, Task, Badge) as other:
