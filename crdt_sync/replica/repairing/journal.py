@@ -42,8 +42,10 @@ def mend_journal(source: Store, target: Store, quarantine: Quarantine) -> int:
                 if reason:
                     quarantine.add(Table.OPERATION, key, data, reason=reason)
                     continue
-                numbers[OwnOperation(row.author, row.sequence, row.index)] = key_number(key)
-                _put(target, key_number(key), row)
+                number = key_number(key)
+                sequence = -number if row.sequence == NO_ENTRY else row.sequence  # of these there may be many
+                numbers[OwnOperation(row.author, sequence, row.index)] = number
+                _put(target, number, row)
     return _add_missing(target, numbers)
 
 

@@ -11,6 +11,8 @@ import pytest
 from crdt_sync import Change, List, Map, Model, Replica, ask
 from crdt_sync.errors import InputError, StoreError, StoreReadOnlyError, TransactionError
 from crdt_sync.replica.checking import check_store
+from crdt_sync.replica.rows import number_key
+from crdt_sync.storage.base import Table
 from crdt_sync.testing.disks import Disk, Fault, Loss
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import Person, Task, memory, on_disk, store_of
@@ -320,3 +322,20 @@ def test_whatever_was_written_the_rest_comes_through(seed: int) -> None:
         sound(replica)
         assert exchange(replica, hub).proven_equal
         sound(hub)
+
+
+def test_a_repair_keeps_what_was_taken_back(tmp_path: Path) -> None:
+    with on_disk(tmp_path) as replica, memory(2) as hub:
+        bad = replica.create(Task, title="refused")
+        bad.title = "refused, too"
+        replica.create(Task, title="fine")
+        refuse(replica, by=hub, sequence=1)
+        replica.revert(replica.operation("1"))
+        with store_of(replica).transaction():
+            store_of(replica).delete(Table.OPERATION, number_key(3))
+            store_of(replica).delete(Table.PENDING, number_key(3))
+    Replica.repair(tmp_path / "a.db", state_dir=tmp_path / "state")
+    with on_disk(tmp_path, seed=1) as replica:
+        shown = [(item.id, item.status.value, item.data["title"]) for item in replica.operations()]
+        assert shown == [("1", "failed", "refused"), ("2", "failed", "refused, too"), ("3", "pending", "fine")]
+        sound(replica)
