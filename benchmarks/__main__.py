@@ -9,13 +9,14 @@ from pathlib import Path
 
 from benchmarks.churn import CHURN
 from benchmarks.documents import DOCUMENT
+from benchmarks.durable import DURABLE
 from benchmarks.first_sync import FIRST_SYNC
 from benchmarks.harness import Row, Settings, Workload, run
 from benchmarks.profiling import PROFILES
 from benchmarks.report import heading, table, to_json
 from benchmarks.write import WRITE
 
-WORKLOADS = {workload.name: workload for workload in (WRITE, DOCUMENT, FIRST_SYNC, CHURN)}
+WORKLOADS = {workload.name: workload for workload in (WRITE, DOCUMENT, FIRST_SYNC, CHURN, DURABLE)}
 QUICK_RECORDS, QUICK_ROUNDS = 1_000, 1
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from crdt_sync.aio.shell import Bell, Shell
 from crdt_sync.core.logs import told
-from crdt_sync.errors import ChannelClosed, StoreClosedError
+from crdt_sync.errors import ChannelClosed, StoreClosedError, StoreError
 from crdt_sync.protocol.codes import ErrorCode
 from crdt_sync.replica.conversation import Conversation
+from crdt_sync.replica.ending import STORE_RETRY_AFTER_S
 from crdt_sync.replica.port import Port
 from crdt_sync.transport.base import Channel, CloseCode
 
@@ -208,7 +209,8 @@ class Pump:
     def _fail(self, error: Exception) -> None:
         self._failure = error
         code = ErrorCode.SHUTDOWN if isinstance(error, StoreClosedError) else ErrorCode.INTERNAL
-        self.conversation.close(code, "the replica could not go on")
+        after_s = STORE_RETRY_AFTER_S if isinstance(error, StoreError) else None
+        self.conversation.close(code, "the replica could not go on", retry_after_s=after_s)
 
     def _nudge(self) -> None:
         self._work.set()
@@ -237,7 +239,7 @@ class Pump:
     def _finish(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self.conversation.lost("the session was left")
+        self.conversation.lost("the session was left", by_peer=False)
         self.finished = True
         self._bell.ring()
         self._tell_end()

@@ -16,7 +16,7 @@ from crdt_sync.aio.upkeep import kept_current
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.core.logs import told
 from crdt_sync.core.peer import PeerIdentity
-from crdt_sync.errors import AdmissionError, StoreError
+from crdt_sync.errors import AdmissionError, InputError, StoreError
 from crdt_sync.protocol.codes import ErrorCode
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.facade import Replica
@@ -25,6 +25,12 @@ from crdt_sync.transport.websocket import Listener, listen
 
 REPLACED_RETRY_AFTER_S = 5.0
 """When a session that gave way to a newer one of its device may come back; the newer one is mostly a short one."""
+
+RETRY_AFTER_S = 5.0
+"""When those may come back who are told that the server goes down, or has no room; they come spread over as long."""
+RETRY_AFTER_S_MAX = 3600.0
+SESSIONS_MAX = 1000
+"""Devices that a server talks with at once, unless it is told otherwise."""
 
 log = logging.getLogger("crdt_sync.sync")
 
@@ -38,10 +44,24 @@ class Server:
     does not dial again by itself.
     """
 
-    def __init__(self, replica: Replica, *, open_space: bool, shell: Shell) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        *,
+        open_space: bool,
+        shell: Shell,
+        sessions_max: int = SESSIONS_MAX,
+        retry_after_s: float = RETRY_AFTER_S,
+    ) -> None:
+        if type(sessions_max) is not int or sessions_max < 1:
+            raise InputError("sessions_max is a whole number from 1 on")
+        if not 0 <= retry_after_s <= RETRY_AFTER_S_MAX:
+            raise InputError(f"retry_after_s is a number of seconds from 0 to {RETRY_AFTER_S_MAX:g}")
         self._replica = replica
         self._open_space = open_space
         self._shell = shell
+        self._sessions_max = sessions_max
+        self._retry_after_s = retry_after_s
         self._pumps: dict[DeviceId, Pump] = {}
         self._running: dict[Pump, None] = {}
         self._listener: Listener | None = None
@@ -90,7 +110,7 @@ class Server:
         """Admit nobody any more and end all sessions, saying why."""
         self._closing = True
         for pump in self._running:
-            pump.close(ErrorCode.SHUTDOWN, "the server is shutting down")
+            pump.close(ErrorCode.SHUTDOWN, "the server is shutting down", retry_after_s=self._retry_after_s)
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 for pump in list(self._running):
@@ -116,6 +136,10 @@ class Server:
         if peer is None:
             return
         before = self._pumps.get(peer.device_id)
+        if before is None and len(self._pumps) >= self._sessions_max:
+            told(log, logging.WARNING, "no room for another device", device=peer.device_id, sessions=len(self._pumps))
+            pump.close(ErrorCode.OVERLOADED, "too many sessions", retry_after_s=self._retry_after_s)
+            return
         self._pumps[peer.device_id] = pump
         if before is not None:
             text = "the same device connected again"
@@ -144,6 +168,8 @@ async def serve(
     limits: ChannelLimits = CHANNEL_LIMITS,
     tls: ssl.SSLContext | None = None,
     shell: Shell | None = None,
+    sessions_max: int = SESSIONS_MAX,
+    retry_after_s: float = RETRY_AFTER_S,
 ) -> AsyncIterator[Server]:
     """Admit peers until the block is left.
 
@@ -156,10 +182,13 @@ async def serve(
         limits: of the channels.
         tls: for ``wss``.
         shell: where waiting comes from.
+        sessions_max: devices that are talked with at once; more are told to come back.
+        retry_after_s: when those may come back who find no room, or are there when the server goes down. They come
+            spread over as long again.
 
     Raises:
         AddressInUseError: the port is taken.
-        InputError: not an address of this machine.
+        InputError: not an address of this machine, or numbers that cannot be.
         AdmissionError: another host than loopback without ``open_space``.
         StoreReadOnlyError: the replica was opened read-only.
         StoreClosedError, WrongThreadError: the replica cannot be used here.
@@ -167,7 +196,13 @@ async def serve(
     if not open_space and not is_loopback(host):
         raise AdmissionError(f"listening on {host!r} would admit any device that can reach it")
     check_usable(replica)
-    server = Server(replica, open_space=open_space, shell=shell or Shell())
+    server = Server(
+        replica,
+        open_space=open_space,
+        shell=shell or Shell(),
+        sessions_max=sessions_max,
+        retry_after_s=retry_after_s,
+    )
     async with await listen(server.talk, host=host, port=port, limits=limits, tls=tls) as listener:
         server.attach(listener)
         if open_space and not is_loopback(host):

@@ -101,7 +101,7 @@ class _Round:
             self._conversation.close()
             self._say_goodbye()
         finally:
-            self._conversation.lost("this side hung up")
+            self._conversation.lost("this side hung up", by_peer=False)
             self._conversation.publish()
 
     def _until_proven(self, met: Callable[[DeviceId], None]) -> None:

@@ -93,7 +93,8 @@ def show_log(out: Console, result: Json) -> None:
     """Operations, oldest first."""
     rows = []
     for item in result["operations"]:
-        status = f"{item['status']}: {item['error']}" if item["error"] else item["status"]
+        tried = f", tried {item['attempts']} times" if item["error"] and item["attempts"] > 1 else ""
+        status = f"{item['status']}{tried}: {item['error']}" if item["error"] else item["status"]
         data = ", ".join(f"{name}={short(value)}" for name, value in item["data"].items())
         what = [item["type"], item["model"], item["record_id"]]
         rows.append([item["id"], local_time(item["time"]), visible(status), *what, data])
@@ -164,6 +165,10 @@ def show_status(out: Console, result: Json) -> None:
     }
     for name, value in lines.items():
         out.print(Text(f"{name:<10}  {visible(value)}"))
+    for item in result["set_aside"]:
+        again = "`retry` sends it again" if item["due"] is None else f"again at {local_time(item['due'])}"
+        what = f"entry {item['sequence']} of author {item['author']}, {item['tries']} times; {again}: {item['reason']}"
+        out.print(Text(f"{'set aside':<10}  {visible(f'for {device(item)}: {what}')}"))
     for model in result["models"]:
         fields = ", ".join(f"{name} ({kind})" for name, kind in model["fields"].items())
         out.print(Text(f"{'model':<10}  {model['name']}: {model['records']} records; {fields}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from typing import Final
 
 from crdt_sync.errors import RemoteProtocolError
 
@@ -108,7 +109,12 @@ CODES: tuple[CodeFacts, ...] = tuple(
             ),
             (ErrorCode.REPLACED, "the same device opened a newer session", _CLOSES, "waits retry_after, reconnects"),
             (ErrorCode.REFUSED, "the device may not take part", _CLOSES, "stops and tells the user"),
-            (ErrorCode.INTERNAL, "this side failed, for example its store", _CLOSES, _LATER),
+            (
+                ErrorCode.INTERNAL,
+                "this side failed; with `retry_after` where its store did",
+                _CLOSES,
+                "waits retry_after, reconnects; without one it is careful with what was in flight",
+            ),
             (ErrorCode.SHUTDOWN, "this side is going down", _CLOSES, "waits retry_after, reconnects"),
             (ErrorCode.OTHER, "a code from a newer version; only its text is known", _CLOSES, _LATER),
         )
@@ -123,11 +129,16 @@ def code_of(number: int) -> ErrorCode:
     return _CODE_OF.get(number, ErrorCode.OTHER)
 
 
+OVERLOADED_RETRY_AFTER_S: Final = 30.0
+"""When a peer may come back who brought more than this side works off."""
+
+
 class PeerError(RemoteProtocolError):
     """The peer erred. Raised inside the protocol only; `Session.receive` turns it into `Ended`."""
 
     def __init__(self, error_code: ErrorCode, message: str) -> None:
-        super().__init__(message, code=error_code.value)
+        after_s = OVERLOADED_RETRY_AFTER_S if error_code is ErrorCode.OVERLOADED else None
+        super().__init__(message, code=error_code.value, retry_after_s=after_s)
         self.error_code = error_code
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crdt_sync.core.entry import ChainHash, decode_run
 from crdt_sync.core.ids import Author
 from crdt_sync.errors import EntryError, LocalProtocolError
+from crdt_sync.protocol.care import Flight
 from crdt_sync.protocol.codes import ErrorCode, PeerError
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.messages import Ack, Credit
-from crdt_sync.protocol.source import EntryStatus, Source, Vector
+from crdt_sync.protocol.source import EntryStatus, SentRun, Source, Vector
 from crdt_sync.protocol.vectors import Position
 
 RunHead = tuple[str, Author, int]
@@ -51,6 +53,17 @@ def run_head(run: bytes) -> RunHead:
     return decoded.partition, decoded.author, decoded.first_sequence + count - 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    heads: tuple[RunHead, ...] = ()
+    first: bytes = b""
+    """Its first run."""
+    until: int = 0
+    """The log position behind it."""
+    is_single: bool = False
+    """It is one run that cannot be smaller."""
+
+
 class Outflow:
     """What this side has sent and may send.
 
@@ -60,7 +73,7 @@ class Outflow:
     def __init__(self) -> None:
         self._window = 0
         self._credit = 0
-        self._unacked: deque[tuple[RunHead, ...]] = deque()
+        self._unacked: deque[_Sent] = deque()
         self._ends: dict[tuple[str, Author], int] = {}
         """The last entry that was sent of each author."""
         self.entries = 0
@@ -89,20 +102,46 @@ class Outflow:
         """A bulk message goes out."""
         self._credit -= size_bytes
 
-    def sent_batch(self, heads: tuple[RunHead, ...], *, known: Vector | None = None) -> None:
-        """A batch goes out; documents count as a batch without heads.
+    @property
+    def flight(self) -> Flight | None:
+        """The first run that is not answered; none where documents were sent before it."""
+        if not self._unacked or not self._unacked[0].heads:
+            return None
+        sent = self._unacked[0]
+        partition, author, last = sent.heads[0]
+        first = decode_run(sent.first).first_sequence
+        return Flight(
+            partition=partition,
+            author=author,
+            first=first,
+            last=last,
+            until=sent.until,
+            alone=(sent.is_single or first == last) and len(self._unacked) == len(sent.heads) == 1,
+        )
+
+    def sent_runs(self, runs: Sequence[SentRun], *, known: Vector, is_single: bool = False) -> None:
+        """A batch of runs goes out, up to our cursor.
 
         Args:
-            heads: where its runs end.
+            runs: at least one.
             known: what the peer holds, as far as it said.
+            is_single: it is one run that cannot be smaller.
         """
+        heads = tuple([(partition, author, last) for _, partition, author, last in runs])
         for partition, author, last in heads:
-            held = None if known is None else known.get(partition, {}).get(author)
+            held = known.get(partition, {}).get(author)
             before = max(self._ends.get((partition, author), 0), 0 if held is None else held.sequence)
             self.entries += max(0, last - before)
             self._ends[partition, author] = max(last, before)
+        self._sent(_Sent(heads=heads, first=runs[0][0], until=self.cursor, is_single=is_single))
+
+    def sent_documents(self) -> None:
+        """A batch of documents goes out."""
+        self._sent(_Sent())
+
+    def _sent(self, batch: _Sent) -> None:
         self.sent += 1
-        self._unacked.append(heads)
+        self._unacked.append(batch)
 
     def receive_credit(self, amount: int) -> None:
         """The peer grants more; raises `PeerError` beyond the window."""
@@ -116,7 +155,7 @@ class Outflow:
             raise PeerError(ErrorCode.BAD_ACK, f"batch {batch} was not sent, or acknowledged before a later one")
         heads: list[RunHead] = []
         for _ in range(batch - self.acked):
-            heads.extend(self._unacked.popleft())
+            heads.extend(self._unacked.popleft().heads)
         self.acked = batch
         return heads
 

@@ -188,7 +188,7 @@ class Reconciling:
         if repair is not None and repair.step in (Step.LISTING, Step.DERIVING):
             return None
         documents = self._answers.next_documents()
-        self._outflow.sent_batch(())
+        self._outflow.sent_documents()
         return documents
 
     def _tell_differing(self, repair: Repair, keys: tuple[DocumentKey, ...]) -> None:

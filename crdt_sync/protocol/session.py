@@ -94,9 +94,9 @@ class Session:
         self._inflow = Inflow(source, limits, window_bytes=1 << limits.credit_bytes_log2)
         self._events: list[Event] = []
         self._reconciling = Reconciling(source, limits, self._outflow, self._standing, self._events)
-        self._sending = Sending(source, limits, self._outflow, self._standing, looked=self._reconciling.look)
-        self._sending.hold_back(source.held_back(peer.public_key))
-        self._receiving = Receiving(self._inflow, self._standing, self._reconciling, self._sending.snapshots)
+        out, look = self._outflow, self._reconciling.look
+        self.sending = Sending(source, limits, out, self._standing, public_key=peer.public_key, looked=look)
+        self._receiving = Receiving(self._inflow, self._standing, self._reconciling, self.sending.snapshots)
         self._telling = Telling(source, peer.public_key, now_ms)
         self._queue: list[Message] = []
         self._hello_due = True
@@ -253,7 +253,7 @@ class Session:
             self._queue += [*self._inflow.acks(), *self._standing.forks_to_tell()]
         if self._queue:
             return self._queue.pop(0)
-        bulk = self._inflow.credit() or self._sending.next_message()
+        bulk = self._inflow.credit() or self.sending.next_message(now_ms=self._now_ms)
         self._drained_told &= not isinstance(bulk, Runs)
         return bulk or self._attested(self._reconciling.next_message(now_ms=self._now_ms))
 
@@ -311,7 +311,7 @@ class Session:
                 self._tell_peer_vector()
             case VectorMessage():
                 self._events += self._standing.receive_vector(message.vector)
-                self._sending.plan()
+                self.sending.plan()
                 self._reconciling.reopen()
                 self._tell_peer_vector()
             case _:
@@ -385,7 +385,7 @@ class Session:
         self.state = TRANSITIONS[self.state, signal]
 
     def _fail(self, fault: PeerError) -> None:
-        self._end(fault.error_code, fault.message, retry_after_s=None, by_peer=False)
+        self._end(fault.error_code, fault.message, retry_after_s=fault.retry_after_s, by_peer=False)
 
     def _end(self, code: ErrorCode, text: str, *, retry_after_s: float | None, by_peer: bool) -> None:
         if self.state is Phase.ENDED:

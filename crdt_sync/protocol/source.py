@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from crdt_sync.core.entry import ChainHash
 from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.protocol.care import Care
 from crdt_sync.protocol.durable import DurableVector
 from crdt_sync.protocol.vectors import Position, Vector
 
@@ -190,6 +191,9 @@ class Source(Protocol):
 
     def held_back(self, public_key: bytes) -> Mapping[Author, int]:
         """What a device has refused and is not sent again: author → the first such entry."""
+
+    def care(self, public_key: bytes) -> Care:
+        """How to send to a device with which sessions ended at some entry."""
 
     def listing(
         self, partition: str, *, after: DocumentKey | None, limit: int

@@ -12,6 +12,7 @@ from crdt_sync.replica.opening import Sources
 from crdt_sync.replica.operation_queue import OperationQueue
 from crdt_sync.replica.prometheus import PrometheusCollector
 from crdt_sync.replica.report import SyncReport
+from crdt_sync.replica.set_aside import RetryPolicy, SetAside
 from crdt_sync.replica.state import Change
 from crdt_sync.replica.synclog import SyncLog
 from crdt_sync.replica.undo import UndoItem, UndoReport
@@ -26,6 +27,8 @@ __all__ = [
     "OperationStatus",
     "PrometheusCollector",
     "Replica",
+    "RetryPolicy",
+    "SetAside",
     "Sources",
     "Subscription",
     "SyncLog",

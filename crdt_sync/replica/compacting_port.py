@@ -12,6 +12,7 @@ from crdt_sync.protocol.source import SnapshotPage, Vector
 from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.compactor import CompactionReport, Compactor, Progress
 from crdt_sync.replica.outlook import CompactionOutlook
+from crdt_sync.replica.reverting import Reverted
 from crdt_sync.replica.state import Change, State
 
 R = TypeVar("R")
@@ -52,7 +53,10 @@ class CompactingPort:
     def holdings(self, known: Mapping[bytes, int]) -> tuple[DurableVector, ...]:
         """Signed vectors that somebody lacks."""
         self._check()
-        return self._compactor.holdings(known)
+        vectors = self._compactor.holdings(known)
+        if vectors:
+            self._state.store.flush()  # ours names horizons, which may have been applied since the log last grew
+        return vectors
 
     def holdings_known(self, public_key: bytes) -> Mapping[bytes, int]:
         """What a device knew of signed vectors at the end of its last proven session."""
@@ -106,6 +110,11 @@ class CompactingPort:
         """Wait for a device no more; see `Replica.forget_device`."""
         self._check()
         self._guarded(lambda: self._compactor.forget(device))
+
+    def revert(self, operation_id: str) -> Reverted:
+        """Take back what failed, durably; see `Replica.revert`."""
+        self._check()
+        return self._guarded(lambda: self._compactor.revert(operation_id))
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

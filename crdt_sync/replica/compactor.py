@@ -19,6 +19,7 @@ from crdt_sync.replica.home import note_gone
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.outlook import CompactionOutlook, awaited
+from crdt_sync.replica.reverting import Reverted, revert
 from crdt_sync.replica.rows import number_key
 from crdt_sync.replica.staging import discard, floor_of, snapshot_page, stage
 from crdt_sync.replica.state import Change, State
@@ -178,6 +179,10 @@ class Compactor:
             discard(self._state, partition)
             batch.outcome = ApplyOutcome(statuses=(refused_content(self._state, partition, error),))
         return batch
+
+    def revert(self, operation_id: str) -> Reverted:
+        """Take back a change that failed."""
+        return revert(self._state, self._journal, self._horizons, operation_id, sent=self._sent)
 
     def apply_due(self) -> list[Change]:
         """Apply the horizons whose vector this replica has come to hold."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import assert_never
 
 from crdt_sync.core.logs import told
 from crdt_sync.core.peer import PeerIdentity
-from crdt_sync.errors import EntryError, LocalProtocolError
+from crdt_sync.errors import EntryError, LocalProtocolError, StoreError
 from crdt_sync.protocol.codes import ErrorCode
 from crdt_sync.protocol.events import (
     Acknowledged,
@@ -40,10 +40,10 @@ from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.session import Session
 from crdt_sync.protocol.source import EntryStatus
 from crdt_sync.replica.accept import Batch
-from crdt_sync.replica.ending import LOST, PERMANENT_CODES, End
+from crdt_sync.replica.ending import LOST, PERMANENT_CODES, STORE_RETRY_AFTER_S, End
+from crdt_sync.replica.news import News, Progress
 from crdt_sync.replica.port import Port
 from crdt_sync.replica.report import Traffic
-from crdt_sync.replica.state import Change
 from crdt_sync.security.handshake import NONCE_BYTES, Handshake
 
 log = logging.getLogger("crdt_sync.sync")
@@ -58,20 +58,6 @@ TICK_S_MIN = 0.001
 def _admit_all(peer: PeerIdentity) -> str | None:
     del peer
     return None
-
-
-@dataclass(slots=True)
-class _Progress:
-    proven: int = -1
-    fingerprints: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _News:
-    """What observers, and the pumps of other sessions, are to be told."""
-
-    changes: list[Change] = field(default_factory=list)
-    anything: bool = False
 
 
 class Conversation:
@@ -100,9 +86,9 @@ class Conversation:
             initiator=initiator, key=port.key, space=port.space, nonce=port.entropy(NONCE_BYTES)
         )
         self._out: list[bytes] = list(self._handshake.start())
-        self._held = _News()
-        self._released = _News()
-        self._progress = _Progress()
+        self._held = News()
+        self._released = News()
+        self._progress = Progress()
         self._lost = False
         self.session: Session | None = None
         self.end: End | None = None
@@ -181,7 +167,7 @@ class Conversation:
         if self.end is not None:
             self._release()
         if self._released.changes or self._released.anything:
-            changes, self._released = self._released.changes, _News()
+            changes, self._released = self._released.changes, News()
             self._port.publish(changes)
 
     def wake(self) -> None:
@@ -212,11 +198,16 @@ class Conversation:
         self.session.close(code, text, retry_after_s=retry_after_s)
         self._handle_events()
 
-    def lost(self, text: str) -> None:
-        """The channel is gone: nothing more can be said. Without effect on a conversation that has ended."""
+    def lost(self, text: str, *, by_peer: bool = True) -> None:
+        """The channel is gone: nothing more can be said. Without effect on a conversation that has ended.
+
+        Args:
+            text: why.
+            by_peer: False where this side let go of it.
+        """
         self._lost = True
         if self.end is None:
-            self._finish(End(code=LOST, text=text, by_peer=True))
+            self._finish(End(code=LOST, text=text, by_peer=by_peer))
 
     def _shake(self, data: bytes) -> None:
         self.traffic.handshake_bytes += len(data)
@@ -261,7 +252,7 @@ class Conversation:
         """What was received so far is acknowledged, so it may be shown."""
         self._released.changes += self._held.changes
         self._released.anything |= self._held.anything
-        self._held = _News()
+        self._held = News()
 
     def _handle_events(self) -> None:
         if self.session is None:
@@ -288,9 +279,10 @@ class Conversation:
         """Whatever the replica raises ends the conversation."""
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             if self.session is not None:
-                self.session.close(ErrorCode.INTERNAL, "the replica could not go on")
+                after_s = STORE_RETRY_AFTER_S if isinstance(error, StoreError) else None
+                self.session.close(ErrorCode.INTERNAL, "the replica could not go on", retry_after_s=after_s)
                 self._skip_to_end(self.session.events())
             if self.end is None:
                 self._finish(End(code=ErrorCode.INTERNAL.value, text="the replica could not go on", by_peer=False))
@@ -315,6 +307,7 @@ class Conversation:
                 self.steps += 1
                 self._progress.proven = max(self._progress.proven, event.token or 0)
                 self._port.told_holdings(session.peer.public_key, session.told_holdings())
+                self._port.equal(session.peer.device_id)
             case Drained():
                 pass
             case Ended():
@@ -381,6 +374,11 @@ class Conversation:
             self.obstacle = f": entry {item.sequence} of author {item.author} was {item.kind.value} ({item.reason})"
 
     def _finish(self, end: End) -> None:
+        flight = None if self.session is None else self.session.sending.flight
+        if self.session is not None and flight is not None and end.fault is not None:
+            device, reason = self.session.peer.device_id, end.error().message
+            if self._port.ended_at(device, flight, end.fault, reason=reason):
+                end = replace(end, permanent=False)
         self.end = end
         self._port.session_ended(had_begun=self.session is not None)
         if self._doubts:

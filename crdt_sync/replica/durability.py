@@ -14,6 +14,7 @@ from crdt_sync.replica.arguments import checked_path
 from crdt_sync.replica.backup import BackupReport, back_up
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.journal import Journal, SyncOperation
+from crdt_sync.replica.rows import NO_ENTRY
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Progress, Table
 
@@ -92,7 +93,7 @@ class DurabilityCalls(ABC):
             )
         _, row = self._journal.row(operation.id)
         partition, own = split_document_key(row.document)[0], self._state.ledger.vector()
-        if row.author not in own.get(partition, {}):
+        if row.sequence == NO_ENTRY or row.author not in own.get(partition, {}):
             return ()
         book = HoldingsBook(self._state)
         return tuple(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from crdt_sync.errors import AdmissionError, HandshakeError, RemoteProtocolError, SyncError, SyncTimeoutError
 from crdt_sync.protocol.codes import ErrorCode
+from crdt_sync.replica.set_aside import Fault
 
 PERMANENT_CODES = frozenset(
     (
@@ -23,6 +24,19 @@ PERMANENT_CODES = frozenset(
     )
 )
 """Codes after which dialling again would end the same way: those whose receiver stops, in docs/spec/wire.md."""
+
+_AT_ENTRIES = PERMANENT_CODES - {
+    ErrorCode.VERSION,
+    ErrorCode.LIMITS,
+    ErrorCode.NOT_CONVERGING,
+    ErrorCode.REFUSED,
+} | {ErrorCode.INTERNAL, ErrorCode.OTHER}
+"""Codes that can be about what was in flight."""
+_AT_LINES = frozenset((ErrorCode.CHECKSUM, ErrorCode.TIMEOUT))
+"""Codes that tell of a bad connection."""
+
+STORE_RETRY_AFTER_S = 10.0
+"""What a side whose store failed asks for: it is no fault of what it was sent."""
 
 LOST = "lost"
 """The code of an end that nobody announced: the channel was lost."""
@@ -53,6 +67,18 @@ class End:
     permanent: bool = False
     handshake: bool = False
     hint: str | None = None
+
+    @property
+    def fault(self) -> Fault | None:
+        """What the end says about what was in flight; None for nothing.
+
+        A peer that asks for a pause is in trouble of its own, whatever it was sent.
+        """
+        if not self.by_peer or self.handshake:
+            return None
+        if self.code == LOST or self.code in _AT_LINES:
+            return Fault.LOSS
+        return Fault.FAILURE if self.code in _AT_ENTRIES and not self.retry_after_s else None
 
     def error(self) -> SyncError:
         """The end as an error."""

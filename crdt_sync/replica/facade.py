@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.core.model import Model, bind
 from crdt_sync.core.naming import checked_name
-from crdt_sync.errors import StoreClosedError, TransactionError, WrongThreadError
+from crdt_sync.errors import InputError, StoreClosedError, TransactionError, WrongThreadError
 from crdt_sync.replica.arguments import checked_models, checked_path
 from crdt_sync.replica.checking.calls import ChecksStore
 from crdt_sync.replica.conflict_calls import ConflictCalls
@@ -33,6 +33,7 @@ from crdt_sync.replica.query import build_query, fields_used, found_key
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.referring import following
 from crdt_sync.replica.schema import partition_of
+from crdt_sync.replica.set_aside import RetryPolicy
 from crdt_sync.replica.state import Change
 from crdt_sync.replica.upkeep import Upkeep
 from crdt_sync.storage.base import Durability
@@ -55,7 +56,7 @@ class Replica(
     Open one with `Replica.open`; close it, or use it as a context manager.
     """
 
-    def __init__(self, opened: Opened, *, name: str) -> None:
+    def __init__(self, opened: Opened, *, name: str, retry_policy: RetryPolicy | None = None) -> None:
         self._opened = opened
         self._state = opened.state
         self._name = name
@@ -69,6 +70,7 @@ class Replica(
         self.local = LocalStorage(self._state.store, check=self._check)
         """Durable key-value storage that is private to the device."""
         self.port = Port(self._state, self._journal, self._observers, check=self._check_idle)
+        self.port.policy = retry_policy or RetryPolicy()
         """What sessions and their pumps use."""
 
     @classmethod
@@ -83,6 +85,7 @@ class Replica(
         state_dir: str | Path | None = None,
         device_name: str | None = None,
         sources: Sources | None = None,
+        retry_policy: RetryPolicy | None = None,
     ) -> Replica:
         """Open a store, and make it where there is none.
 
@@ -97,6 +100,7 @@ class Replica(
             state_dir: where keys and fences are kept, instead of the user's state directory.
             device_name: what people call this device, 1 to 64 printable characters; None leaves it as it is.
             sources: where time, randomness and ids come from; tests give their own.
+            retry_policy: how often a change is tried with a device whose sessions end at it.
 
         Raises:
             InputError: a path or an option that cannot be; models that are no list.
@@ -105,6 +109,8 @@ class Replica(
             CorruptStoreError, KeyFileError: the store cannot be opened; nothing was changed.
         """
         place = checked_path(path, what="the path of a store")
+        if retry_policy is not None and not isinstance(retry_policy, RetryPolicy):
+            raise InputError(f"retry_policy is a RetryPolicy, not a {type(retry_policy).__name__}")
         opened = open_store(
             place,
             models=checked_models(models),
@@ -115,7 +121,7 @@ class Replica(
             device_name=None if device_name is None else checked_name(device_name),
             sources=sources or Sources(),
         )
-        return cls(opened, name=str(path))
+        return cls(opened, name=str(path), retry_policy=retry_policy)
 
     def close(self) -> None:
         """Bring the tables up to date, note the clean end, and let go of the store. May be called again."""

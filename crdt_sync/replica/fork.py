@@ -153,8 +153,8 @@ def _write_again(
     state: State, journal: Journal, partition: str, author: Author, *, after: int, sent: Sent
 ) -> list[Change]:
     """Withdraw what we wrote under an author behind a sequence, and all that followed; write it under a new one."""
-    rows = _given_up(state, partition, author, after=after, sent=sent)
-    identity = _unused_identity(state) if rows else None
+    rows = given_up(state, partition, author, after=after, sent=sent)
+    identity = unused_identity(state) if rows else None
     if identity is None:
         return []
     told(
@@ -171,12 +171,12 @@ def _write_again(
     seen = {key: state.documents.get(key).index for key in keys}
     with state.store.transaction():
         for (position, row), entry in zip(rows, entries, strict=True):
-            _remove(state, position, row, entry)
+            take_out(state, position, row, entry)
         state.reload()
         for key in keys:
             state.store.delete(Table.DOCUMENT, key)
             state.documents.rebuild(key)
-        writer = _Writer(state, identity, seen=seen)
+        writer = Writer(state, identity, seen=seen)
         journal.move(
             {(row.author, row.last): writer.write(row, entry) for (_, row), entry in zip(rows, entries, strict=True)}
         )
@@ -205,7 +205,7 @@ def _shared_sequence(state: State, run: Run) -> int:
     return shared
 
 
-def _given_up(state: State, partition: str, author: Author, *, after: int, sent: Sent) -> list[tuple[int, LogRow]]:
+def given_up(state: State, partition: str, author: Author, *, after: int, sent: Sent) -> list[tuple[int, LogRow]]:
     """Our rows behind a sequence of an author, and what we wrote after them, in the order of the log.
 
     Raises:
@@ -236,7 +236,7 @@ def _heads(row: LogRow) -> Iterator[Head]:
         yield from decode_entry(entry).heads
 
 
-def _unused_identity(state: State) -> Identity | None:
+def unused_identity(state: State) -> Identity | None:
     """Who we are, under an author that has written nothing: it may have been drawn before its first entry saw this."""
     identity = state.identity
     if identity is not None and any(identity.author in ends for ends in state.ledger.heads.values()):
@@ -244,13 +244,14 @@ def _unused_identity(state: State) -> Identity | None:
     return state.identity
 
 
-def _remove(state: State, position: int, row: LogRow, entry: Entry) -> None:
+def take_out(state: State, position: int, row: LogRow, entry: Entry) -> None:
+    """Take a row of ours, which is one entry, out of the log, in the caller's store transaction; then `reload`."""
     keys = [touch_key(item.document, Touch(position, 0, at)) for at, item in enumerate(entry.operations)]
     state.store.delete_many(Table.TOUCH, keys)
     state.ledger.remove(position, row)
 
 
-class _Writer:
+class Writer:
     """Writes withdrawn entries again, in their order.
 
     Args:

@@ -79,7 +79,7 @@ def note_word(state: State, journal: Journal, word: Word, *, refused: Sequence[E
         if before:
             _reopen(state, journal, before, device=word.device, now_ms=now_ms)
         journal.complete(word.held, peer=word.device, now_ms=now_ms)
-        _hold_back(state.store, word.device, refused)
+        hold_back(state.store, word.device, [(item.author, item.sequence) for item in refused])
         for item in refused:
             error = f"{item.code}: {item.reason}"
             journal.fail(item.author, sequence=item.sequence, error=error, peer=word.device, now_ms=now_ms)
@@ -133,11 +133,15 @@ def note_met(state: State, journal: Journal, address: str, device: DeviceId) -> 
             note_gone(state, journal, DeviceId(before.decode()))
 
 
-def _hold_back(store: Store, device: DeviceId, refused: Sequence[EntryStatus]) -> None:
+def hold_back(store: Store, device: DeviceId, refused: Sequence[tuple[Author, int]]) -> None:
+    """Do not send a device entries, and what is behind them, until somebody wants that tried again.
+
+    In the caller's store transaction.
+    """
     if refused:
         first = dict(held_back(store, device))
-        for item in refused:
-            first[item.author] = min(item.sequence, first.get(item.author, item.sequence))
+        for author, sequence in refused:
+            first[author] = min(sequence, first.get(author, sequence))
         store.put(Table.HOLDING, _REFUSED + device.encode(), pack_vector({_EVER: first}))
 
 

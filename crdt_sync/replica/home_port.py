@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from crdt_sync.core.entry import SEQUENCE_MAX
 from crdt_sync.core.ids import Author, DeviceId, device_id
+from crdt_sync.core.logs import told
+from crdt_sync.errors import StoreError
+from crdt_sync.protocol.care import Care, Flight
 from crdt_sync.protocol.source import EntryStatus, Position, StatusKind, Vector
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
-from crdt_sync.replica.home import Word, ever_acknowledged, held_back, let_go, note_met, note_word
+from crdt_sync.replica.home import Word, ever_acknowledged, held_back, hold_back, let_go, note_met, note_word
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers
+from crdt_sync.replica.set_aside import Doubts, Fault, RetryPolicy, SetAside
+from crdt_sync.replica.set_aside import doubts as all_doubts
 from crdt_sync.replica.state import State
+
+log = logging.getLogger("crdt_sync.replica")
 
 
 class HomePort:
@@ -20,6 +29,10 @@ class HomePort:
     _journal: Journal
     _observers: Observers
     _check: Callable[[], None]
+    busy: Callable[[], bool]
+
+    policy = RetryPolicy()
+    """How often is tried what sessions end at."""
 
     retries = 0
     """How often `retry` had something wait again; sessions that began before do not send it."""
@@ -56,17 +69,95 @@ class HomePort:
         refused = [item for item in statuses if item.kind is StatusKind.REFUSED and item.author in own]
         word = Word(device=device, held=held, unsure=frozenset(unsure), whole=but_for is not None)
         note_word(self._state, self._journal, word, refused=refused)
+        doubts = Doubts(self._state.store, device)
+        if doubts:
+            with self._state.store.transaction():
+                cut = {item.author: item.sequence for item in statuses if item.kind is StatusKind.REFUSED}
+                doubts.note_answer(vector, cut)
+
+    def care(self, public_key: bytes) -> Care:
+        """How to send to a device with which sessions ended at some entry."""
+        doubts = Doubts(self._state.store, device_id(public_key))
+        return doubts.care(self.policy, now_ms=self._state.now_ms())
+
+    def ended_at(self, device: DeviceId, flight: Flight, fault: Fault, *, reason: str) -> bool:
+        """A session ended with a run in flight; whether that is noted, so that the next one goes another way.
+
+        Args:
+            device: the peer.
+            flight: the run.
+            fault: how it ended.
+            reason: the same for people.
+        """
+        try:
+            return not self.busy() and self._note_end(device, flight, fault, reason=reason)
+        except StoreError as error:
+            told(log, logging.WARNING, "how a session ended could not be kept", reason=error.message)
+            return False
+
+    def _note_end(self, device: DeviceId, flight: Flight, fault: Fault, *, reason: str) -> bool:
+        state = self._state
+        with state.store.transaction():
+            doubts = Doubts(state.store, device)
+            verdict = doubts.note_end(flight, fault, reason=reason, policy=self.policy, now_ms=state.now_ms())
+            if verdict.is_aside:
+                told(
+                    log, logging.WARNING, "an entry is set aside", device=device, author=flight.author, at=flight.first
+                )
+                hold_back(state.store, device, [(flight.author, flight.first)])
+            if not verdict.tries or flight.author not in state.lease.journaled_authors():
+                return True
+            author, first, tries = flight.author, flight.first, f"{verdict.tries} sessions with a device ended at it"
+            error = f"set_aside: {tries}; the last one: {reason}" if verdict.is_aside else reason
+            self._journal.tried(author, first=first, last=flight.last, error=error)
+            if verdict.is_aside:
+                now_ms = state.now_ms()
+                self._journal.fail(author, sequence=first, error=error, peer=device, now_ms=now_ms, sent=False)
+        return True
+
+    def equal(self, device: DeviceId) -> None:
+        """A device was proven to hold all that is here."""
+        doubts = Doubts(self._state.store, device)
+        if doubts:
+            with self._state.store.transaction():
+                doubts.note_equal()
+
+    def set_aside(self) -> tuple[SetAside, ...]:
+        """What devices are not sent at once."""
+        self._check()
+        return tuple(item for doubts in all_doubts(self._state.store) for item in doubts.set_aside())
 
     def retry(self, operation_id: str | None) -> int:
-        """Have what failed wait again; see `Replica.retry`. Returns how many operations do."""
+        """Have what failed, or was set aside, wait again; see `Replica.retry`. Returns how many operations do."""
         self._check()
         with self._state.store.transaction():
-            authors = self._journal.retry(operation_id)
+            waiting = self._put_back(operation_id)
+            authors = [] if operation_id is not None and waiting else self._journal.retry(operation_id)
             again = let_go(self._state.store, None if operation_id is None else authors)
-        if authors or again:
+        if authors or again or waiting:
             self.retries += 1
             self._observers.wake()
-        return len(authors)
+        return len(authors) + waiting
+
+    def begin_anew(self, authors: Collection[Author]) -> None:
+        """Entries of some authors of ours were taken back: nothing of these is held back, and sessions begin anew."""
+        with self._state.store.transaction():
+            let_go(self._state.store, authors)
+            for doubts in all_doubts(self._state.store):
+                doubts.let_go(dict.fromkeys(authors, SEQUENCE_MAX))
+        self.retries += 1
+        self._observers.wake()
+
+    def _put_back(self, operation_id: str | None) -> int:
+        """Send again at once what sessions ended at: all, or what keeps one operation; how many were our own."""
+        upto = None
+        if operation_id is not None:
+            _, row = self._journal.row(operation_id)
+            upto = {row.author: row.sequence}
+        own, count = self._state.lease.journaled_authors(), 0
+        for doubts in all_doubts(self._state.store):
+            count += sum(item.due_ms is not None and item.author in own for item in doubts.let_go(upto))
+        return count
 
     def held_back(self, public_key: bytes) -> Mapping[Author, int]:
         """What a device has refused and is not sent again."""

@@ -17,6 +17,7 @@ from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.rows import (
     FLOOR_POSITION,
+    NO_ENTRY,
     OperationRow,
     chain_key,
     key_number,
@@ -71,7 +72,7 @@ class SyncOperation:
         device_id: the device that made it.
         status: ``pending`` until a home peer holds it durably, then ``completed``; or ``failed``.
         attempts: how often it was sent.
-        error: why it failed, or empty.
+        error: why it failed; of a pending one how the latest try ended, where that was at this one. Or empty.
     """
 
     id: str
@@ -252,7 +253,7 @@ class Journal:
             elif row.author == newest:
                 break  # what follows is this author's too, and later
         failed = self.rows(status=OperationStatus.FAILED)
-        done += [(key, row) for key, row in failed if row.sequence <= held.get(row.author, 0)]
+        done += [(key, row) for key, row in failed if NO_ENTRY < row.sequence <= held.get(row.author, 0)]
         done = [
             (key, row.changed(status=1, attempts=row.attempts + 1, finished_ms=now_ms, error="")) for key, row in done
         ]
@@ -289,23 +290,37 @@ class Journal:
                 f"operation {operation_id} is {_STATUSES[wanted.status].value}",
                 hint="Only what failed can be tried again; what is pending is sent by itself.",
             )
+        if wanted is not None and wanted.sequence == NO_ENTRY:
+            raise InputError(f"operation {operation_id} was taken back", hint="Its data stays in the journal.")
         again = [
             (key, row.changed(status=0, error="", finished_ms=0))
             for key, row in self.rows(status=OperationStatus.FAILED)
-            if wanted is None or (row.author == wanted.author and row.sequence <= wanted.sequence)
+            if row.sequence != NO_ENTRY
+            and (wanted is None or (row.author == wanted.author and row.sequence <= wanted.sequence))
         ]
         self._wait(again)
         return [row.author for _, row in again]
 
-    def fail(self, author: Author, *, sequence: int, error: str, peer: str, now_ms: int) -> int:
+    def tried(self, author: Author, *, first: int, last: int, error: str) -> None:
+        """Note that entries of ours were sent, and how that ended; they wait. In the caller's store transaction."""
+        sent: list[tuple[bytes, bytes]] = []
+        for key, row in self.rows(status=OperationStatus.PENDING):
+            if row.author == author and first <= row.sequence <= last:
+                sent.append((key, row.changed(attempts=row.attempts + 1, error=error).pack()))
+            elif row.author == author and row.sequence > last:
+                break
+        self._store.put_many(Table.OPERATION, sent)
+
+    def fail(self, author: Author, *, sequence: int, error: str, peer: str, now_ms: int, sent: bool = True) -> int:
         """Note that an entry of ours, and so all behind it, was refused. In the caller's store transaction.
 
         What they wrote is kept in the journal from here on: the entries may be folded, and the records removed.
+        ``sent``: by this, they were sent once more.
         """
         done: list[tuple[bytes, OperationRow]] = []
         for key, row in self.rows(status=OperationStatus.PENDING):
             if row.author == author and row.sequence >= sequence:
-                attempts, data = row.attempts + 1, pack_written(self._written(row))
+                attempts, data = row.attempts + sent, pack_written(self.written(row))
                 failed = row.changed(status=2, attempts=attempts, finished_ms=now_ms, error=error, data=data)
                 done.append((key, failed))
         self._finish(done, error=error, peer=peer, now_ms=now_ms)
@@ -342,11 +357,11 @@ class Journal:
         )
 
     def _data(self, row: OperationRow) -> dict[str, Any]:
-        written = unpack_written(row.data) if row.data else self._written(row)
+        written = unpack_written(row.data) if row.data else self.written(row)
         declared = self._schema.by_key(row.document)
         return written if declared is None else {declared.names.get(name, name): item for name, item in written.items()}
 
-    def _written(self, row: OperationRow) -> dict[str, Any]:
+    def written(self, row: OperationRow) -> dict[str, Any]:
         """What an operation wrote, by stored names; nothing where its entry was folded."""
         partition = split_document_key(row.document)[0]
         data = self._store.get(Table.CHAIN, chain_key(partition, row.author, row.sequence))

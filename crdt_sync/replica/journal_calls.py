@@ -12,6 +12,7 @@ from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation, c
 from crdt_sync.replica.metrics import Metrics, metrics_of
 from crdt_sync.replica.port import Port
 from crdt_sync.replica.records import Records
+from crdt_sync.replica.set_aside import SetAside
 from crdt_sync.replica.state import State
 from crdt_sync.replica.synclog import SyncLog, latest_results
 
@@ -90,6 +91,8 @@ class JournalCalls:
     def retry(self, operation: SyncOperation | None = None, /) -> int:
         """Have a failed change wait again, with those that failed before it; or all that failed.
 
+        Of one that is tried again after a pause only (`set_aside`), the pause ends.
+
         It is sent in the next session with each peer; sessions that are open end for it and begin anew.
 
         Args:
@@ -99,7 +102,7 @@ class JournalCalls:
             How many wait again.
 
         Raises:
-            InputError: it is no operation of this replica, or it has not failed.
+            InputError: it is no operation of this replica, or it has not failed and is not set aside.
             StoreReadOnlyError: opened read-only.
             TransactionError: a transaction is open.
         """
@@ -111,6 +114,42 @@ class JournalCalls:
         if self._state.identity is None:
             raise StoreReadOnlyError("a replica that was opened read-only cannot try again")
         return self.port.retry(None if operation is None else operation.id)
+
+    def revert(self, operation: SyncOperation, /) -> tuple[SyncOperation, ...]:
+        """Take back a change that failed, as if it had never been made; what it wrote stays in the journal.
+
+        With it goes its whole transaction, and what was written here on top of it: later transactions that touch one of
+        the same records. Everything else that was written since is sent under a new author. Sessions that are open
+        begin anew for it.
+
+        Args:
+            operation: of this replica.
+
+        Returns:
+            What was taken back, oldest first. They stay failed, and are not tried again.
+
+        Raises:
+            InputError: it is no operation of this replica, it has not failed, or another device has it or wrote on top
+                of it; nothing was changed. `undo` writes the opposite then.
+            StoreReadOnlyError: opened read-only.
+            TransactionError: a transaction is open.
+        """
+        self._check_idle()
+        if not isinstance(operation, SyncOperation):
+            raise InputError(
+                f"an operation is expected, not a {type(operation).__name__}", hint="Take one of replica.operations()."
+            )
+        if self._state.identity is None:
+            raise StoreReadOnlyError("a replica that was opened read-only takes nothing back")
+        reverted = self.port.revert(operation.id)
+        self.port.begin_anew(reverted.authors)
+        self.port.publish(reverted.changes)
+        return tuple(map(self.operation, reverted.operations))
+
+    def set_aside(self) -> tuple[SetAside, ...]:
+        """What devices are not sent at once, since sessions with them ended at it: for a while, or until `retry`."""
+        self._check()
+        return self.port.set_aside()
 
     def sync_log(
         self,

@@ -125,6 +125,8 @@ class Port(CompactingPort, HomePort):
         for key, data in self._state.store.scan(Table.RECORD, start=start, limit=RECORDS_PER_PAGE):
             records.append(data)
             after = key_number(key)
+        if records:
+            self._state.store.flush()  # some may be our own, and no entry tells when they came
         return tuple(records), after
 
     def partitions(self) -> tuple[str, ...]:

@@ -165,6 +165,10 @@ def unpack_document_row(data: bytes) -> DocumentRow:
     return DocumentRow._make(unpack_values(data, 5, "document"))
 
 
+NO_ENTRY = 0
+"""The sequence of an operation whose entry was taken back."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationRow:
     """One row of the journal.
@@ -172,7 +176,8 @@ class OperationRow:
     Args:
         type: create, update or delete.
         document: the record.
-        author, sequence, index: where it stands: whose entry, and which operation in it.
+        author, sequence, index: where it stands: whose entry, and which operation in it. The sequence is `NO_ENTRY`
+            where that was taken back.
         hlc: packed timestamp.
         status: 0 pending, 1 completed, 2 failed.
         attempts: how often it was sent.

@@ -7,7 +7,7 @@ undo what it did before.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -99,6 +99,14 @@ def rename_aliases(store: Store, renamed: Callable[[DocumentKey, UnitId], UnitId
             else:
                 found.append((key, Alias(*old, *new, 1)))
     UndoStack(at, undo, redo, found).keep(store, at=at)
+
+
+def forget_operations(store: Store, numbers: Collection[int], *, own: frozenset[Author]) -> None:
+    """Transactions with these operations can be neither undone nor redone, in the caller's store transaction."""
+    stack = load_stack(store, own=own)
+    stack.undo = [number for number in stack.undo if number not in numbers]
+    stack.redo = [number for number in stack.redo if number not in numbers]
+    stack.keep(store, at=stack.at)
 
 
 def operation_at(store: Store, number: int) -> OperationRow | None:

@@ -11,7 +11,7 @@ from crdt_sync.cli.actions.copies import SAFE_TO_WIPE
 from crdt_sync.cli.actions.journal import HISTORY, LOG, RESULTS, STATUS
 from crdt_sync.cli.actions.many_conflicts import RESOLVE_ALL
 from crdt_sync.cli.actions.naming import NAMES, RENAME
-from crdt_sync.cli.actions.outcomes import METRICS, RETRY
+from crdt_sync.cli.actions.outcomes import METRICS, RETRY, REVERT
 from crdt_sync.cli.actions.past import EXPLAIN, REDO, SHOW_AT, UNDO
 from crdt_sync.cli.actions.records import CREATE, DELETE, LIST, RESTORE, SET, SHOW
 from crdt_sync.cli.actions.transfer import CSV_HEADER, EXPORT_PAGE, IMPORT_CHUNK, IMPORT_MARK
@@ -37,6 +37,7 @@ ACTIONS: dict[str, Action[Any]] = {
         STATUS,
         METRICS,
         RETRY,
+        REVERT,
         SHOW_AT,
         EXPLAIN,
         UNDO,

@@ -16,7 +16,8 @@ from crdt_sync.core.kinds import FieldKind
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.core.records import SpaceRecord, decode_record
 from crdt_sync.errors import InputError, RecordNotFoundError
-from crdt_sync.replica import HistoryItem, Replica, SyncLog, SyncOperation
+from crdt_sync.replica import HistoryItem, Replica, SetAside, SyncLog, SyncOperation
+from crdt_sync.replica.synclog import HLC_COUNTER_BITS
 
 LOG_LIMIT_MAX = 10_000
 """Operations that one `log` shows."""
@@ -60,7 +61,7 @@ def log(replica: Replica, params: LogParams) -> Json:
     found = replica.operations(status=params.status, since=since, latest_first=True)
     latest = list(islice(found, params.limit))[::-1]
     total = replica.operation_count(status=params.status, since=since)
-    return {"total": total, "operations": [_operation_json(operation) for operation in latest]}
+    return {"total": total, "operations": [operation_json(operation) for operation in latest]}
 
 
 def history(replica: Replica, params: HistoryParams) -> Json:
@@ -102,7 +103,20 @@ def status(replica: Replica, params: NoParams) -> Json:
         "authors": len(ends),
         "pending": replica.pending_count(),
         "failed": replica.operation_count(status="failed"),
+        "set_aside": [_aside_json(item, names) for item in replica.set_aside()],
         "conflicts": len(replica.conflicts()),
+    }
+
+
+def _aside_json(item: SetAside, names: Mapping[DeviceId, str]) -> Json:
+    due = {"time": None} if item.due_ms is None else device_time(item.due_ms << HLC_COUNTER_BITS)
+    return {
+        **device_json(names, item.device_id),
+        "author": item.author,
+        "sequence": item.sequence,
+        "tries": item.tries,
+        "reason": item.reason,
+        "due": due["time"],
     }
 
 
@@ -141,7 +155,8 @@ def _kind_name(kind: FieldKind) -> str:
     return type(kind).__name__.removesuffix("Kind").removesuffix("Register").lower()
 
 
-def _operation_json(operation: SyncOperation) -> Json:
+def operation_json(operation: SyncOperation) -> Json:
+    """A local change, with what it wrote."""
     return {
         "id": operation.id,
         "type": operation.type.value,

@@ -1,4 +1,4 @@
-"""Commands about how sync is going: metrics, retry."""
+"""Commands about how sync is going: metrics, retry, revert."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from crdt_sync.cli import render
 from crdt_sync.cli.actions.base import Json
 from crdt_sync.cli.actions.journal import NoParams
-from crdt_sync.cli.actions.outcomes import METRICS, RETRY, RetryParams
+from crdt_sync.cli.actions.outcomes import METRICS, RETRY, REVERT, RetryParams, RevertParams
 from crdt_sync.cli.commands.running import run
 from crdt_sync.cli.opening import Place, reach
 from crdt_sync.cli.options import AsJson, Models, StorePath
@@ -55,12 +56,34 @@ def retry(
 ) -> None:
     """Have changes that failed wait again, to be sent in the next session with each peer.
 
-    Those that failed before it go with it.
+    Those that failed before it go with it. What is tried again after a pause only is tried at once.
     """
     with reporting(as_json=as_json):
         if (operation is None) != every:
             raise InputError("either an operation or --all", hint="`crdt-sync log PATH --failed` lists what failed.")
     run(RETRY, RetryParams(operation=operation), path=path, models=models, as_json=as_json, render=_show_retried)
+
+
+def revert(
+    *,
+    path: StorePath,
+    operation: Annotated[
+        str, typer.Argument(metavar="OPERATION", help="The id of a change that failed, as `log --failed` shows it.")
+    ],
+    models: Models = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take back a change that failed, as if it had never been made; the journal keeps what it wrote.
+
+    With it goes its whole transaction, and later ones that touch one of the same records. Everything else that was
+    written since is sent under a new author.
+    """
+    run(REVERT, RevertParams(operation=operation), path=path, models=models, as_json=as_json, render=_show_reverted)
+
+
+def _show_reverted(out: Console, result: Json) -> None:
+    render.show_log(out, result)
+    out.print(f"{result['total']} taken back; {result['pending']} pending")
 
 
 def _show_retried(out: Console, result: Json) -> None:

@@ -13,6 +13,7 @@ from crdt_sync.replica.checking.reading import LogReader, whole_rows
 from crdt_sync.replica.journal import FAILED, listed_as, status_of
 from crdt_sync.replica.rows import (
     FLOOR_POSITION,
+    NO_ENTRY,
     OperationRow,
     after_prefix,
     chain_key,
@@ -125,6 +126,8 @@ class _JournalCheck:
 
     def _misses(self, row: OperationRow) -> tuple[str, bool]:
         """Why an operation does not stand in the log as its row says, and whether it does."""
+        if row.sequence == NO_ENTRY:
+            return "" if row.data else "its entry was taken back, and what it wrote is not kept", False
         partition = split_document_key(row.document)[0]
         start = chain_key(partition, row.author, row.sequence)
         found = next(self._store.scan(Table.CHAIN, start=start, end=after_prefix(start[:-8]), limit=1), None)

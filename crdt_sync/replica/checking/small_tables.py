@@ -20,6 +20,7 @@ from crdt_sync.replica.checking.reading import whole_rows
 from crdt_sync.replica.derive import MODELS
 from crdt_sync.replica.derived_rows import unpack_settled_row
 from crdt_sync.replica.rows import unpack_base, unpack_log_row, unpack_operation_row, unpack_sync_log_row, unpack_vector
+from crdt_sync.replica.set_aside import read_doubts
 from crdt_sync.storage.base import Store, Table
 
 IDENTITY = {b"replica_id": 16, b"epoch": 8, b"author": 5, b"authors": None, b"inherited": None}
@@ -100,6 +101,8 @@ def _read_holding(key: bytes, data: bytes) -> None:
             decode_durable(data, limits=WireLimits())
         case b"\0k":
             msgpack.unpackb(data, strict_map_key=False)
+        case b"\0d":
+            read_doubts(data)
         case b"\0u":
             data.decode()
         case _:

@@ -12,7 +12,7 @@ from crdt_sync.replica.checking.reading import whole_rows
 from crdt_sync.replica.journal import listed_as
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.repairing.quarantine import Quarantine
-from crdt_sync.replica.rows import OperationRow, key_number, number_key, unpack_operation_row
+from crdt_sync.replica.rows import NO_ENTRY, OperationRow, key_number, number_key, unpack_operation_row
 from crdt_sync.storage.base import Store, Table
 
 BATCH_ROWS: Final = 512
@@ -39,13 +39,17 @@ def mend_journal(source: Store, target: Store, quarantine: Quarantine) -> int:
                 if reason:
                     quarantine.add(Table.OPERATION, key, data, reason=reason)
                     continue
-                numbers[OwnOperation(row.author, row.sequence, row.index)] = key_number(key)
-                _put(target, key_number(key), row)
+                number = key_number(key)
+                sequence = -number if row.sequence == NO_ENTRY else row.sequence  # of these there may be many
+                numbers[OwnOperation(row.author, sequence, row.index)] = number
+                _put(target, number, row)
     return _add_missing(target, numbers)
 
 
 def _refused(ledger: Ledger, row: OperationRow) -> str:
     """Why an operation does not stand in the log, or an empty string."""
+    if row.sequence == NO_ENTRY:
+        return "" if row.data else "its entry was taken back, and what it wrote is not kept"
     partition = split_document_key(row.document)[0]
     if row.sequence > ledger.end_of(partition, row.author).sequence:
         return "its entry is not in the log"

@@ -18,7 +18,7 @@ from crdt_sync.transport.base import Channel
 
 PATIENCE_S = 20.0
 """A test that waits longer hangs."""
-QUICK = BackoffPolicy(floor_s=0.001, base_s=0.002, cap_s=0.005)
+QUICK = BackoffPolicy(floor_s=0.001, base_s=0.002, cap_s=0.005, retry_after_s_max=0.005)
 
 
 class Task(Model):

@@ -69,7 +69,7 @@ async def test_a_lost_connection_is_dialled_again_with_growing_pauses(hub: Repli
     clock, policy = Clock(), BackoffPolicy()
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(AsyncExitStack())
-        server = await first.enter_async_context(serve(hub))
+        server = await first.enter_async_context(serve(hub, retry_after_s=0))
         line = await stack.enter_async_context(Line(server.port).open())
         peer = await stack.enter_async_context(connect(one, line.url, policy=policy, shell=clock.shell))
         await peer.caught_up(timeout_s=PATIENCE_S)

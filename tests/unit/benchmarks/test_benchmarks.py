@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import WORKLOADS
 from benchmarks.documents import entry_in_engine, register_in_ours
 from benchmarks.harness import FLOOR, WARM_UP, Column, Figure, Measurement, Row, Settings, Workload, ratio, run
 from benchmarks.records import Generator, digest
@@ -41,10 +42,10 @@ def test_a_quick_run_of_everything_measures_both_contestants_and_writes_json(tmp
     assert done.returncode == 0, done.stderr
     results = json.loads(target.read_text())
     assert {"machine", "versions", "commit", "seed", "records", "rounds", "workloads"} <= results.keys()
-    assert [workload["name"] for workload in results["workloads"]] == ["write", "document", "first-sync", "churn"]
+    assert [workload["name"] for workload in results["workloads"]] == list(WORKLOADS)
     for workload in results["workloads"]:
-        floors = {FLOOR, "same rows"} if workload["name"] == "write" else {FLOOR}
-        assert {row["contestant"] for row in workload["rows"]} == {*floors, "crdt_sync"}
+        floors = set(WORKLOADS[workload["name"]].floors)
+        assert {row["contestant"] for row in workload["rows"]} == WORKLOADS[workload["name"]].contestants.keys()
         assert f"## {workload['name']}:" in done.stdout
         for row in workload["rows"]:
             assert all(spread["min"] <= spread["median"] <= spread["max"] for spread in row["figures"].values())

@@ -8,7 +8,9 @@ import pytest
 
 from crdt_sync import Replica
 from crdt_sync.core.ids import DeviceId
+from crdt_sync.protocol.care import Flight
 from crdt_sync.protocol.source import EntryStatus, StatusKind
+from crdt_sync.replica.set_aside import Fault
 from crdt_sync.testing.exchange import exchange
 from tests.unit.cli.conftest import Cli, created
 
@@ -88,3 +90,44 @@ def test_what_is_no_time(cli: Cli, store: Path, text: str) -> None:
 def test_lists_that_exclude_each_other(cli: Cli, store: Path, options: tuple[str, ...], text: str) -> None:
     found = cli("log", store, *options)
     assert (found.code, text in found.err) == (2, True)
+
+
+@pytest.mark.parametrize(("fault", "shown"), [(Fault.FAILURE, "`retry` sends it again"), (Fault.LOSS, "again at 2")])
+def test_what_is_set_aside_is_shown_with_its_reason_and_put_back(
+    cli: Cli, store: Path, fault: Fault, shown: str
+) -> None:
+    created(cli, store, "title=Milk")
+    with Replica.open(store) as replica:
+        (author,) = replica.port.vector()[""]
+        flight = Flight(partition="", author=author, first=1, last=1, until=1, alone=True)
+        for _ in range(5):
+            replica.port.ended_at(DeviceId("abcd"), flight, fault, reason="it ended")
+    told = cli("status", store).out
+    assert "set aside   for abcd: entry 1 of author" in told
+    assert f"5 times; {shown}" in told
+    assert told.count("it ended") == 1
+    (item,) = cli("status", store, "--json").json["set_aside"]
+    assert (item["tries"], item["reason"], item["due"] is None) == (5, "it ended", fault is Fault.FAILURE)
+    assert "tried 5 times" in cli("log", store).out.replace("\n", " ")
+    (operation,) = cli("log", store, "--json").json["operations"]
+    assert operation["attempts"] == 5
+    assert "1 wait again; 1 pending, 0 failed" in cli("retry", store, "1").out
+    assert cli("status", store, "--json").json["set_aside"] == []
+
+
+def test_what_failed_is_taken_back(cli: Cli, store: Path) -> None:
+    for title in ("Milk", "Bread"):
+        created(cli, store, f"title={title}")
+    refuse(store, sequence=1)
+    shown = cli("revert", store, "1")
+    assert shown.code == 0
+    assert "reverted" in shown.out
+    assert "1 taken back; 1 pending" in shown.out
+    assert [item["fields"]["title"] for item in cli("list", store, "Task", "--json").json["records"]] == ["Bread"]
+    for wrong, code in (("1", 2), ("2", 2), ("9", 2), ("x", 2)):
+        assert cli("revert", store, wrong).code == code
+    (failed,) = cli("log", store, "--failed", "--json").json["operations"]
+    assert failed["data"]["title"] == "Milk"
+    refuse(store, sequence=1)
+    told = cli("revert", store, "2", "--json").json
+    assert (told["total"], told["pending"], told["operations"][0]["data"]["title"]) == (1, 0, "Bread")

@@ -22,6 +22,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "sync",
         "log",
         "retry",
+        "revert",
         "metrics",
         "status",
         "check",

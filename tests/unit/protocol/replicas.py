@@ -20,6 +20,7 @@ from crdt_sync.core.entry import (
 )
 from crdt_sync.core.ids import Author, DocumentKey, document_key, natural_record_id
 from crdt_sync.core.peer import PeerIdentity
+from crdt_sync.protocol.care import Care
 from crdt_sync.protocol.durable import DurableVector
 from crdt_sync.protocol.events import (
     ContentDiffers,
@@ -55,6 +56,7 @@ class FakeReplica:
     authors: set[Author] = field(default_factory=set)
     refuse: set[bytes] = field(default_factory=set)
     withheld: dict[Author, int] = field(default_factory=dict)
+    careful: Care = Care()  # noqa: RUF009  it is frozen
     evidence: list[bytes] = field(default_factory=list)
     fingerprints_computed: int = 0
 
@@ -141,6 +143,9 @@ class FakeReplica:
 
     def held_back(self, public_key: bytes) -> Mapping[Author, int]:
         return self.withheld
+
+    def care(self, public_key: bytes) -> Care:
+        return self.careful
 
     def vector(self) -> Vector:
         vector: dict[str, dict[Author, Position]] = {}
