@@ -123,7 +123,10 @@ class Held:
 
 
 def look(replica: Replica) -> Held:
-    titles, tags, notes, votes = {}, {}, {}, {}
+    titles: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    votes: dict[str, int] = {}
     for item in replica.find(Item):
         titles[item.title] = item.id
         tags.update(dict.fromkeys(item.tags, item.id))
