@@ -45,12 +45,28 @@ class Program:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *self._arguments,
+                stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 env=surroundings(self._home),
             )
+        return await self._answer(timeout_s=START_TIMEOUT_S)
+
+    async def ask(self, *what: object) -> dict[str, Any]:
+        """Say something, as a line of JSON; what it answers, however long that takes.
+
+        Raises:
+            EndedError: it ended instead.
+        """
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(what).encode() + b"\n")
+        return await self._answer(timeout_s=None)
+
+    async def _answer(self, *, timeout_s: float | None) -> dict[str, Any]:
+        assert self._process is not None
         assert self._process.stdout is not None
-        async with asyncio.timeout(START_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             line = await self._process.stdout.readline()
         if not line:
             raise EndedError(self._told())
