@@ -16,24 +16,31 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from crdt_sync import Replica
 from crdt_sync.testing.proxy import FaultProxy
-from tests.e2e.programs import Program, command, state_of
+from tests.e2e.programs import Nursery, command, state_of
 from tests.e2e.told import Item, Owner, look, problems_of, read_diary
 from tests.e2e.weather import bad_weather
 from tests.e2e.writer import Orders
 
 DEVICES = 4
-HUB_LIFE_S = (0.3, 4.0)
-"""The shortest and the longest life of a process, from when it is ready."""
-DEVICE_LIFE_S = (0.1, 3.0)
+HUB_LIFE_BYTES = 60_000
+"""The longest life of a hub, by what the network carried meanwhile; so it does not matter how busy a machine is."""
+DEVICE_LIFE_BYTES = 5_000
+"""The longest life of a device, by how much longer its diary got."""
+LIFE_S = 6.0
+"""Nobody lives longer, whatever happens."""
+LOOK_S = 0.005
 WRITES = 12
 """Calls of one life of a device."""
-PAUSE_S = 0.1
-DESTROYED_EVERY = 8
-"""One of so many kills of a device is the end of its store."""
+PAUSE_S = 0.05
+DESTROYED = 0.1
+"""How many of the kills of devices are the end of their stores, too."""
+STILLBORN, OPENING_S = 0.15, 0.2
+"""How many devices are killed within so many seconds, mostly while their store is opened."""
 ROUNDS = 2
 """Each device syncs so often at the end: what the last one brings, the first one has not seen."""
 LOOKED_UP = {"tag", "pair", "note"}
@@ -85,6 +92,7 @@ class Run:
         self._kills = kills
         self._devices = devices
         self._tell = tell
+        self._proxy = FaultProxy(0)
         self._owners: list[Owner] = []
         self._ids: dict[str, str] = {}
         """Device id → name of its store."""
@@ -99,21 +107,22 @@ class Run:
         )
         if code:
             raise RuntimeError(said)
-        hub = self._hub(0)
-        port = (await hub.start())["port"]
+        hub = self._nursery("hub")
+        await hub.start()
+        port = await self._serve(hub, port=0)
         async with AsyncExitStack() as stack:
-            proxy = await stack.enter_async_context(FaultProxy(port, seed=self._seed))
+            self._proxy = proxy = await stack.enter_async_context(FaultProxy(port, seed=self._seed))
             async with asyncio.TaskGroup() as group:
                 weather = group.create_task(bad_weather(proxy, dice=random.Random(f"{self._seed}/weather")))
-                lives = [group.create_task(self._hub_lives(self._hub(port), first=hub))]
+                lives = [group.create_task(self._hub_lives(hub, port=port))]
                 lives += [group.create_task(self._device_lives(f"d{at}", proxy.url)) for at in range(self._devices)]
                 await asyncio.wait(lives)
                 weather.cancel()
             proxy.clear()
-            hub = self._hub(port)
-            await hub.start()
+            await self._serve(hub, port=port)
             await self._sync_all(proxy.url)
-            await hub.end()  # and nobody had time to close anything
+            await hub.kill()  # and nobody had time to close anything
+            await hub.end()
             self.outcome.network = dict(sorted(proxy.counts.items()))
         await self._check()
         self.outcome.seconds = time.monotonic() - began
@@ -121,27 +130,31 @@ class Run:
 
     # ── lives ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _hub_lives(self, hub: Program, *, first: Program) -> None:
+    async def _serve(self, hub: Nursery, *, port: int) -> int:
+        """Begin a life of the hub; its port, once devices can come."""
+        await hub.begin(["serve", str(self._store("hub")), "--port", str(port), "--json"])
+        served: int = (await hub.answer())["port"]
+        return served
+
+    async def _hub_lives(self, hub: Nursery, *, port: int) -> None:
         dice = random.Random(f"{self._seed}/hub")
-        current = first
         while True:
-            await asyncio.sleep(dice.uniform(*HUB_LIFE_S))
-            await current.end()
+            await self._until_more(lambda: self._carried, by=dice.randrange(HUB_LIFE_BYTES))
+            await hub.kill()
             self.outcome.hub_kills += 1
             self._told()
             self._check_hub()
             if self._done():
                 return
-            current = hub
-            await current.start()
+            await self._serve(hub, port=port)
 
     async def _device_lives(self, name: str, url: str) -> None:
         dice = random.Random(f"{self._seed}/{name}")
-        store, life = 0, 0
+        nursery = self._nursery(name)
+        await nursery.start()
+        stores, life = 0, 0
+        owner = self._new_owner(name, stores)
         while not self._done():
-            owner = f"{name}{chr(ord('a') + store % 26)}{store // 26}"
-            if all(each.name != owner for each in self._owners):
-                self._owners.append(Owner(name=owner, writes={}))
             life += 1
             orders = Orders(
                 store=str(self._store(owner)),
@@ -153,16 +166,35 @@ class Run:
                 writes=WRITES,
                 pause_s=PAUSE_S,
             )
-            device = self._program("-m", "tests.e2e.writer", json.dumps(asdict(orders)), name=owner)
-            said = await device.start()
-            self._ids[said["device"]] = owner
-            await asyncio.sleep(dice.uniform(*DEVICE_LIFE_S))
-            self.outcome.gave_up += (await device.end()).count(b'"failure"')
+            await nursery.begin(asdict(orders))
+            if dice.random() < STILLBORN:
+                await asyncio.sleep(OPENING_S * dice.random())
+            else:
+                await self._until_more(partial(_size, self._diary(owner)), by=dice.randrange(DEVICE_LIFE_BYTES))
+            for said in await nursery.kill():
+                self._ids.update({said["device"]: owner} if "device" in said else {})
+                self.outcome.gave_up += "failure" in said
             self.outcome.device_kills += 1
             self._told()
-            if dice.randrange(DESTROYED_EVERY) == 0:
+            if dice.random() < DESTROYED:
                 self._destroy(owner)
-                store += 1
+                stores += 1
+                owner = self._new_owner(name, stores)
+        await nursery.end()
+
+    async def _until_more(self, number: Callable[[], int], *, by: int) -> None:
+        """Wait until a number has grown so much, but not for longer than a life lasts at most."""
+        goal, end_s = number() + by, time.monotonic() + LIFE_S
+        while number() < goal and time.monotonic() < end_s:  # noqa: ASYNC110  files and the network tell nobody
+            await asyncio.sleep(LOOK_S)
+
+    def _new_owner(self, name: str, number: int) -> str:
+        self._owners.append(Owner(name=f"{name}s{number}", writes={}))
+        return self._owners[-1].name
+
+    @property
+    def _carried(self) -> int:
+        return self._proxy.counts["bytes_up"] + self._proxy.counts["bytes_down"]
 
     def _done(self) -> bool:
         return self.outcome.kills >= self._kills
@@ -174,7 +206,7 @@ class Run:
     def _destroy(self, owner: str) -> None:
         for path in self._folder.glob(f"{owner}.db*"):
             path.unlink()
-        shutil.rmtree(self._home(owner))
+        shutil.rmtree(self._home(owner), ignore_errors=True)  # it may not have got that far
         next(each for each in self._owners if each.name == owner).destroyed = True
         self.outcome.stores_destroyed += 1
 
@@ -237,7 +269,7 @@ class Run:
     # ── places ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _here(self) -> list[str]:
-        return [owner.name for owner in self._owners if not owner.destroyed]
+        return [each.name for each in self._owners if not each.destroyed and self._store(each.name).exists()]
 
     def _store(self, name: str) -> Path:
         return self._folder / f"{name}.db"
@@ -251,13 +283,12 @@ class Run:
     def _state(self, name: str) -> Path:
         return state_of(self._home(name))
 
-    def _hub(self, port: int) -> Program:
-        return self._program(
-            *("-m", "crdt_sync", "serve", str(self._store("hub")), "--port", str(port), "--json"), name="hub"
-        )
+    def _nursery(self, name: str) -> Nursery:
+        return Nursery(home=self._home(name), log=self._folder / f"{name}.log")
 
-    def _program(self, *arguments: str, name: str) -> Program:
-        return Program(*arguments, home=self._home(name), log=self._folder / f"{name}.log")
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def tell(line: str) -> None:

@@ -50,9 +50,9 @@ class Program:
                 stderr=log,
                 env=surroundings(self._home),
             )
-        return await self._answer(timeout_s=START_TIMEOUT_S)
+        return await self.answer(timeout_s=START_TIMEOUT_S)
 
-    async def ask(self, *what: object) -> dict[str, Any]:
+    async def ask(self, what: object = None) -> dict[str, Any]:
         """Say something, as a line of JSON; what it answers, however long that takes.
 
         Raises:
@@ -61,9 +61,14 @@ class Program:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(what).encode() + b"\n")
-        return await self._answer(timeout_s=None)
+        return await self.answer()
 
-    async def _answer(self, *, timeout_s: float | None) -> dict[str, Any]:
+    async def answer(self, *, timeout_s: float | None = None) -> dict[str, Any]:
+        """The next thing that it says.
+
+        Raises:
+            EndedError: it ended instead.
+        """
         assert self._process is not None
         assert self._process.stdout is not None
         async with asyncio.timeout(timeout_s):
@@ -99,6 +104,38 @@ class Program:
     def _told(self) -> str:
         tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
         return f"{' '.join(self._arguments[:4])} ended by itself: {tail}"
+
+
+class Nursery(Program):
+    """Where lives begin that end by a kill, one at a time; see `tests.e2e.nursery`."""
+
+    def __init__(self, *, home: Path, log: Path) -> None:
+        super().__init__("-m", "tests.e2e.nursery", home=home, log=log)
+        self._child = 0
+
+    async def begin(self, what: object) -> None:
+        """Begin a life; it has only just begun when this returns."""
+        self._child = (await self.ask(what))["pid"]
+
+    async def kill(self) -> list[dict[str, Any]]:
+        """End it, and wait until it has ended; what it said meanwhile.
+
+        Raises:
+            EndedError: it had ended by itself.
+        """
+        os.kill(self._child, signal.SIGKILL)
+        said: list[dict[str, Any]] = []
+        while "ended" not in (line := await self.answer()):
+            said.append(line)
+        if line["ended"] != -signal.SIGKILL:
+            raise EndedError(self._told())
+        return said
+
+
+def say(**what: Any) -> None:
+    """Tell who started this process; in one piece, for it may be killed at any moment."""
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 async def command(*arguments: str, home: Path) -> tuple[int, Any]:

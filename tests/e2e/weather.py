@@ -9,7 +9,7 @@ from crdt_sync.testing.proxy import CLEAR, Cut, FaultProxy, Way
 
 CLEAR_TIMES = 5
 KINDS = (*("clear",) * CLEAR_TIMES, "slow", "late", "swallow", "half", "flips", "cut", "cut later", "refuse", "hold")
-LASTS_S = 1.0
+LASTS_S = 2.0
 
 
 async def bad_weather(proxy: FaultProxy, *, dice: random.Random, lasts_s: float = LASTS_S) -> None:

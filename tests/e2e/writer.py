@@ -1,21 +1,21 @@
-"""A device that is to be killed: it writes, syncs, and notes what it is told. ``python -m tests.e2e.writer '{…}'``."""
+"""A device that is to be killed: it writes, syncs, and notes what it is told."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import os
 import random
-import sys
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from crdt_sync import BackoffPolicy, Replica, SyncManager
 from crdt_sync.transport.base import ChannelLimits
+from tests.e2e.programs import say
 from tests.e2e.told import Diary, Item, Write, read_diary
 
 QUICK = BackoffPolicy(floor_s=0.02, base_s=0.05, cap_s=0.3, retry_after_s_max=0.5)
-IMPATIENT = ChannelLimits(open_timeout_s=2, idle_timeout_s=2, close_timeout_s=1)
+IMPATIENT = ChannelLimits(open_timeout_s=5, idle_timeout_s=5, close_timeout_s=1)
 KINDS = ("create", "tag", "note", "vote", "pair", "state", "passing", "delete")
 LOOK_S = 0.02
 """Between two looks at what became of the writes."""
@@ -25,7 +25,7 @@ NEAR = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """What one life is for, as JSON on the command line.
+    """What one life is for.
 
     Args:
         store: path of the store.
@@ -119,9 +119,10 @@ class Writer:
 
 async def live(orders: Orders) -> None:
     """Write, sync and note until killed."""
+    say(pid=os.getpid())
     with Replica.open(orders.store, [Item], state_dir=orders.state) as replica:
         writer, dice = Writer(replica, orders), random.Random(orders.seed)
-        print(json.dumps({"device": replica.device_id}), flush=True)  # noqa: T201  tells who started it
+        say(device=replica.device_id)
         left = orders.writes
         while True:
             async with SyncManager(replica, [orders.url], policy=QUICK, limits=IMPATIENT) as manager:
@@ -131,8 +132,4 @@ async def live(orders: Orders) -> None:
                         left -= 1
                     writer.look()
                     await asyncio.sleep(orders.pause_s * dice.random() if left > 0 else LOOK_S)
-            print(json.dumps({"failure": str(manager.peers[0].failure)}), flush=True)  # noqa: T201  as above
-
-
-if __name__ == "__main__":
-    asyncio.run(live(Orders(**json.loads(sys.argv[1]))))
+            say(failure=str(manager.peers[0].failure))
