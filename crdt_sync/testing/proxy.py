@@ -231,6 +231,11 @@ class _Link:
         if not self._over.done():
             self._over.set_result(how)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it was cut, and nothing more may pass."""
+        return self._over.done()
+
     async def run(self) -> None:
         """Forward until both directions or the connection have ended."""
         work = asyncio.create_task(self._forward())
@@ -319,6 +324,8 @@ class _Lane:
                 if wait_s > 0:
                     await self._proxy.sleep(wait_s)
                     continue
+                if self._link.is_over:
+                    return
                 piece = data if self._way.bytes_per_s is None else data[: max(1, int(self._way.bytes_per_s * _SLICE_S))]
                 await self._pass_on(writer, piece)
                 self._queue[0] = (due_s, data[len(piece) :])
@@ -326,7 +333,7 @@ class _Lane:
                 if len(piece) == len(data):
                     self._queue.popleft()
                 self._wake()
-            if not self._way.swallow:
+            if not (self._way.swallow or self._link.is_over):
                 writer.write_eof()
         except OSError:
             self._link.cut(Cut.RESET)
