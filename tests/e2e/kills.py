@@ -93,6 +93,7 @@ class Run:
         self._devices = devices
         self._tell = tell
         self._proxy = FaultProxy(0)
+        self._nurseries: list[Nursery] = []
         self._owners: list[Owner] = []
         self._ids: dict[str, str] = {}
         """Device id → name of its store."""
@@ -101,6 +102,13 @@ class Run:
 
     async def run(self) -> Outcome:
         """Kill as often as asked, have everybody sync, and compare what there is with what was told."""
+        try:
+            return await self._run()
+        finally:
+            for nursery in self._nurseries:
+                nursery.abandon()
+
+    async def _run(self) -> Outcome:
         began = time.monotonic()
         code, said = await command(
             "init", str(self._store("hub")), "--no-name", "--models", "tests.e2e.told", home=self._home("hub")
@@ -284,7 +292,8 @@ class Run:
         return state_of(self._home(name))
 
     def _nursery(self, name: str) -> Nursery:
-        return Nursery(home=self._home(name), log=self._folder / f"{name}.log")
+        self._nurseries.append(Nursery(home=self._home(name), log=self._folder / f"{name}.log"))
+        return self._nurseries[-1]
 
 
 def _size(path: Path) -> int:

@@ -82,10 +82,6 @@ class Program:
     def pid(self) -> int:
         return 0 if self._process is None else self._process.pid
 
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.returncode is None
-
     async def end(self, number: signal.Signals = signal.SIGKILL) -> bytes:
         """Have it end by a signal, and wait until it has; what else it said.
 
@@ -100,6 +96,11 @@ class Program:
         rest = await self._process.stdout.read()
         await self._process.wait()
         return rest
+
+    def abandon(self) -> None:
+        """Have it end, however it is."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
 
     def _told(self) -> str:
         tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
@@ -127,9 +128,15 @@ class Nursery(Program):
         said: list[dict[str, Any]] = []
         while "ended" not in (line := await self.answer()):
             said.append(line)
+        self._child = 0
         if line["ended"] != -signal.SIGKILL:
             raise EndedError(self._told())
         return said
+
+    def abandon(self) -> None:
+        if self._child and self._process is not None and self._process.returncode is None:
+            os.kill(self._child, signal.SIGKILL)  # not another one's id: whom the nursery has not buried keeps its own
+        super().abandon()
 
 
 def say(**what: Any) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from crdt_sync.testing.proxy import FaultProxy
 from tests.e2e.crowd import Crowd
 from tests.e2e.growth import Series, descriptors, files_mb, rss_mb, table
-from tests.e2e.programs import Program, command
+from tests.e2e.programs import EndedError, Program, command
 from tests.e2e.weather import bad_weather
 
 CROWD = 10
@@ -78,7 +78,9 @@ class Soak:
         )
         if code:
             raise RuntimeError(said)
+        ends: list[dict[str, Any]] = []
         async with AsyncExitStack() as stack:
+            stack.callback(self._kill_all)
             port = (await self._hub.start())["port"]
             proxy = await stack.enter_async_context(FaultProxy(port, seed=settings.seed))
             await self._gather(proxy.url)
@@ -90,11 +92,17 @@ class Soak:
             weather.cancel()
             await asyncio.gather(weather, return_exceptions=True)
             proxy.clear()
-            ends = await self._finish()
             network = dict(sorted(proxy.counts.items()))
-            await self._hub.end()
+            try:
+                ends = await self._finish()
+            except EndedError as error:  # what was sampled is told all the same
+                return self._result(ends, checked=str(error), network=network)
         code, checked = await command("check", str(folder / "hub.db"), home=folder / "home")
         return self._result(ends, checked=checked if code else None, network=network)
+
+    def _kill_all(self) -> None:
+        for program in (self._hub, *self._crowds):
+            program.abandon()
 
     async def _gather(self, url: str) -> None:
         """Start all devices, and have them hold the records."""
@@ -140,7 +148,7 @@ class Soak:
         if pending := sum(end["pending"] for end in ends):
             problems.append(f"{pending} operations are pending")
         if checked is not None:
-            problems.append(f"check of the hub: {checked}")
+            problems.append(f"it did not end well: {checked}")
         problems += [f"{each.name} grows by {each.growth:.1%}" for each in self.series.values() if not each.is_flat]
         return {
             **asdict(self._settings),
