@@ -16,6 +16,7 @@ from typing import Any
 
 from crdt_sync import Replica, serve
 from crdt_sync.errors import CRDTSyncError
+from tests.e2e.programs import say
 from tests.unit.aio.network import Task, titles
 
 FILLER_BYTES = 16 * 1024
@@ -83,10 +84,6 @@ async def main() -> None:
                         say(**write(replica, count, name=name))
                     case _:
                         say(titles=sorted(titles(replica)), check=replica.check().total)
-
-
-def say(**what: Any) -> None:
-    print(json.dumps(what), flush=True)  # noqa: T201  answers who started it
 
 
 if __name__ == "__main__":

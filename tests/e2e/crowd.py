@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from crdt_sync import BackoffPolicy, Replica, SyncManager
 from crdt_sync.errors import SyncError
 from crdt_sync.transport.base import ChannelLimits
+from tests.e2e.programs import say
 from tests.e2e.told import Item
 
 POLICY = BackoffPolicy(base_s=0.5, cap_s=5.0, retry_after_s_max=5.0)
@@ -150,10 +150,6 @@ async def ended(tasks: list[asyncio.Task[None]]) -> list[str]:
 
 async def heard() -> None:
     await asyncio.to_thread(sys.stdin.readline)
-
-
-def say(**what: Any) -> None:
-    print(json.dumps(what), flush=True)  # noqa: T201  answers who started it
 
 
 if __name__ == "__main__":
