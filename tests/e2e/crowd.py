@@ -121,8 +121,10 @@ async def main(crowd: Crowd) -> None:
         for device in devices:
             await device.caught_up()
         ids = [item.id for item in devices[0].replica.find(Item)]
-        editing = [asyncio.create_task(device.edit(pause_s=crowd.pause_s, ids=ids)) for device in devices]
         say(records=len(ids))
+        await heard()
+        editing = [asyncio.create_task(device.edit(pause_s=crowd.pause_s, ids=ids)) for device in devices]
+        say(writing=True)
         await heard()
         problems = await ended(editing)
         for _ in range(2):  # the second time with what the others had not sent yet

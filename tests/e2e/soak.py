@@ -28,6 +28,7 @@ from tests.e2e.weather import bad_weather
 CROWD = 10
 """Devices of one process."""
 SAMPLE_S = 5.0
+SAMPLES_MIN = 20
 WEATHER_S = 20.0
 """The longest that a fault of the network lasts."""
 
@@ -105,7 +106,7 @@ class Soak:
             program.abandon()
 
     async def _gather(self, url: str) -> None:
-        """Start all devices, and have them hold the records."""
+        """Start all devices, have them hold the records, and then, all at once, begin to write."""
         settings = self._settings
         for first in range(0, settings.devices, CROWD):
             crowd = Crowd(
@@ -120,6 +121,7 @@ class Soak:
             self._crowds.append(self._program("-m", "tests.e2e.crowd", json.dumps(asdict(crowd))))
             await self._crowds[-1].start()
             await self._crowds[-1].ask()
+        await asyncio.gather(*(crowd.ask() for crowd in self._crowds))
 
     async def _finish(self) -> list[dict[str, Any]]:
         """Have everybody stop writing and catch up, twice; what each process says in the end."""
@@ -181,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         records=asked.records,
         edits_per_s=asked.edits_per_s,
         seed=asked.seed,
-        sample_s=min(SAMPLE_S, asked.minutes * 60 / 20),
+        sample_s=min(SAMPLE_S, asked.minutes * 60 / SAMPLES_MIN),
     )
     with tempfile.TemporaryDirectory() as place:
         folder = asked.keep or Path(place)
