@@ -1,4 +1,4 @@
-"""The test kit: acceptance suites for stores and channels, an exchange without a network, the simulator, and a proxy with faults.
+"""The test kit: acceptance suites for stores and channels, an exchange without a network, the simulator, a fault proxy.
 
 The suites need pytest; the simulator and the proxy need nothing but the package.
 """
