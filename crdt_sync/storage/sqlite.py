@@ -141,8 +141,9 @@ class SqliteStore(Store):
         try:
             self._connection.execute("COMMIT")
         except apsw.Error as error:
+            system_errno = self._connection.system_errno
             self._roll_back()
-            raise translated(error, path=self._path) from error
+            raise translated(error, path=self._path, system_errno=system_errno) from error
         self._writing = self._writable = False
         self._flushed = self._durability == "full"
 
@@ -174,7 +175,7 @@ class SqliteStore(Store):
             work()
         except apsw.Error as error:
             self._writable = False
-            raise translated(error, path=self._path) from error
+            raise translated(error, path=self._path, system_errno=self._connection.system_errno) from error
         except BaseException:
             self._writable = False
             raise
@@ -203,7 +204,7 @@ class SqliteStore(Store):
             self._connection.execute(STATEMENTS[table].put, (key, value, checksum(key, value)))
         except apsw.Error as error:
             self._writable = False
-            raise translated(error, path=self._path) from error
+            raise translated(error, path=self._path, system_errno=self._connection.system_errno) from error
         except BaseException:
             self._writable = False
             raise

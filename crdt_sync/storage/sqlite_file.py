@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from contextlib import suppress
@@ -32,6 +33,8 @@ log = logging.getLogger("crdt_sync.storage")
 BUSY_TIMEOUT_MS: Final = 2_000
 """How long to wait for a reader that checkpoints, or for another process that is about to close the store."""
 
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""A full disk, a quota, and the largest file that this process may have."""
 _HEADER_BYTES = 100
 _HEADER_START = b"SQLite format 3\0"
 _APPLICATION_ID = slice(68, 72)
@@ -56,8 +59,14 @@ class OpenOptions:
     migrations: tuple[Migration, ...]
 
 
-def translated(error: apsw.Error, *, path: Path) -> StoreError:
-    """The error of ours for one of SQLite's."""
+def translated(error: apsw.Error, *, path: Path, system_errno: int = 0) -> StoreError:
+    """The error of ours for one of SQLite's.
+
+    Args:
+        error: what was raised.
+        path: of the store.
+        system_errno: what the system said last, where a write failed. SQLite knows one way of having no room.
+    """
     match error:
         case apsw.ConnectionClosedError() | apsw.CursorClosedError():
             return StoreClosedError(f"{path} was closed")
@@ -65,6 +74,8 @@ def translated(error: apsw.Error, *, path: Path) -> StoreError:
             return StoreInUseError(f"{path} is being written by another process")
         case apsw.FullError():
             return StoreFullError(f"{path}: the disk is full")
+        case apsw.IOError() if system_errno in _NO_ROOM:
+            return StoreFullError(f"{path}: the system gives it no more room ({os.strerror(system_errno)})")
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
             return StoreReadOnlyError(f"{path} cannot be written")
         case apsw.CorruptError() | apsw.NotADBError():

@@ -218,6 +218,45 @@ def test_going_on_after_a_full_disk_keeps_nothing(tmp_path: Path) -> None:
         assert store.count(Table.META) == 0
 
 
+LIMITED = """
+import resource, sys
+from crdt_sync.errors import StoreFullError
+from crdt_sync.storage.base import Table
+from crdt_sync.storage.sqlite import open_sqlite
+
+def put(store):
+    with store.transaction():
+        if sys.argv[2] == "rows":
+            store.put_many(Table.META, ((b"%d" % number, bytes(1000)) for number in range(20_000)))
+        elif sys.argv[2] == "row":
+            store.put(Table.META, b"large", bytes(20_000_000))
+        else:
+            store.put(Table.META, b"small", bytes(300_000))
+
+with open_sqlite(sys.argv[1]) as store:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+    try:
+        put(store)
+    except StoreFullError as error:
+        print(error.hint)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(store.count(Table.META), len(list(store.check())))
+    put(store)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of processes")
+@pytest.mark.parametrize("written", ["rows", "row", "at the commit"])
+def test_a_limit_of_the_system_is_a_full_disk_too(tmp_path: Path, written: str) -> None:
+    """A quota, or the largest file that a process may have: SQLite calls these I/O errors."""
+    path = tmp_path / "store"
+    fill(path)
+    command = [sys.executable, "-c", LIMITED, str(path), written]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [StoreFullError("").hint, "0 0"]
+
+
 # ------------------------------------------------------------------------------------------------------- kill and power
 
 WRITER = """

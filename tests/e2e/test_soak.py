@@ -1,0 +1,51 @@
+"""The soak in small: that it runs, that its devices agree in the end, and how growth is judged."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.growth import Series, table
+from tests.e2e.soak import Settings, Soak
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="tells what processes hold from /proc")
+async def test_devices_agree_after_a_soak(tmp_path: Path) -> None:
+    settings = Settings(minutes=0.05, devices=3, records=5, edits_per_s=10.0, sample_s=0.5)
+    soak = Soak(settings, tmp_path)
+    result = await soak.run()
+    assert [problem for problem in result["problems"] if " grows by " not in problem] == []
+    assert result["edits"] > 0
+    assert len(soak.series["hub memory"].values) > 2
+
+
+def series(*values: float) -> Series:
+    return Series(name="x", unit="MB", times_s=[float(at) for at in range(len(values))], values=list(values))
+
+
+@pytest.mark.parametrize(
+    ("values", "is_flat"),
+    [
+        ((1, 5, 9, 10, 10, 10, 10, 10), True),
+        ((1, 2, 3, 4, 5, 6, 7, 8), False),
+        ((10, 10, 10, 10, 10, 10.2, 10.4, 10.6), False),
+        ((10, 10, 10, 10, 12, 9, 12, 9), True),
+        ((10, 10, 10, 10, 9, 8, 7, 6), True),
+        ((5,), True),
+        ((), True),
+        ((0, 0, 0, 0), True),
+    ],
+    ids=["warm-up", "grows", "grows a little", "saw", "shrinks", "one sample", "none", "nothing"],
+)
+def test_growth_is_judged_by_the_second_half(values: tuple[float, ...], is_flat: bool) -> None:
+    assert series(*values).is_flat is is_flat
+
+
+def test_a_table_shows_numbers_a_verdict_and_a_picture() -> None:
+    shown = table([series(1, 5, 9, 10, 10, 10, 10, 10), series(*range(200))])
+    assert "+0.0% flat" in shown
+    assert "GROWS" in shown
+    assert "▂▅▇██████"[:3] in shown
