@@ -6,7 +6,7 @@ those has it (`unique_index`); a model without ``unique=`` has no groups and pay
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from crdt_sync.errors import RecordExistsError
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
 from crdt_sync.replica.unique_index import Group, linked, mates, neighbours, unique_values
+from crdt_sync.storage.base import Store
 
 
 class WrittenValues:
@@ -52,7 +53,17 @@ def group_of(state: State, declared: Declared, key: DocumentKey) -> Group:
     """The records that one is shown together with, itself among them."""
     if not declared.spec.groups:
         return (key,)
-    near = linked if declared.spec.asks else neighbours
+    return _reached(state, declared, key, near=linked if declared.spec.asks else neighbours)
+
+
+def linked_group_of(state: State, declared: Declared, key: DocumentKey) -> Group:
+    """The records that one is linked with for ever, itself among them, whatever their values are."""
+    return _reached(state, declared, key, near=linked) if declared.spec.groups else (key,)
+
+
+def _reached(
+    state: State, declared: Declared, key: DocumentKey, *, near: Callable[[Store, DocumentKey], Iterator[DocumentKey]]
+) -> Group:
     found = {key}
     waiting = [key]
     while waiting:
