@@ -120,6 +120,7 @@ def refuse_duplicate(
     *,
     group: Group,
     written: WrittenValues,
+    is_written: bool = False,
 ) -> None:
     """Refuse a local change that gives a record the values of another one that is here.
 
@@ -129,6 +130,7 @@ def refuse_duplicate(
         values: of all its fields after the change.
         group: the record that is changed, and what it is shown together with.
         written: what the open transaction left in the records that it wrote to.
+        is_written: whether the change was made, and surely gave the record other values than it had.
 
     Raises:
         RecordExistsError: another record has these values.
@@ -140,7 +142,7 @@ def refuse_duplicate(
         return
     held = (key for key in mates(state.store, group[0], found) if key not in written)
     for other in (*written.holders(found), *held):
-        if other not in group and not _may_equal(state, declared, group, other, found):
+        if other not in group and not _may_equal(state, declared, group, other, None if is_written else found):
             record = split_document_key(group_of(state, declared, other)[0])[2]
             fields, name = ", ".join(declared.spec.unique), declared.spec.name
             raise RecordExistsError(
@@ -151,11 +153,11 @@ def refuse_duplicate(
             )
 
 
-def _may_equal(state: State, declared: Declared, group: Group, other: DocumentKey, values: bytes) -> bool:
+def _may_equal(state: State, declared: Declared, group: Group, other: DocumentKey, values: bytes | None) -> bool:
     """Whether nobody is asked about two records: they are to stay apart, or were equal before."""
     if not declared.spec.asks or not state.documents.get(group[0]).known:
         return False
-    if unique_values(declared, content_of(state, declared, group)) == values:
+    if values is not None and unique_values(declared, content_of(state, declared, group)) == values:
         return True
     return are_apart(state, declared, group, group_of(state, declared, other))
 

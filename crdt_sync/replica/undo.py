@@ -16,7 +16,7 @@ from crdt_sync.core.layout import parsed_key
 from crdt_sync.core.links import verdicts_of
 from crdt_sync.core.respelling import Action, Aliases, attributes_back, edits, plan, put_back
 from crdt_sync.errors import HistoryFoldedError
-from crdt_sync.replica.duplicates import content_of, group_of, linked_group_of
+from crdt_sync.replica.duplicates import content_of, group_of, linked_group_of, refuse_duplicate
 from crdt_sync.replica.group_writes import delete_group, write_group
 from crdt_sync.replica.questions import places_of
 from crdt_sync.replica.records import Records
@@ -26,7 +26,7 @@ from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
 from crdt_sync.replica.transaction import LocalTransaction
 from crdt_sync.replica.undo_stack import UndoStack, load_stack, operation_at
-from crdt_sync.replica.unique_index import Group
+from crdt_sync.replica.unique_index import Group, unique_values
 from crdt_sync.storage.base import Table
 
 UNKNOWN_MODEL: Final = "this replica is not open with its model"
@@ -140,6 +140,8 @@ def _take_back_one(
         change.make(own)
         done += change.named(change.done)
         skipped += [replace(item, reason=why) for name, why in change.skipped for item in change.named([name])]
+    for change in changes:
+        change.check_unique()
     if not done and not skipped:
         return None
     return UndoReport(timestamp=operation.hlc, done=tuple(done), skipped=tuple(skipped))
@@ -188,6 +190,8 @@ class _Change:
         self._state, self._transaction, self._stack, self._past = state, transaction, stack, past
         self._declared, self._group = declared, group
         self._texts: dict[tuple[DocumentKey, str], list[Action]] = {}
+        self._unique: bytes | None = None
+        self._edits = False
         self.done: list[str] = []
         self.skipped: list[tuple[str, str]] = []
 
@@ -211,9 +215,26 @@ class _Change:
             self._bring_back(own, is_live=is_live)
         elif past.left_live:
             self._leave_settled()
+            self._unique, self._edits = unique_values(self._declared, now), True
             self._write({}, own)
         elif past.before.creations:
             self._write_unseen(own, is_live=is_live)
+
+    def check_unique(self) -> None:
+        """Refuse unique values that another record has by now; to be called once the whole transaction is taken back.
+
+        A record that comes back is as one that is restored: it may meet another one.
+
+        Raises:
+            RecordExistsError: another record has them.
+        """
+        if not self._edits or not self._declared.spec.groups:
+            return
+        content = self._content()
+        if unique_values(self._declared, content) != self._unique:
+            group = group_of(self._state, self._declared, self._group[0])
+            values, written = self._declared.values(content), self._transaction.unique
+            refuse_duplicate(self._state, self._declared, values, group=group, written=written, is_written=True)
 
     def _write_unseen(self, own: frozenset[Author], *, is_live: bool) -> None:
         """Take back what a record got that was deleted before and after, and have it deleted still: nobody sees it."""

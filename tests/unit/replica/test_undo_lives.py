@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from crdt_sync import Counter, List, Model, Replica, Set, Text
+from crdt_sync import Counter, List, Model, Replica, Set, Text, errors
 from crdt_sync.core.inverting import OTHERS_WROTE
 from crdt_sync.replica.undo import STAYS_MERGED
 from crdt_sync.testing.exchange import exchange
@@ -230,3 +230,59 @@ def test_a_restored_record_that_others_edited_stays(pair: tuple[Replica, Replica
     assert not report.done
     assert {item.reason for item in report.skipped} <= {OTHERS_WROTE, STAYS_MERGED}
     assert [record.title for record in left.find(Part)] == ["both"]
+
+
+# ── values that belong to somebody else by now ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("on_duplicate", ["merge", "ask"])
+def test_a_unique_value_that_another_record_has_now_is_not_taken_back(on_duplicate: Literal["merge", "ask"]) -> None:
+    class Item(Model, unique=("code",), on_duplicate=on_duplicate):
+        code: str
+        size: int = 0
+
+    with memory(1, Item) as left, memory(2, Item, dice=Dice(2, now_ms=START_MS + 50)) as right:
+        item = left.create(Item, code="1")
+        with left.transaction():
+            item.code, item.size = "2", 7
+        meet(left, right)
+        theirs = right.create(Item, code="1", size=9)
+        meet(left, right)
+        before, pending = look(left, Item), left.pending_count()
+        for _ in range(2):
+            with pytest.raises(errors.RecordExistsError) as raised:
+                left.undo()
+            assert raised.value.record_id == theirs.id
+            assert (look(left, Item), left.pending_count()) == (before, pending)
+            assert not left.conflicts()
+        right.delete(theirs)
+        meet(left, right)
+        assert left.undo() is not None
+        assert [record.model_dump() for record in left.find(Item)] == [{"code": "1", "size": 0}]
+        meet(left, right)
+        right.create(Item, code="2")
+        meet(left, right)
+        with pytest.raises(errors.RecordExistsError):
+            left.redo()
+        assert left.get(Item, item.id).code == "1"
+
+
+@pytest.mark.parametrize("on_duplicate", ["merge", "ask"])
+def test_values_that_changed_hands_in_one_transaction_are_given_back(on_duplicate: Literal["merge", "ask"]) -> None:
+    class Item(Model, unique=("code",), on_duplicate=on_duplicate):
+        code: str | None
+
+    with memory(1, Item) as replica:
+        one, two, three = (replica.create(Item, code=code) for code in "123")
+        before = look(replica, Item)
+        with replica.transaction():
+            one.code = None
+            two.code, three.code = "1", "2"
+            one.code = "3"
+        after = look(replica, Item)
+        for _ in range(2):
+            assert replica.undo() is not None
+            assert look(replica, Item) == before
+            assert replica.redo() is not None
+            assert look(replica, Item) == after
+        assert not replica.conflicts()
