@@ -25,12 +25,14 @@ from crdt_sync.replica.collector import BULK_DOCUMENTS, BulkWork, collector_paus
 from crdt_sync.replica.derive import Derivation
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.duplicates import WrittenValues, shown_content
+from crdt_sync.replica.grouping import SHOWN
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.lease import Identity
 from crdt_sync.replica.rows import LogRow, OperationRow, Touch, touch_key
 from crdt_sync.replica.schema import Declared, Row
 from crdt_sync.replica.settled_fields import settles_field
 from crdt_sync.replica.state import Change, State, Touched
+from crdt_sync.replica.unique_index import held_row
 from crdt_sync.storage.base import Table
 
 
@@ -207,8 +209,6 @@ class LocalTransaction:
                     for at, operation in enumerate(operations)
                 ]
             )
-        for key in self._shown & self._unshown:
-            self._hide(key)  # whoever is still live gets its row again
         derivation = Derivation(state, origin="local", regrouped=self.regrouped)
         for key, pending in self._pending.items():
             derivation.touch(
@@ -220,7 +220,17 @@ class LocalTransaction:
                 )
             )
         derivation.finish()
+        for key in self._shown:
+            if not self._has_row(key):
+                self._hide(key)
         return derivation.changes
+
+    def _has_row(self, key: DocumentKey) -> bool:
+        """Whether a record that was found amid the transaction is shown after it, by itself."""
+        declared = self._state.schema.by_key(key)
+        if declared is not None and declared.spec.unique:
+            return held_row(self._state.store, key).shown == SHOWN
+        return declared is None or self._state.documents.get(key).live
 
     def _admit(self, key: DocumentKey) -> None:
         partition = split_document_key(key)[0]

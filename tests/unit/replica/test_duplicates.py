@@ -358,6 +358,21 @@ def test_amid_a_transaction_the_tables_show_groups_as_one(devices: list[Replica]
     assert view(one) == view(two)
 
 
+def test_a_younger_record_that_was_found_in_the_transaction_that_restored_it_has_no_row(
+    devices: list[Replica],
+) -> None:
+    one, *_ = devices
+    older, younger = one.create(Part), one.create(Part, code="x")
+    one.delete(younger)
+    older.code = "x"
+    with one.transaction():
+        one.restore(Part, younger.id)
+        one.count(Part)
+    assert one.find(Part) == [older]
+    assert one.also_known_as(older) == (younger.id,)
+    assert one.check().ok
+
+
 def test_a_link_is_no_edit(devices: list[Replica]) -> None:
     one, two, three = devices
     for _ in range(5):
