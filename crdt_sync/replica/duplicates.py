@@ -20,7 +20,7 @@ from crdt_sync.core.links import links_of
 from crdt_sync.errors import RecordExistsError
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
-from crdt_sync.replica.unique_index import Group, linked, mates, neighbours, unique_values
+from crdt_sync.replica.unique_index import Group, linked, mates, neighbours, note_group, unique_values
 from crdt_sync.storage.base import Store
 
 
@@ -91,6 +91,11 @@ def shown_content(state: State, declared: Declared, key: DocumentKey) -> tuple[G
         return (key,), state.documents.get(key).content(declared.text_fields)
     group = group_of(state, declared, key)
     return group, content_of(state, declared, group)
+
+
+def note_values_of(state: State, declared: Declared, group: Group) -> set[DocumentKey]:
+    """Note the unique values that records of a model that asks show as one; returns whose questions that may change."""
+    return note_group(state.store, group, unique_values(declared, content_of(state, declared, group)))
 
 
 def also_known_as(state: State, declared: Declared, key: DocumentKey) -> tuple[RecordId, ...]:
