@@ -102,8 +102,8 @@ class ConflictCalls:
     ) -> int:
         """Settle all open conflicts of a model, of one of its fields, or of one kind, by a rule.
 
-        It is done in transactions of up to 1,000 conflicts; where the rule raises, or what it gives is refused, the last
-        of them is rolled back.
+        It is done in transactions of up to 1,000 conflicts; where the rule raises, or what it gives is refused, the
+        last of them is rolled back.
 
         Args:
             model: whose conflicts.
