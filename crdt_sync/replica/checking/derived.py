@@ -16,7 +16,7 @@ from crdt_sync.replica.derive import described_models
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.grouping import ALIAS
 from crdt_sync.replica.rows import after_prefix, unpack_document_row
-from crdt_sync.replica.schema import OPEN, UPGRADES, Declared, Schema, models_of
+from crdt_sync.replica.schema import EQUALITY, OPEN, UPGRADES, Declared, Schema, models_of
 from crdt_sync.replica.unique_index import held_row, neighbours
 from crdt_sync.storage.base import Column, Filter, FilterOp, Order, Query, Store, Table, View, ViewValue
 
@@ -41,6 +41,7 @@ class DerivedCheck:
         self._schema = Schema(models_of(described))
         self._open = {name for name, data in described.items() if data.get(OPEN)}
         self._made = {name: _made_by_functions(data) for name, data in described.items()}
+        self._named_alike = {name for name, data in described.items() if data.get("equality") == EQUALITY}
         self._upgraded = {name for name, data in described.items() if data.get(UPGRADES)}
         self._views = {view.name: view for view in store.views()}
         self.behind: dict[str, int] = {}
@@ -130,6 +131,8 @@ class DerivedCheck:
             content: of the record; None asks about any record.
         """
         name, fields = declared.spec.name, declared.spec.fields
+        if name not in self._named_alike:
+            return False  # another version of this package wrote them
         return not any(self._is_for_the_app(name, fields[unique], content) for unique in declared.spec.unique)
 
     def _is_for_the_app(self, model: str, kind: FieldKind, content: Content | None) -> bool:
