@@ -108,7 +108,10 @@ class Peer:
                     if self._store_failures > store_failures and self.last_error is not None:
                         raise self.last_error
                     if self._pump is None or not self._pump.connected:
-                        raise self.failure or SyncError(f"the connection to {self.url} was left")
+                        raise self.failure or SyncError(
+                            f"the connection to {self.url} was left",
+                            hint="Connect again; changes stay queued meanwhile.",
+                        )
                     if await self._pump.proven():
                         return
         except TimeoutError:

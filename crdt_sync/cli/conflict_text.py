@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from rich.text import Text
 from crdt_sync.cli.actions import Json
 from crdt_sync.cli.differences import Line, differences
 from crdt_sync.cli.output import short, visible
+from crdt_sync.cli.tagged import tagged
 from crdt_sync.cli.times import ago, local_time
 from crdt_sync.core.naming import label_of
 
@@ -52,15 +54,17 @@ def show_conflict(out: Console, conflict: Json) -> None:
     out.print(Text(f"{conflict['model']} “{title}” · {visible(about)}", style="bold"))
     out.print(Text(f"  conflict  {conflict['id']}"))
     out.print(Text(f"  record    {conflict['record_id']}"))
+    values = [conflict["base"], conflict["value"], *(item["value"] for item in conflict["candidates"])]
+    brief = partial(_brief, quoted=_look_alike(values))
     if conflict["field"]:
-        out.print(Text(f"  base      {_brief(conflict['base']) if conflict['base_known'] else 'no longer kept'}"))
+        out.print(Text(f"  base      {brief(conflict['base']) if conflict['base_known'] else 'no longer kept'}"))
     first = next((item["number"] for item in conflict["candidates"] if item.get("take") != "delete"), 0)
     if conflict["kind"] == "duplicate_create":
         first = 0  # all of them are
     is_merged = bool(conflict["overlaps"])
-    values = [" ".join(_sides(candidate)) for candidate in conflict["candidates"]]
-    width = max(map(len, values))
-    for candidate, value in zip(conflict["candidates"], values, strict=True):
+    sides = [" ".join(_sides(candidate, brief)) for candidate in conflict["candidates"]]
+    width = max(map(len, sides))
+    for candidate, value in zip(conflict["candidates"], sides, strict=True):
         is_shown = candidate["number"] == first and not is_merged
         told = f"{who(candidate)}{'  ← shown until one is chosen' if is_shown else ''}"
         behind = f"{'':{width - len(value)}}   " if width <= SHORT_CHARS else f"\n{'':12}"
@@ -68,7 +72,7 @@ def show_conflict(out: Console, conflict: Json) -> None:
     for overlap in conflict["overlaps"]:
         _show_overlap(out, overlap, of_text=isinstance(conflict["value"], str))
     if is_merged:
-        out.print(Text(f"  proposal  {_brief(conflict['value'])}  ← shown until one is chosen"))
+        out.print(Text(f"  proposal  {brief(conflict['value'])}  ← shown until one is chosen"))
     if conflict["needs_app"]:
         out.print(Text("  This field is merged by the app's function, which is not known here: it needs the app's"))
         out.print(Text("  function; give --models FILE. You can choose a value all the same."))
@@ -105,30 +109,43 @@ def cut(text: str, chars: int) -> str:
 
 def _show_overlap(out: Console, overlap: Json, *, of_text: bool) -> None:
     """What stands at one path where the candidates overlap; of a text, its lines."""
-    was = _part(overlap, of_text=of_text) if overlap["base_known"] else "no longer kept"
+    parts = [item["value"] for item in (overlap, *overlap["sides"]) if "value" in item]
+    part = partial(_part, of_text=of_text, quoted=_look_alike(parts))
+    was = part(overlap) if overlap["base_known"] else "no longer kept"
     out.print(Text(f"  at {visible(overlap['path'])}: was {was}"))
     for side in overlap["sides"]:
-        out.print(Text(f"  {side['number']:>4}      {_part(side, of_text=of_text)}"))
+        out.print(Text(f"  {side['number']:>4}      {part(side)}"))
 
 
-def _part(item: Json, *, of_text: bool) -> str:
+def _part(item: Json, *, of_text: bool, quoted: bool) -> str:
     if "value" not in item or item["value"] == []:
         return "nothing"
     is_lines = of_text and isinstance(item["value"], list)
-    return cut(short("\n".join(item["value"]) if is_lines else item["value"]), VALUE_CHARS)
+    return cut(_shown("\n".join(item["value"]) if is_lines else item["value"], quoted=quoted), VALUE_CHARS)
 
 
-def _sides(candidate: Json) -> Iterator[str]:
+def _sides(candidate: Json, brief: Callable[[Any], str]) -> Iterator[str]:
     """A candidate's value; where it is a whole record, what taking it does to that."""
     if candidate.get("take") in _TAKEN:
         yield candidate["take"]
     if candidate.get("take") != "delete":
-        yield _brief(candidate["value"])
+        yield brief(candidate["value"])
 
 
-def _brief(value: Any) -> str:
+def _brief(value: Any, *, quoted: bool = False) -> str:
     """A value in one line; the beginning of a long text, whose changes are shown, or of any that is very long."""
-    return cut(short(value), CUT_CHARS if _is_long(value) else VALUE_CHARS)
+    return cut(_shown(value, quoted=quoted), CUT_CHARS if _is_long(value) else VALUE_CHARS)
+
+
+def _shown(value: Any, *, quoted: bool = False) -> str:
+    """A value in one line; a text in quotes where without them it would look like another value."""
+    return visible(json.dumps(value, ensure_ascii=False)) if quoted and isinstance(value, str) else short(tagged(value))
+
+
+def _look_alike(values: Sequence[Any]) -> bool:
+    """Whether some of the values are no text and look like one of the texts."""
+    texts = {short(value) for value in values if isinstance(value, str)}
+    return any(short(value) in texts for value in values if not isinstance(value, str))
 
 
 def _is_long(value: Any) -> bool:

@@ -15,11 +15,12 @@ from crdt_sync.cli.actions.conflicts import CONFLICTS, RESOLVE, ConflictsParams,
 from crdt_sync.cli.conflict_text import settled_text, show_conflict, text_of
 from crdt_sync.cli.editing import Editor
 from crdt_sync.cli.output import short, visible
+from crdt_sync.cli.tagged import tagged, untagged
 from crdt_sync.errors import ConflictNotFoundError, CRDTSyncError, InputError, ModelError, NotACandidateError
 
 _HELP: Final = {
     "p": "write the proposal as it is shown",
-    "m": "choose for each path where the values overlap, and keep the rest of the proposal",
+    "m": "choose for each path where the values overlap, or the records differ; the rest is merged",
     "e": "write another value: in $VISUAL or $EDITOR where one is set, or typed as for `set`; := before JSON",
     "s": "leave it open and go on",
     "q": "leave the rest open",
@@ -147,7 +148,7 @@ class _Dialogue:
                 return None
             return _exact(params, typed[2:]) if typed.startswith(":=") else replace(params, value=typed)
         held = conflict["value"]
-        before = text_of(held) if isinstance(held, str) else json.dumps(held, ensure_ascii=False, indent=2)
+        before = text_of(held) if isinstance(held, str) else json.dumps(tagged(held), ensure_ascii=False, indent=2)
         after = self._editor(before)
         if after == before:
             self._say("nothing was changed in the editor; p writes the proposal as it is")
@@ -158,8 +159,8 @@ class _Dialogue:
         """A candidate for each path where they overlap."""
         chosen: list[str] = []
         numbers = [str(item["number"]) for item in conflict["candidates"]]
-        for overlap in conflict["overlaps"]:
-            question = f"{overlap['path']}: {_range(numbers)}, empty to go back: "
+        for path in _paths(conflict):
+            question = f"{path}: {_range(numbers)}, empty to go back: "
             answer = self._answer(visible(question))
             while answer is not None and answer and answer not in numbers:
                 answer = self._answer(visible(question))
@@ -167,7 +168,7 @@ class _Dialogue:
                 self._ended = True
             if not answer:
                 return None
-            chosen.append(f"{overlap['path']}={answer}")
+            chosen.append(f"{path}={answer}")
         return replace(params, paths=tuple(chosen))
 
     def _answer(self, question: str, *, strip: bool = True) -> str | None:
@@ -192,11 +193,18 @@ def _answers(conflict: Json) -> dict[str, str]:
     keys = ["s", "q", "!"]
     if conflict["takes_value"]:
         keys.insert(0, "e")
-        if conflict["overlaps"]:
-            keys.insert(0, "m")
-        if not conflict["needs_app"]:
-            keys.insert(0, "p")
+    if _paths(conflict):
+        keys.insert(0, "m")
+    if conflict["takes_value"] and not conflict["needs_app"]:
+        keys.insert(0, "p")
     return {**offered, **{key: _HELP[key] for key in keys}}
+
+
+def _paths(conflict: Json) -> list[str]:
+    """Where a candidate can be chosen path by path: in a part of a value, or for a field of several records."""
+    if conflict["kind"] == "duplicate_create":
+        return list(conflict["paths"])
+    return [overlap["path"] for overlap in conflict["overlaps"]]
 
 
 def _question(conflict: Json) -> str:
@@ -213,6 +221,11 @@ def _range(numbers: list[str]) -> str:
 
 
 def _exact(params: ResolveParams, text: str) -> ResolveParams:
+    """JSON as somebody wrote it, or that of the value bytes where something in it is tagged."""
+    if _is_json(text):
+        given = json.loads(text)
+        meant = untagged(given)
+        text = text if meant is given else json.dumps(meant)
     return replace(params, json_value=text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from blake3 import blake3
 
@@ -185,9 +185,15 @@ def conflict_id(kind: ConflictKind, document: DocumentKey, register: str, dots: 
     return hasher.hexdigest(16)
 
 
+_ESCAPES: Final = str.maketrans({"~": "~0", "/": "~1", "#": "~2"})
+
+
 def pointer(path: Iterable[str | int]) -> str:
-    """The JSON Pointer (RFC 6901) of a place inside of a value: keys of dicts, and numbers of items from 0 on."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    """The JSON Pointer (RFC 6901) of a place inside of a value: keys of dicts, and numbers of items from 0 on.
+
+    A `#` in a key is ``~2``, which the RFC does not have: behind a `#` stand lines or items.
+    """
+    return "".join("/" + str(step).translate(_ESCAPES) for step in path)
 
 
 def whole_path(register: str) -> str:

@@ -14,6 +14,7 @@ from pydantic_core import SchemaError as CoreSchemaError
 
 from crdt_sync.core import codec
 from crdt_sync.core.content import EditAfterDelete
+from crdt_sync.core.equality import canonical
 from crdt_sync.core.ids import RecordId, natural_record_id
 from crdt_sync.core.kinds import AskRegister, FieldKind, PlainRegister, SetKind, holds_live_kind, kind_of
 from crdt_sync.core.layout import check_field_name
@@ -60,7 +61,7 @@ class ModelSpec:
 
     def natural_id(self, values: Mapping[str, Any]) -> RecordId:
         """The record id that the natural key of ``values`` gives."""
-        return natural_record_id(self.name, codec.encode([values[name] for name in self.key]))
+        return natural_record_id(self.name, codec.encode([canonical(values[name]) for name in self.key]))
 
     def field(self, name: str) -> FieldKind:
         """The kind of a field.

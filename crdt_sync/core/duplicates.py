@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from crdt_sync.core import codec
 from crdt_sync.core.content import CREATION_COUNTER, Content, Dot, EditAfterDelete, RegisterValue
+from crdt_sync.core.equality import canonical
 from crdt_sync.core.ids import Author, RecordId
 from crdt_sync.core.kinds import Drop, Put, Write
 from crdt_sync.core.layout import KeyClass, map_key, parsed_key
@@ -34,7 +35,9 @@ Written = tuple[Author, int, bytes]
 
 
 def values_hash(fields: Sequence[str], values: Mapping[str, Any]) -> bytes | None:
-    """Names the values of the unique fields; None where one of them is None, which equals nothing.
+    """Names the values of the unique fields, alike for all that are equal and of one type.
+
+    None where one of them is None, which equals nothing.
 
     What an app's upgrade function gives that could not be stored equals nothing either.
     """
@@ -48,7 +51,7 @@ def values_hash(fields: Sequence[str], values: Mapping[str, Any]) -> bytes | Non
     hasher = blake3(packer.bytes())
     try:
         for value in found:  # one by one: together they may be more than a value can be
-            hasher.update(codec.encode(value))
+            hasher.update(codec.encode(canonical(value)))
     except (UnrepresentableValueError, LimitError):
         return None
     return hasher.digest(HASH_BYTES)

@@ -84,7 +84,10 @@ class Ref(Generic[M]):
         if isinstance(value, cls):
             return value
         if isinstance(value, Ref):
-            raise ModelError(f"a reference to a {cls.model} is expected, not to a {value.model}")
+            raise ModelError(
+                f"a reference to a {cls.model} is expected, not to a {value.model}",
+                hint=f"Give a {cls.model}, or its id.",
+            )
         if isinstance(value, BaseModel):
             name = type(value).__name__
             if name != cls.model or not hasattr(value, "__crdt_spec__"):

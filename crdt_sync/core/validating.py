@@ -7,8 +7,8 @@ from edits that were right by themselves; then it can be edited all the same, so
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from functools import lru_cache, partial
 from typing import Any, Final, NoReturn
 
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from pydantic_core import SchemaValidator
 
 from crdt_sync.core.declaration import ModelSpec
 from crdt_sync.core.kinds.app_type import first_reason, raised
+from crdt_sync.core.kinds.enum_members import holds_member, misplaced_member
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.errors import CRDTSyncError, InvalidValueError
@@ -42,6 +43,7 @@ def validate_creation(model: type[Model], values: Mapping[str, Any]) -> dict[str
     for name, kind in spec.fields.items():
         if name not in given and not kind.in_creation:
             given[name] = kind.empty()
+    _refuse_members(model, given, of=values)
     try:
         draft = model.__pydantic_validator__.validate_python(given)
     except Exception as error:  # noqa: BLE001  whatever an app's code raises refuses the values
@@ -71,6 +73,7 @@ def validate_change(model: type[Model], current: Mapping[str, Any], values: Mapp
                 hint="Delete the record and create another one.",
             )
     plain = {name: spec.fields[name].plain(value) for name, value in values.items()}
+    _refuse_members(model, {**current, **plain}, of=values)
     changed = _changed(model, current, plain)
     return {name: spec.fields[name].validate(changed[name]) for name in values}
 
@@ -107,6 +110,32 @@ def _changed(model: type[Model], current: Mapping[str, Any], values: Mapping[str
     if refusal is not None and _refusal(model, current) is None:
         _refuse(spec_of(model), refusal, field=WHOLE_RECORD)
     return final
+
+
+def _refuse_members(model: type[Model], values: Mapping[str, Any], *, of: Iterable[str]) -> None:
+    """Refuse members of an app's Enums in fields of other types.
+
+    Args:
+        model: the model.
+        values: of a whole record.
+        of: the fields that are given.
+
+    Raises:
+        InvalidValueError: there is one.
+    """
+    for name in filter(lambda name: holds_member(values[name]), of):
+        validated = partial(_validated, model, values, name)
+        if wrong := misplaced_member(values[name], strictly=partial(validated, strict=True), laxly=validated):
+            raise InvalidValueError(f"{spec_of(model).name}.{name}: {wrong}", field=name)
+
+
+def _validated(model: type[Model], values: Mapping[str, Any], name: str, *, strict: bool | None = None) -> Any:
+    """What becomes of one field's value; of the record's where validators of it may make another one of that."""
+    own = copy.deepcopy(dict(values))  # a validator may change what it sees
+    if _judges_records(model):
+        return model.__pydantic_validator__.validate_python(own, strict=strict).__dict__[name]
+    after: Any = _fields_of(model).validate_assignment(own, name, own[name], strict=strict)
+    return after[0][name]
 
 
 def _judged(model: type[Model], values: Mapping[str, Any]) -> Model | None:

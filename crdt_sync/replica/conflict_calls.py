@@ -86,6 +86,7 @@ class ConflictCalls:
             NotACandidateError: ``take``, or what a path takes, is not one of its candidates.
             InvalidValueError: the value, or what the parts come to, is of the wrong type.
             InputError: other paths than those of the conflict, or not all of them.
+            RecordExistsError: another record has the unique values that this one would get.
         """
         self._check()
         resolve(self._state, self._records, conflict, choice)
@@ -101,7 +102,8 @@ class ConflictCalls:
     ) -> int:
         """Settle all open conflicts of a model, of one of its fields, or of one kind, by a rule.
 
-        It is done in transactions of up to 1,000 conflicts; where the rule raises, the last of them is rolled back.
+        It is done in transactions of up to 1,000 conflicts; where the rule raises, or what it gives is refused, the
+        last of them is rolled back.
 
         Args:
             model: whose conflicts.
@@ -118,6 +120,7 @@ class ConflictCalls:
         Raises:
             InputError: no such rule or kind, or a function that gives something else.
             NotACandidateError, InvalidValueError: what the function gives does not settle the conflict.
+            RecordExistsError: what is chosen would make a record equal to another one; a function can leave it open.
         """
         self._check()
         declared = self._state.schema.of(model)

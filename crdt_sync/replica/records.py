@@ -228,9 +228,14 @@ class Records:
     def settle(
         self, key: DocumentKey, content: Content, register: CausalRegister, data: bytes, *, field: str, dots: set[Dot]
     ) -> None:
-        """Supersede values of a register of a live record: at once, or as part of the open transaction."""
+        """Supersede values of a register of a live record: at once, or as part of the open transaction.
+
+        Raises:
+            RecordExistsError: another record has the unique values that this one gets.
+        """
         fields = frozenset((field,))
         with self.writing() as transaction:
+            self._refuse_duplicate(transaction, key, content, {field: register.decode(data)})
             if isinstance(content, MergedContent):
                 found = settling_writes(register, content, data, dots=dots, context=transaction.context)
                 write_group(self._declared(key), transaction, key, content, found, fields=fields)
@@ -266,10 +271,7 @@ class Records:
         content = self.live_content(declared, key)
         checked = validate_change(declared.model, declared.values(content), values)
         with self.writing() as transaction:
-            if not checked.keys().isdisjoint(spec.unique):
-                group = group_of(self._state, declared, key)
-                after = {**declared.values(content), **checked}
-                refuse_duplicate(self._state, declared, after, group=group, written=transaction.unique)
+            self._refuse_duplicate(transaction, key, content, checked)
             self._write_fields(transaction, key, content, {spec.fields[name]: item for name, item in checked.items()})
 
     def _write_fields(
@@ -360,6 +362,16 @@ class Records:
         for field, value in given.items():
             writes.extend(declared.spec.fields[field].recreate(content, value, context=transaction.context))
         transaction.write(loaded.key, writes, operation=OperationType.UPDATE, fields=declared.all_fields)
+
+    def _refuse_duplicate(
+        self, transaction: LocalTransaction, key: DocumentKey, content: Content, changed: Mapping[str, Any]
+    ) -> None:
+        """Refuse a change of some fields of a live record that makes it equal to another one."""
+        declared = self._declared(key)
+        if not changed.keys().isdisjoint(declared.spec.unique):
+            group = group_of(self._state, declared, key)
+            after = {**declared.values(content), **changed}
+            refuse_duplicate(self._state, declared, after, group=group, written=transaction.unique)
 
     def _declared(self, key: DocumentKey) -> Declared:
         return self._state.schema.of(split_document_key(key)[1])

@@ -53,6 +53,9 @@ from crdt_sync.storage.base import Column, View
 OPEN = "open"
 """In a description: whether the model was open last time, so that its table was kept current."""
 
+EQUALITY: Final = 1
+"""By which form of equal values the store names unique ones; another number names them anew at the next open."""
+
 UPGRADES = "upgrades"
 """In a description: that the app's own function reads older values, so that without the app others are shown."""
 
@@ -242,13 +245,17 @@ def _describe(declared: Declared) -> dict[str, Any]:
         OPEN: True,
         "key": list(spec.key),
         "on_edit_after_delete": spec.on_edit_after_delete,
-        **({"unique": list(spec.unique), "on_duplicate": spec.on_duplicate} if spec.unique else {}),
+        **(_describe_unique(spec) if spec.unique else {}),
         "version": spec.version,
         "fields": {name: _describe_field(kind) for name, kind in spec.fields.items()},
     }
     if declared.upgrade is not None:
         described[UPGRADES] = True
     return described
+
+
+def _describe_unique(spec: ModelSpec) -> dict[str, Any]:
+    return {"unique": list(spec.unique), "on_duplicate": spec.on_duplicate, "equality": EQUALITY}
 
 
 def _describe_field(kind: FieldKind) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import logging
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin
 from uuid import UUID
@@ -17,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from crdt_sync.core import codec
 from crdt_sync.core.equality import is_same
+from crdt_sync.core.kinds.enum_members import holds_member, misplaced_member
 from crdt_sync.core.reference import Ref
 from crdt_sync.errors import CRDTSyncError, InvalidValueError
 
@@ -73,7 +75,7 @@ class AppType:
             InvalidValueError: it does not fit; or the app's code failed, whose error is the cause then.
         """
         try:
-            return self._adapter.validate_python(value, strict=strict or None)
+            checked = self._adapter.validate_python(value, strict=strict or None)
         except ValidationError as error:
             raise InvalidValueError(f"field {self._field!r}{what}: {first_reason(error)}", field=self._field) from None
         except CRDTSyncError:
@@ -82,6 +84,11 @@ class AppType:
             raise InvalidValueError(
                 f"field {self._field!r}{what}: its type {raised(error)}", field=self._field
             ) from error
+        if holds_member(value):
+            strictly = partial(self._adapter.validate_python, value, strict=True)
+            if wrong := misplaced_member(value, strictly=strictly, laxly=lambda: checked):
+                raise InvalidValueError(f"field {self._field!r}{what}: {wrong}", field=self._field)
+        return checked
 
     def complaint(self, value: Any) -> str:
         """Why a value is none of this type, without the value; empty where it is one."""

@@ -25,8 +25,8 @@ class Counter:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """A counter is validated as an int."""
-        return core_schema.int_schema(strict=True)
+        """A counter is validated as an int; without a value it is 0."""
+        return core_schema.with_default_schema(core_schema.int_schema(strict=True), default=0)
 
     def increment(self, n: int = 1) -> None:
         """Add ``n`` (an int, may be negative)."""

@@ -37,9 +37,10 @@ class List(Sequence[T], Generic[T]):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """A list is validated as a list of its element type."""
+        """A list is validated as a list of its element type; without a value it is empty."""
         arguments = getattr(source, "__args__", ())
-        return core_schema.list_schema(handler.generate_schema(arguments[0]) if arguments else core_schema.any_schema())
+        items = handler.generate_schema(arguments[0]) if arguments else core_schema.any_schema()
+        return core_schema.with_default_schema(core_schema.list_schema(items), default_factory=list)
 
     def append(self, value: T) -> None:
         """Add a value at the end."""

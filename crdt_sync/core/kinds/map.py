@@ -36,10 +36,11 @@ class Map(MutableMapping[K, V], Generic[K, V]):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """A map is validated as a dict of its value type."""
+        """A map is validated as a dict of its value type; without a value it is empty."""
         arguments = getattr(source, "__args__", ())
         values = handler.generate_schema(arguments[1]) if arguments else core_schema.any_schema()
-        return core_schema.dict_schema(core_schema.str_schema(strict=True), values)
+        pairs = core_schema.dict_schema(core_schema.str_schema(strict=True), values)
+        return core_schema.with_default_schema(pairs, default_factory=dict)
 
     def __getitem__(self, key: K) -> V:
         value = self._kind.value_of(self._host.content(), key)

@@ -37,9 +37,10 @@ class Set(AbstractSet[T], Generic[T]):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """A set is validated as a set of its element type; a list is taken too."""
+        """A set is validated as a set of its element type; a list is taken too. Without a value it is empty."""
         arguments = get_args(source)
-        return core_schema.set_schema(handler.generate_schema(arguments[0]) if arguments else core_schema.any_schema())
+        elements = handler.generate_schema(arguments[0]) if arguments else core_schema.any_schema()
+        return core_schema.with_default_schema(core_schema.set_schema(elements), default_factory=set)
 
     @classmethod  # & and | give plain sets
     def _from_iterable(cls, it: Iterable[Any]) -> AbstractSet[Any]:

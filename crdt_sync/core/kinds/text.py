@@ -31,8 +31,8 @@ class Text:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """A text is validated as a str."""
-        return core_schema.str_schema()
+        """A text is validated as a str; without a value it is empty."""
+        return core_schema.with_default_schema(core_schema.str_schema(), default="")
 
     def insert(self, index: int, text: str, attributes: Mapping[str, Attribute] | None = None) -> None:
         """Insert ``text`` before the code point at ``index`` (0 to len).

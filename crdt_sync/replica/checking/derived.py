@@ -16,7 +16,7 @@ from crdt_sync.replica.derive import described_models
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.grouping import ALIAS
 from crdt_sync.replica.rows import after_prefix, unpack_document_row
-from crdt_sync.replica.schema import OPEN, UPGRADES, Declared, Schema, models_of
+from crdt_sync.replica.schema import EQUALITY, OPEN, UPGRADES, Declared, Schema, models_of
 from crdt_sync.replica.unique_index import held_row, neighbours
 from crdt_sync.storage.base import Column, Filter, FilterOp, Order, Query, Store, Table, View, ViewValue
 
@@ -41,6 +41,7 @@ class DerivedCheck:
         self._schema = Schema(models_of(described))
         self._open = {name for name, data in described.items() if data.get(OPEN)}
         self._made = {name: _made_by_functions(data) for name, data in described.items()}
+        self._named_alike = {name for name, data in described.items() if data.get("equality") == EQUALITY}
         self._upgraded = {name for name, data in described.items() if data.get(UPGRADES)}
         self._views = {view.name: view for view in store.views()}
         self.behind: dict[str, int] = {}
@@ -122,6 +123,23 @@ class DerivedCheck:
         """Whether what a field shows is for a function of the app to say."""
         return field in declared.spec.fields and _is_merged_by_app(declared.spec.fields[field])
 
+    def tells_unique(self, declared: Declared, content: Content | None = None) -> bool:
+        """Whether the store's description tells what the unique fields show, without the app's code.
+
+        Args:
+            declared: the model.
+            content: of the record; None asks about any record.
+        """
+        name, fields = declared.spec.name, declared.spec.fields
+        if name not in self._named_alike:
+            return False  # another version of this package wrote them
+        return not any(self._is_for_the_app(name, fields[unique], content) for unique in declared.spec.unique)
+
+    def _is_for_the_app(self, model: str, kind: FieldKind, content: Content | None) -> bool:
+        """Whether a function of the app says what a field shows: one that merges, upgrades or makes a default."""
+        unwritten = kind.name in self._made[model] and (content is None or not _written(kind, content))
+        return unwritten or _is_merged_by_app(kind) or (model in self._upgraded and kind.in_creation)
+
     def row_differs(self, declared: Declared, key: DocumentKey, content: Content) -> str:
         """Why the row of a record is not what some content gives, or an empty string."""
         view = self._views.get(declared.spec.name)
@@ -133,14 +151,21 @@ class DerivedCheck:
             return "its row is missing" if declared.is_live(content) else "it is deleted and has a row"
         if not held:
             return ""
-        made = self._made[declared.spec.name]
-        upgraded = declared.spec.name in self._upgraded
-        filters = list(_filters(declared, view, key, content, made=made, upgraded=upgraded))
+        filters = list(self._filters(declared, view, key, content))
         for start in range(0, len(filters), FILTERS_MAX):
             query = Query(view=view.name, filters=(record, *filters[start : start + FILTERS_MAX]))
             if not self._store.query_count(query):
                 return "its row is not what its content gives"
         return ""
+
+    def _filters(self, declared: Declared, view: View, key: DocumentKey, content: Content) -> Iterator[Filter]:
+        """What holds for a record's row if it is what the content gives, as far as the store's description tells."""
+        values = declared.row(key, content)[1:]
+        kept, name = set(view.columns), declared.spec.name
+        for column, value in zip(declared.view.columns, values, strict=True):
+            if column not in kept or self._is_for_the_app(name, declared.spec.fields[column.name], content):
+                continue  # its type, or a value that a function makes, is known to the app alone
+            yield _filter(column, value)
 
 
 def _made_by_functions(data: dict[str, Any]) -> frozenset[str]:
@@ -160,20 +185,6 @@ def _is_merged_by_app(kind: FieldKind) -> bool:
 
 def _written(kind: FieldKind, content: Content) -> bool:
     return not isinstance(kind, PlainRegister) or bool(kind.candidates(content))
-
-
-def _filters(
-    declared: Declared, view: View, key: DocumentKey, content: Content, *, made: frozenset[str], upgraded: bool
-) -> Iterator[Filter]:
-    """What holds for a record's row if it is what the content gives, as far as the store's description tells."""
-    values = declared.row(key, content)[1:]
-    kept = set(view.columns)
-    for column, value in zip(declared.view.columns, values, strict=True):
-        kind = declared.spec.fields[column.name]
-        unwritten = column.name in made and not _written(kind, content)
-        if column not in kept or unwritten or _is_merged_by_app(kind) or (upgraded and kind.in_creation):
-            continue  # its type, or a value that a function makes, is known to the app alone
-        yield _filter(column, value)
 
 
 def _filter(column: Column, value: ViewValue) -> Filter:

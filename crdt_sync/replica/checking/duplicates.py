@@ -109,12 +109,10 @@ class _ModelCheck:
         links = links_of(self._content(key)).merged - {split_document_key(key)[2]}
         if held.links != tuple(sorted(links)):
             return "its links are not those of its content"
-        compared = content_of(self._state, declared, group) if declared.spec.asks else self._content(key)
-        values = b"" if declared.spec.asks and key != group[0] else unique_values(declared, compared) or b""
-        if held.values != values:
+        if self._values_differ(key, group, held.values):
             return "its unique values are not those of its content"
         own = key[-_ID_BYTES:]
-        rows = [unique_value_key(key[:-_ID_BYTES], values) + own] if values else []
+        rows = [unique_value_key(key[:-_ID_BYTES], held.values) + own] if held.values else []
         partition, model, _ = split_document_key(key)
         rows += [unique_link_key(document_key(partition, model, other)) + own for other in links]
         if any(self._store.get(Table.UNIQUE, row) is None for row in rows):
@@ -122,6 +120,14 @@ class _ModelCheck:
         live = declared.is_live(content_of(self._state, declared, group))
         shown = HIDDEN if not live else SHOWN if key == group[0] else ALIAS
         return "" if held.shown == shown else "it is shown otherwise than its group says"
+
+    def _values_differ(self, key: DocumentKey, group: Group, held: bytes) -> bool:
+        """Whether the name of a record's unique values is another than its content's, as far as that can be told."""
+        declared = self._declared
+        compared = content_of(self._state, declared, group) if declared.spec.asks else self._content(key)
+        if not declared.is_live(compared) or (declared.spec.asks and key != group[0]):
+            return bool(held)
+        return self._derived.tells_unique(declared, compared) and held != (unique_values(declared, compared) or b"")
 
     def _shown_differs(self, group: Group) -> tuple[str, str]:
         declared, survivor = self._declared, group[0]
@@ -134,15 +140,16 @@ class _ModelCheck:
             found = conflicts_of(self._state, declared, group, content)
             found += duplicate_conflicts(self._state, declared, survivor)
         expected = {bytes.fromhex(item.id) for item in found if not self._derived.is_app_field(declared, item.field)}
-        if self._conflicts(survivor) != expected:
+        held = self._conflicts(survivor)
+        if not self._derived.tells_unique(declared):  # nor which records are in question
+            held = {name: field for name, field in held.items() if field or name in expected}
+        if held.keys() != expected:
             return "conflict", "its open conflicts are not those that its content has"
         return "", ""
 
-    def _conflicts(self, key: DocumentKey) -> set[bytes]:
+    def _conflicts(self, key: DocumentKey) -> dict[bytes, str]:
+        """The open conflicts of a record that the app's code has no say in, and their fields."""
         rows = self._store.scan(Table.CONFLICT, start=key, end=after_prefix(key))
-        fields = self._declared.names
-        return {
-            name[len(key) :]
-            for name, field in rows
-            if not self._derived.is_app_field(self._declared, fields.get(field.decode(), ""))
-        }
+        names = self._declared.names
+        found = {name[len(key) :]: names.get(field.decode(), "") for name, field in rows}
+        return {name: field for name, field in found.items() if not self._derived.is_app_field(self._declared, field)}

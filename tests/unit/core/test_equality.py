@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time
+from datetime import UTC, datetime, time, timedelta, timezone
+from decimal import Decimal
 from itertools import product
 from typing import Any
 
 from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from crdt_sync.core import codec
+from crdt_sync.core import codec, equality
 from crdt_sync.core.conflict import Candidate, Conflict, ConflictKind
 from crdt_sync.core.content import Dot
-from crdt_sync.core.equality import is_same
+from crdt_sync.core.equality import canonical, is_same
 from crdt_sync.core.ids import Author, RecordId
 from tests.unit.core.values import EDGES, alike, anything
 
@@ -28,6 +30,50 @@ def test_values_that_are_equal_or_written_alike_are_told_apart() -> None:
 def test_a_value_is_the_same_as_what_has_its_bytes(left: Any, right: Any) -> None:
     assert is_same(left, codec.decode(codec.encode(left)))
     assert is_same(left, right) == is_same(right, left) == (codec.encode(left) == codec.encode(right))
+
+
+def as_written(value: Any) -> Any:
+    return codec.decode(codec.encode(value), named_zones=False)
+
+
+def stands_for_the_same(left: Any, right: Any) -> bool:
+    return codec.encode(canonical(left)) == codec.encode(canonical(right))
+
+
+ENDS_OF_TIME = (
+    *(datetime.max.replace(tzinfo=timezone(timedelta(hours=hours))) for hours in (-23, -5, 0, 23)),
+    *(datetime.min.replace(tzinfo=timezone(timedelta(hours=hours))) for hours in (-23, 0, 5, 23)),
+    datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-5))),
+    datetime(9999, 12, 31, 22, 59, tzinfo=timezone(timedelta(hours=-6))),
+    datetime(1, 1, 1, 1, tzinfo=timezone(timedelta(hours=5))),
+    datetime(1, 1, 1, 2, tzinfo=timezone(timedelta(hours=6))),
+)
+TIMES = (
+    *(time(hour, 30, tzinfo=timezone(timedelta(hours=hour))) for hour in range(24)),
+    *(time(1, tzinfo=timezone(timedelta(hours=3))), time(0, tzinfo=timezone(timedelta(hours=2)))),
+    *(time(22, tzinfo=UTC), time(23, tzinfo=timezone(timedelta(hours=-3))), time(2, tzinfo=UTC)),
+    time(22, tzinfo=timezone(timedelta(hours=-4))),
+)
+NUMBERS = tuple(map(Decimal, ("100", "1E+2", "1.00E+2", "0.10", "0.1")))
+
+
+def test_values_that_are_alike_have_one_form_and_no_others_have() -> None:
+    found = [*EDGES, *ENDS_OF_TIME, *TIMES, *NUMBERS]
+    for left, right in product(found, found):
+        expected = equality.alike(as_written(left), as_written(right))
+        assert stands_for_the_same(left, right) == expected, (left, right)
+        assert stands_for_the_same({"a": [left]}, {"a": [right]}) == expected
+
+
+moments = st.datetimes(timezones=st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(timezone))
+decimals = st.decimals(allow_nan=False) | st.integers(-5, 5).map(lambda places: Decimal(10).scaleb(places))
+
+
+@given(st.one_of(*(st.tuples(kind, kind) for kind in (anything, moments, decimals))))
+def test_any_values_that_are_alike_have_one_form(pair: tuple[Any, Any]) -> None:
+    left, right = pair
+    assert stands_for_the_same(left, right) == equality.alike(as_written(left), as_written(right))
+    assert equality.alike(as_written(canonical(left)), as_written(left))
 
 
 def test_the_class_that_an_offset_has_is_of_no_matter() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crdt_sync.core import codec
-from crdt_sync.core.conflict import UNKNOWN, Unknown
+from crdt_sync.core.conflict import UNKNOWN, Unknown, pointer
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.merging import Choices, Given, Merged, UnfitPartError, merge_values, overlaps
 from tests.unit.core.values import alike, values
@@ -295,3 +295,23 @@ def test_overlaps_of_lines_hold_the_lines() -> None:
 def test_where_nothing_is_known_of_the_ancestor_overlaps_say_so() -> None:
     (found,) = overlaps(UNKNOWN, [codec.encode(1), codec.encode(2)])
     assert (found.path, found.base, found.sides) == ("", UNKNOWN, (codec.encode(1), codec.encode(2)))
+
+
+def test_a_key_that_looks_like_lines_has_a_path_of_its_own() -> None:
+    base = {"a": [1, 2, 3], "a#2-2": "old", "b~2": 0, "b#": 0}
+    one = {"a": [1, 8, 9, 3], "a#2-2": "one", "b~2": 1, "b#": 1}
+    two = {"a": [1, 7, 3], "a#2-2": "two", "b~2": 2, "b#": 2}
+    sides = [codec.encode(one), codec.encode(two)]
+    merged = merge_values(codec.encode(base), sides)
+    assert merged.paths == ("/a#2-2", "/a~22-2", "/b~2", "/b~02")
+    chosen = merge_values(codec.encode(base), sides, choices={"/a#2-2": Given(codec.encode([0])), "/a~22-2": 1})
+    assert codec.decode(chosen.data) == {"a": [1, 0, 3], "a#2-2": "two", "b~2": 1, "b#": 1}
+
+
+paths = st.lists(st.text("a~/#0123-", max_size=4), max_size=3).map(tuple)
+
+
+@given(paths, paths)
+def test_each_place_has_a_path_of_its_own(left: tuple[str, ...], right: tuple[str, ...]) -> None:
+    assert (pointer(left) == pointer(right)) == (left == right)
+    assert "#" not in pointer(left)

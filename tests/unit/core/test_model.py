@@ -12,13 +12,14 @@ from pydantic import (
     BaseModel,
     Field,
     TypeAdapter,
+    ValidationError,
     ValidationInfo,
     create_model,
     field_validator,
     model_validator,
 )
 
-from crdt_sync import Counter, Model, Replica, Set, Text, ask
+from crdt_sync import Counter, List, Map, Model, Replica, Set, Text, ask
 from crdt_sync.core.kinds import AskRegister, CounterKind, PlainRegister, SetKind, TextKind
 from crdt_sync.core.model import spec_of
 from crdt_sync.core.validating import validate_change
@@ -120,6 +121,29 @@ def test_a_detached_object_is_a_plain_pydantic_object() -> None:
         _ = note.id
     with pytest.raises(AttributeError):
         _ = Note.title
+
+
+def test_a_detached_object_needs_no_values_of_what_starts_empty() -> None:
+    class Started(Model):
+        title: str
+        text: Text
+        votes: Counter
+        tags: Set[int]
+        steps: List[str]
+        named: Map[str, Annotated[int, ask()]]
+
+    made: Any = Started
+    one, two = made(title="t"), made(title="t")
+    empty = {"text": "", "votes": 0, "tags": set(), "steps": [], "named": {}}
+    assert one.model_dump() == {"title": "t", **empty}
+    one.tags.add(1)
+    assert two.tags == set()
+    with pytest.raises(ValidationError, match="title"):
+        made()
+    with Replica.open(":memory:", [Started]) as replica:
+        live = replica.create(Started, title="t")
+        assert {name: value for name, value in dict(live).items() if name in empty} == empty
+        assert not list(replica.invalid())
 
 
 def test_validators_and_constraints_hold_for_live_records() -> None:

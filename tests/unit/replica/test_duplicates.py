@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Iterator
+from datetime import UTC, datetime, time, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +22,10 @@ from crdt_sync.errors import (
     RecordNotFoundError,
     SchemaError,
 )
+from crdt_sync.replica.derive import MODELS as MODELS_KEY
+from crdt_sync.replica.derive import described_models
+from crdt_sync.replica.unique_index import _note_values
+from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import meet, memory, on_disk, state_of
 
@@ -503,3 +510,65 @@ def test_what_cannot_be_declared_is_refused(keywords: dict[str, Any], words: str
     fields = {"code": str, "votes": Counter}
     with pytest.raises(SchemaError, match=words):
         types.new_class("Wrong", (Model,), keywords, lambda scope: scope.update(__annotations__=fields))
+
+
+def _zone(hours: int) -> timezone:
+    return timezone(timedelta(hours=hours))
+
+
+EQUAL = [
+    (Decimal("1.0"), Decimal("1.00")),
+    (datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 1, 13, tzinfo=_zone(1))),
+    (time(12, tzinfo=UTC), time(13, tzinfo=_zone(1))),
+    (0.0, -0.0),
+    ([Decimal(100), {"a": 0.0}], [Decimal("1E+2"), {"a": -0.0}]),
+]
+
+
+class Valued(Model, unique=("code",)):
+    code: Any = None
+
+
+class Keyed(Model, key=("code",)):
+    code: Any = None
+    size: int = 0
+
+
+@pytest.mark.parametrize(("left", "right"), EQUAL)
+def test_values_that_are_equal_are_one_value(left: Any, right: Any) -> None:
+    with memory(1, Valued, Keyed) as one, memory(2, Valued, Keyed) as two:
+        first = one.create(Valued, code=left)
+        with pytest.raises(RecordExistsError):
+            one.create(Valued, code=right)
+        second = two.create(Valued, code=right)
+        kept = one.create(Keyed, code=left, size=1)
+        with pytest.raises(RecordExistsError):
+            one.create(Keyed, code=right)
+        assert two.create(Keyed, code=right).id == kept.id
+        assert exchange(one, two).proven_equal
+        assert one.count(Valued) == one.count(Keyed) == two.count(Keyed) == 1
+        assert one.get(Valued, second.id).id == two.get(Valued, first.id).id
+        assert not one.check().listed
+
+
+@pytest.mark.parametrize(("left", "right"), [(1, 1.0), (1, True), (Decimal(1), 1), ([1], [True]), ((1,), [1])])
+def test_values_of_two_types_are_two_values(left: Any, right: Any) -> None:
+    with memory(1, Valued, Keyed) as one:
+        assert one.create(Valued, code=left).id != one.create(Valued, code=right).id
+        assert one.create(Keyed, code=left).id != one.create(Keyed, code=right).id
+
+
+def test_a_store_that_names_values_otherwise_is_no_damaged_one_and_names_them_anew(tmp_path: Path) -> None:
+    with on_disk(tmp_path, Valued, seed=1) as one:
+        record = one.create(Valued, code=Decimal("1.0"))
+        store, key = state_of(one).store, document_key("", "Valued", record.id)
+        described = described_models(store)
+        described["Valued"].pop("equality")
+        with store.transaction():
+            store.put(Table.META, MODELS_KEY, json.dumps(described).encode())
+            _note_values(store, key, b"n" * 16)
+        assert not one.check().listed
+    with on_disk(tmp_path, Valued, seed=2) as one:
+        assert not one.check().listed
+        with pytest.raises(RecordExistsError):
+            one.create(Valued, code=Decimal("1.00"))
