@@ -1,0 +1,215 @@
+"""Hypothesis strategies for an app's own models: records, edits of them, and histories of several replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from crdt_sync.core.kinds import CounterKind, FieldKind, ListKind, MapKind, PlainRegister, SetKind, TextKind
+from crdt_sync.core.model import Model, ModelSpec, spec_of
+from crdt_sync.errors import InputError
+from crdt_sync.testing.edits import Edit
+from crdt_sync.testing.field_values import KEYS, Values, element_values, given, register_values, steps, texts
+from crdt_sync.testing.steps import (
+    Carry,
+    Change,
+    Create,
+    Delete,
+    History,
+    Meet,
+    Race,
+    Reopen,
+    Resolve,
+    Restore,
+    Step,
+    Wait,
+)
+
+Edits = st.SearchStrategy[Edit]
+Own = Mapping[str, Mapping[str, Values]]
+"""An app's own strategies: model name → field → values."""
+
+REPLICAS_MAX = 8
+STEPS_MAX = 20
+CUT_FRAMES_MAX = 12
+WAITS_MS = (-5_000, 1, 700, 100_000)
+"""Clocks differ by less than what replicas follow."""
+_AT = st.integers(0, 5)
+_RECORD = st.sampled_from((0, 0, 0, 1, 2))
+"""Most is done to the first record, so that it is done at once."""
+
+
+def records(model: type[Model], /, *, values: Mapping[str, Values] | None = None) -> st.SearchStrategy[dict[str, Any]]:
+    """What `replica.create(model, **values)` takes: values that the model's types, constraints and validators accept.
+
+    Fields that need no value are often left out.
+
+    Args:
+        model: the model.
+        values: the app's own strategies for some of its fields.
+
+    Raises:
+        SchemaError: Hypothesis knows no values of a field's type, and ``values`` has none; or it names another field.
+    """
+    spec = spec_of(model)
+    fields = given(spec, values or {})
+    needed = {*spec.required, *spec.key}
+    made = st.fixed_dictionaries(
+        {name: fields[name] for name in fields if name in needed},
+        optional={name: fields[name] for name in fields if name not in needed},
+    )
+    return made.filter(lambda item: _taken(model, item))
+
+
+def edits(model: type[Model], /, *, values: Mapping[str, Values] | None = None) -> Edits:
+    """Edits of one record of a model; ``edit.apply(record)`` does one.
+
+    A record may refuse one: a `first` field that has its value, or a validator of the whole record.
+
+    Args:
+        model: the model.
+        values: the app's own strategies for some of its fields.
+
+    Raises:
+        SchemaError: as `records`.
+    """
+    spec = spec_of(model)
+    return st.one_of(list(edits_by_field(spec, values or {}).values()))
+
+
+def edits_by_field(spec: ModelSpec, values: Mapping[str, Values]) -> dict[str, Edits]:
+    """Edits of each field that can be edited: the natural key stays."""
+    fields = given(spec, values)
+    return {
+        name: _edits_of(kind, fields[name], model=spec.name)
+        for name, kind in spec.fields.items()
+        if name not in spec.key
+    }
+
+
+def histories(
+    models: Sequence[type[Model]],
+    replicas: int = 2,
+    *,
+    steps_max: int = STEPS_MAX,
+    values: Own | None = None,
+) -> st.SearchStrategy[History]:
+    """What users, networks and machines do to some replicas; `crdt_sync.testing.play` does it.
+
+    Args:
+        models: of the app.
+        replicas: how many, from 2 to 8.
+        steps_max: how many steps at most.
+        values: the app's own strategies, by model name and field.
+
+    Raises:
+        SchemaError: as `records`.
+        InputError: numbers that cannot be.
+    """
+    every = st.one_of(list(steps_by_name(models, replicas, values=values or {}).values()))
+    return st.builds(History, replicas=st.just(replicas), steps=st.lists(every, max_size=steps_max).map(tuple))
+
+
+def steps_by_name(models: Sequence[type[Model]], replicas: int, *, values: Own) -> dict[str, st.SearchStrategy[Step]]:
+    """Strategies of all that can happen, by what it is.
+
+    Raises:
+        SchemaError, InputError: as `histories`.
+    """
+    if not models or not 2 <= replicas <= REPLICAS_MAX:
+        raise InputError(f"a history is of one model at least, and of 2 to {REPLICAS_MAX} replicas")
+    strays = sorted(values.keys() - {spec_of(model).name for model in models})
+    if strays:
+        raise InputError(f"values= names a model {strays[0]!r} that is not among the models")
+    on, other = st.integers(0, replicas - 1), st.integers(1, replicas - 1)
+    name = st.sampled_from([spec_of(model).name for model in models])
+    pairs = st.tuples(on, other).map(lambda pair: (pair[0], (pair[0] + pair[1]) % replicas))
+    creations, changes, races = (
+        st.one_of([_of_model(make, model, on, values) for model in models])
+        for make in (_creations, _changes, _races(replicas))
+    )
+    cut = st.none() | st.integers(1, CUT_FRAMES_MAX)
+    return {
+        "create": creations,
+        "change": changes,
+        "race": races,
+        "delete": st.builds(Delete, on=on, model=name, record=_RECORD),
+        "restore": st.builds(Restore, on=on, model=name, record=_RECORD),
+        "resolve": st.builds(Resolve, on=on, conflict=_RECORD, candidate=_AT),
+        "meet": st.builds(lambda pair, cut: Meet(left=pair[0], right=pair[1], cut=cut), pairs, cut),
+        "carry": pairs.map(lambda pair: Carry(source=pair[0], target=pair[1])),
+        "reopen": st.builds(Reopen, on=on, kill=st.booleans()),
+        "wait": st.builds(Wait, on=on, ms=st.sampled_from(WAITS_MS)),
+    }
+
+
+_Maker = Callable[[type[Model], st.SearchStrategy[int], Mapping[str, Values]], st.SearchStrategy[Step]]
+
+
+def _of_model(make: _Maker, model: type[Model], on: st.SearchStrategy[int], values: Own) -> st.SearchStrategy[Step]:
+    return make(model, on, values.get(spec_of(model).name, {}))
+
+
+def _creations(
+    model: type[Model], on: st.SearchStrategy[int], values: Mapping[str, Values]
+) -> st.SearchStrategy[Step]:
+    return st.builds(Create, on=on, model=st.just(spec_of(model).name), values=records(model, values=values))
+
+
+def _changes(model: type[Model], on: st.SearchStrategy[int], values: Mapping[str, Values]) -> st.SearchStrategy[Step]:
+    some = st.lists(edits(model, values=values), min_size=1, max_size=3).map(tuple)
+    return st.builds(Change, on=on, model=st.just(spec_of(model).name), record=_RECORD, edits=some)
+
+
+def _races(replicas: int) -> _Maker:
+    def make(
+        model: type[Model], on: st.SearchStrategy[int], values: Mapping[str, Values]
+    ) -> st.SearchStrategy[Step]:
+        fields = edits_by_field(spec_of(model), values).values()
+        some = st.one_of([st.lists(field, min_size=2, max_size=replicas).map(tuple) for field in fields])
+        return st.builds(Race, on=on, model=st.just(spec_of(model).name), record=_RECORD, edits=some)
+
+    return make
+
+
+def _edits_of(kind: FieldKind, values: Values, *, model: str) -> Edits:
+    """Edits of one field, by its kind."""
+    name = kind.name
+
+    def doing(do: str, *arguments: Values) -> Edits:
+        return st.tuples(*arguments).map(lambda drawn: Edit(field=name, do=do, arguments=drawn))
+
+    setting = doing("set", values)
+    match kind:
+        case PlainRegister():
+            return setting
+        case CounterKind():
+            return doing("increment", steps())
+        case TextKind():
+            marks = st.dictionaries(st.sampled_from(("bold", "size")), st.none() | st.booleans() | st.integers(1, 3), max_size=2)
+            typing = doing("insert", _AT, texts()) | doing("delete", _AT, st.integers(1, 3))
+            return typing | setting | doing("format", _AT, st.integers(1, 3), marks)
+        case SetKind():
+            element = element_values(kind, model=model)
+            return doing("add", element) | doing("discard", element) | setting
+        case ListKind():
+            element = register_values(kind.element, model=model)
+            moves = doing("pop", _AT) | doing("move", _AT, _AT)
+            return doing("insert", _AT, element) | doing("put", _AT, element) | moves | setting
+        case MapKind():
+            key, entry = st.sampled_from(KEYS), register_values(kind.entry, model=model)
+            return doing("put", key, entry) | doing("remove", key) | setting
+        case _:
+            return setting
+
+
+def _taken(model: type[Model], values: dict[str, Any]) -> bool:
+    """Whether a model's validators take a record as a whole; what they refuse, or fail on, is not drawn."""
+    try:
+        model.model_validate(values)
+    except ValidationError:
+        return False
+    return True
