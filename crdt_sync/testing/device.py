@@ -20,12 +20,12 @@ class Device:
 
     Args:
         index: which one.
-        folder: for its store, its keys and fences.
+        folder: for its store, its keys and fences; None keeps it in memory, and it is never closed.
         models: classes of its own.
     """
 
     index: int
-    folder: Path
+    folder: Path | None
     models: tuple[type[Model], ...]
     now_ms: int = NEWCOMER_MS
     written: dict[int, int] = field(default_factory=dict)
@@ -44,10 +44,10 @@ class Device:
         """Open, always."""
         if self._replica is None:
             self._replica = Replica.open(
-                self.folder / "store.db",
+                ":memory:" if self.folder is None else self.folder / "store.db",
                 list(self.models),
                 durability="normal",
-                state_dir=self.folder / "state",
+                state_dir=None if self.folder is None else self.folder / "state",
                 sources=Sources(now_ms=lambda: self.now_ms, entropy=self._entropy, new_record_id=self._new_id),
             )
         return self._replica

@@ -7,9 +7,9 @@ taken from pydantic. Whatever else a declaration asks for is asked of the declar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import annotated_types
 from hypothesis import strategies as st
@@ -18,10 +18,11 @@ from pydantic.fields import FieldInfo
 
 from crdt_sync.core.kinds import CounterKind, FieldKind, ListKind, MapKind, PlainRegister, SetKind, TextKind
 from crdt_sync.core.kinds.three_way import ThreeWayRegister
-from crdt_sync.core.model import ModelSpec
+from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.core.reference import Ref
-from crdt_sync.errors import CRDTSyncError, SchemaError
+from crdt_sync.errors import CRDTSyncError, InputError, SchemaError
 
+T = TypeVar("T")
 Values = st.SearchStrategy[Any]
 
 ELEMENTS_MAX = 3
@@ -34,6 +35,22 @@ IDS = tuple(f"01970000-0000-7000-8000-{device:04x}{number:08x}" for device in (0
 """To what references lead: the first records that replicas of a history make, and others that are not there."""
 _LINES = st.lists(st.sampled_from(("a", "b", "c")), max_size=4).map("\n".join)
 _ANY = st.none() | st.booleans() | st.integers() | st.text(max_size=TEXT_CHARS_MAX)
+
+
+def by_model(models: Sequence[type[Model]], values: Mapping[str, T]) -> dict[str, dict[str, T]]:
+    """From ``"Model.field"`` → value to model → field → value.
+
+    Raises:
+        InputError: a name that is none of these models' fields.
+    """
+    found: dict[str, dict[str, T]] = {}
+    fields = {spec_of(model).name: spec_of(model).fields for model in models}
+    for name, value in values.items():
+        model, _, field = name.partition(".")
+        if field not in fields.get(model, {}):
+            raise InputError(f"{name!r} is no field of these models", hint="Name it as in 'Task.state'.")
+        found.setdefault(model, {})[field] = value
+    return found
 
 
 def texts() -> st.SearchStrategy[str]:
@@ -103,7 +120,9 @@ def given(spec: ModelSpec, values: Mapping[str, Values]) -> dict[str, Values]:
     strays = sorted(values.keys() - spec.fields.keys())
     if strays:
         raise SchemaError(f"model {spec.name!r} has no field {strays[0]!r}", hint="Name strategies by their fields.")
-    found = {name: values[name] if name in values else values_of(kind, model=spec.name) for name, kind in spec.fields.items()}
+    found = {
+        name: values[name] if name in values else values_of(kind, model=spec.name) for name, kind in spec.fields.items()
+    }
     return {
         name: pooled(item, name=(spec.name, name)) if name in (*spec.key, *spec.unique) else item
         for name, item in found.items()
@@ -153,7 +172,8 @@ def _of_type(annotation: Any, metadata: list[Any]) -> Values:
     if annotation is list:
         return st.lists(_ANY, max_size=ELEMENTS_MAX)
     if metadata:
-        return st.from_type(Annotated[annotation, *metadata])
+        constrained: Any = Annotated[annotation, *metadata]
+        return st.from_type(constrained)
     if origin in (Union, UnionType):
         return st.one_of([_of_type(argument, []) for argument in arguments])
     if origin is list:

@@ -133,7 +133,8 @@ def _queries(model: type[Model], replica: Replica, *, name: str) -> None:
             except CRDTSyncError:
                 continue  # another version of the model wrote it: no query can name it
             wanted = {other for other, held in found.items() if picture(held[field]) == picture(value)}
-            if not wanted <= matches or (not refers and not _like(kind, value, [found[item][field] for item in matches])):
+            right = refers or _like(kind, value, [found[item][field] for item in matches])
+            if not (wanted <= matches and right):
                 place = Place(model=spec.name, record=record, field=field)
                 shown = {name: repr(value), f"find({field}=…)": repr(sorted(matches))}
                 raise LawBrokenError("tables", "a query does not find what records show", place=place, shown=shown)

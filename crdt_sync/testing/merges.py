@@ -178,7 +178,7 @@ def _check(trial: Trial, values: st.SearchStrategy[Any], *, where: str, examples
         trial.ask_again()
     except (FaultError, Flaky, TooSlowError) as error:
         name = function_name(trial.function)
-        raise SchemaError(f"{where}merge function {name} {trial.told or error}") from error
+        raise SchemaError(f"{where}merge function {name} {trial.told or error}") from None
 
 
 class Trial:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
-from typing import TypeVar, assert_never
+from typing import assert_never
 
 from crdt_sync.core.kinds.merge_with import MergeFunction
 from crdt_sync.core.model import Model, spec_of
@@ -16,8 +18,9 @@ from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.replica import Replica
 from crdt_sync.testing.delivery import deliver, introduce, runs_of
 from crdt_sync.testing.device import Device
-from crdt_sync.testing.edits import Edit
+from crdt_sync.testing.editing import Edit
 from crdt_sync.testing.exchange import exchange
+from crdt_sync.testing.field_values import by_model
 from crdt_sync.testing.laws import LawBrokenError, covers, order, same, tables
 from crdt_sync.testing.showing import Place
 from crdt_sync.testing.steps import (
@@ -41,10 +44,10 @@ SKEW_MAX_MS = 200_000
 """Clocks go no further apart than replicas follow."""
 REFUSALS = (RecordError, ModelError, ConflictError, InputError)
 """What a user may be told; it changes nothing."""
+MEMORY_FOLDER = "/dev/shm"  # noqa: S108  what is made in it has a name of its own
+"""Where Linux keeps files in memory; a sync costs nothing there."""
 LIMITS = WireLimits(batch_bytes_max=600)
 """A batch holds a few entries, so that a cut falls between them."""
-
-T = TypeVar("T")
 
 
 class Players:
@@ -75,28 +78,12 @@ class Players:
         )
 
 
-def by_model(models: Sequence[type[Model]], values: Mapping[str, T]) -> dict[str, dict[str, T]]:
-    """From ``"Model.field"`` → value to model → field → value.
-
-    Raises:
-        InputError: a name that is none of these models' fields.
-    """
-    found: dict[str, dict[str, T]] = {}
-    fields = {spec_of(model).name: spec_of(model).fields for model in models}
-    for name, value in values.items():
-        model, _, field = name.partition(".")
-        if field not in fields.get(model, {}):
-            raise InputError(f"{name!r} is no field of these models", hint="Name it as in 'Task.state'.")
-        found.setdefault(model, {})[field] = value
-    return found
-
-
 class World:
-    """Replicas in a folder, and what is done on them.
+    """Replicas, and what is done on them: the first has its store in a file, the others in memory.
 
     Args:
         players: whose classes they use.
-        folder: for the stores, empty.
+        folder: for the store, empty.
     """
 
     def __init__(self, players: Players, folder: Path) -> None:
@@ -107,9 +94,7 @@ class World:
         self._settled: list[tuple[str, Mapping[int, int]]] = []
         """A conflict, and the entry that settled it."""
         for index, models in enumerate(players.models):
-            place = folder / str(index)
-            place.mkdir()
-            self.devices.append(Device(index, place, models))
+            self.devices.append(Device(index, folder if index == 0 else None, models))
             for model in models:
                 watch(model, self._fault, may_drop=players.may_drop.get(spec_of(model).name, {}))
 
@@ -134,16 +119,9 @@ class World:
             case Race():
                 self._race(step)
             case Delete():
-                device, record = self._record(step.on, step.model, step.record)
-                with self._acting(device):
-                    if record is not None:
-                        device.replica.delete(record)
+                self._delete(self.devices[step.on], step)
             case Restore():
-                made = self._made.get(step.model)
-                device = self.devices[step.on]
-                with self._acting(device):
-                    if made:
-                        device.replica.restore(device.model(step.model), made[step.record % len(made)])
+                self._restore(self.devices[step.on], step)
             case Resolve():
                 self._resolve(self.devices[step.on], step)
             case Meet():
@@ -153,21 +131,22 @@ class World:
                 introduce(target.replica, source.replica)
                 deliver(target.replica, runs_of(source.replica))
             case Reopen():
-                self.reopen(self.devices[step.on], kill=step.kill)
+                self.reopen(self.devices[0], kill=step.kill)
             case Wait():
-                device = self.devices[step.on]
-                device.wait(step.ms, ahead_max_ms=SKEW_MAX_MS)
+                self.devices[step.on].wait(step.ms, ahead_max_ms=SKEW_MAX_MS)
             case _:
                 assert_never(step)
         self._judge()
 
-    def meet(self, left: Device, right: Device, *, cut: int | None = None) -> None:
-        """A session; where nothing cuts it, both show the same afterwards."""
+    def meet(self, left: Device, right: Device, *, cut: int | None = None, look: bool = True) -> None:
+        """A session; where nothing cuts it, both show the same afterwards, which may be looked at."""
         report = exchange(left.replica, right.replica, fates=_cutting(cut), limits=LIMITS)
         if cut is not None:
             return
         if not report.proven_equal:
             raise LawBrokenError("convergence", f"{left.name} and {right.name} met, and were not proven equal")
+        if not look:
+            return
         seen = [(device.name, device.show()) for device in (left, right)]
         self._judge()
         same("convergence", "replicas that hold the same operations show different things", seen)
@@ -189,7 +168,7 @@ class World:
         first, *others = self.devices
         for _ in range(2):
             for device in others:
-                self.meet(first, device)
+                self.meet(first, device, look=False)
 
     def finish(self) -> None:
         """The history is over: hold the laws that are about all of it.
@@ -206,8 +185,7 @@ class World:
         for device in self.devices:
             self._nothing_lost(device)
         tables(first.models, first.replica, name=first.name)
-        for device in self.devices:
-            self.reopen(device, kill=False)
+        self.reopen(first, kill=False)
         self._judge()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -226,10 +204,9 @@ class World:
             now = device.vector()
             device.written.update({author: last for author, last in now.items() if last > before.get(author, 0)})
 
-    def _record(self, on: int, model: str, number: int) -> tuple[Device, Model | None]:
-        device = self.devices[on]
+    def _record(self, device: Device, model: str, number: int) -> Model | None:
         live = device.live(model)
-        return device, live[number % len(live)] if live else None
+        return live[number % len(live)] if live else None
 
     def _create(self, device: Device, step: Create) -> None:
         with self._acting(device):
@@ -239,20 +216,32 @@ class World:
                 known.append(made.id)
 
     def _change(self, device: Device, model: str, number: int, edits: Sequence[Edit]) -> None:
-        _, record = self._record(device.index, model, number)
+        record = self._record(device, model, number)
         if record is not None:
             with self._acting(device), device.replica.transaction():
                 for edit in edits:
                     edit.apply(record)
 
     def _race(self, step: Race) -> None:
-        _, record = self._record(step.on, step.model, step.record)
+        record = self._record(self.devices[step.on], step.model, step.record)
         if record is None:
             return
         for offset, edit in enumerate(step.edits):
             device = self.devices[(step.on + offset) % len(self.devices)]
             with self._acting(device):
                 edit.apply(device.replica.get(device.model(step.model), record.id))
+
+    def _delete(self, device: Device, step: Delete) -> None:
+        record = self._record(device, step.model, step.record)
+        if record is not None:
+            with self._acting(device):
+                device.replica.delete(record)
+
+    def _restore(self, device: Device, step: Restore) -> None:
+        made = self._made.get(step.model)
+        if made:
+            with self._acting(device):
+                device.replica.restore(device.model(step.model), made[step.record % len(made)])
 
     def _resolve(self, device: Device, step: Resolve) -> None:
         conflicts = device.replica.conflicts()
@@ -282,7 +271,8 @@ class World:
                 raise LawBrokenError("statuses", f"nothing is pending on {device.name}, and nobody else holds it all")
         if self._faults:
             model, field, text = self._faults[0]
-            raise LawBrokenError("merge functions", text, place=Place(model=model, field=field), shown=self._says(model, field))
+            place = Place(model=model, field=field)
+            raise LawBrokenError("merge functions", text, place=place, shown=self._says(place))
 
     def _nothing_lost(self, device: Device) -> None:
         """Everybody met everybody: each operation is everywhere, and its writer knows."""
@@ -291,19 +281,28 @@ class World:
                 raise LawBrokenError("durable", f"{other.name} never got what was acknowledged on {device.name}")
         waiting = {status for status in _statuses(device.replica).values() if status != "completed"}
         if waiting:
-            raise LawBrokenError("statuses", f"operations of {device.name} are {', '.join(sorted(waiting))} after all met")
+            problem = f"operations of {device.name} are {', '.join(sorted(waiting))} when everybody met everybody"
+            raise LawBrokenError("statuses", problem)
 
-    def _says(self, model: str, field: str) -> dict[str, str]:
-        """What each replica shows in a field."""
+    def _says(self, field: Place) -> dict[str, str]:
+        """What each replica shows in a field of all records."""
         return {
             device.name: ", ".join(
-                item.text for place, item in device.show().fields.items() if (place.model, place.field) == (model, field)
+                item.text
+                for place, item in device.show().fields.items()
+                if (place.model, place.field) == (field.model, field.field)
             )
             for device in self.devices
         }
 
     def _fault(self, model: str, field: str, text: str) -> None:
         self._faults.append((model, field, text))
+
+
+def scratch_folder() -> Path:
+    """A new folder for a store that nobody needs for long: in memory where the system has a place for that."""
+    in_memory = MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else None
+    return Path(tempfile.mkdtemp(prefix="crdt-sync-", dir=in_memory))
 
 
 def _statuses(replica: Replica) -> dict[str, str]:
@@ -333,7 +332,7 @@ def play(
     merge_functions: Mapping[str, MergeFunction] | None = None,
     may_drop: Collection[str] = (),
 ) -> Iterator[list[Replica]]:
-    """Play a history, hold all laws against it, and give the replicas, which have everything, for laws of the app's own.
+    """Play a history, hold all laws against it, and give the replicas, which have everything, for laws of your own.
 
     Args:
         history: as `histories` draws it.
@@ -346,12 +345,13 @@ def play(
         InputError: a field that is not there.
     """
     players = Players(models, history.replicas, merge_functions=merge_functions, may_drop=may_drop)
-    with tempfile.TemporaryDirectory(prefix="crdt-sync-") as folder:
-        world = World(players, Path(folder))
-        try:
-            for step in history.steps:
-                world.do(step)
-            world.finish()
-            yield [device.replica for device in world.devices]
-        finally:
-            world.abandon()
+    folder = scratch_folder()
+    world = World(players, folder)
+    try:
+        for step in history.steps:
+            world.do(step)
+        world.finish()
+        yield [device.replica for device in world.devices]
+    finally:
+        world.abandon()
+        shutil.rmtree(folder)

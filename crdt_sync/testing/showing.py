@@ -67,7 +67,7 @@ class Shown:
     fingerprint: bytes
 
     def items(self) -> Iterator[tuple[Place, Item]]:
-        """Everything by its place, conflicts by their fields; what tells no more than that something differs is last."""
+        """Everything by its place, conflicts by their fields; last what tells no more than that something differs."""
         yield from self.fields.items()
         for conflict in self.conflicts:
             place = Place(model=conflict.model, record=conflict.record_id, field=conflict.field)

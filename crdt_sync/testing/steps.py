@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from crdt_sync.testing.edits import Edit
+from crdt_sync.testing.editing import Edit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +87,8 @@ class Carry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reopen:
-    """A replica is closed, or its process killed, and opened again."""
+    """The first replica, whose store is a file, is closed, or its process killed, and opened again."""
 
-    on: int
     kill: bool
 
 

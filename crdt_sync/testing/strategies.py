@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from hypothesis import strategies as st
@@ -11,8 +12,8 @@ from pydantic import ValidationError
 from crdt_sync.core.kinds import CounterKind, FieldKind, ListKind, MapKind, PlainRegister, SetKind, TextKind
 from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.errors import InputError
-from crdt_sync.testing.edits import Edit
-from crdt_sync.testing.field_values import KEYS, Values, element_values, given, register_values, steps, texts
+from crdt_sync.testing.editing import Edit
+from crdt_sync.testing.field_values import KEYS, Values, by_model, element_values, given, register_values, steps, texts
 from crdt_sync.testing.steps import (
     Carry,
     Change,
@@ -29,8 +30,8 @@ from crdt_sync.testing.steps import (
 )
 
 Edits = st.SearchStrategy[Edit]
-Own = Mapping[str, Mapping[str, Values]]
-"""An app's own strategies: model name → field → values."""
+Own = Mapping[str, Values]
+"""An app's own strategies: ``"Model.field"`` → values."""
 
 REPLICAS_MAX = 8
 STEPS_MAX = 20
@@ -103,14 +104,34 @@ def histories(
         models: of the app.
         replicas: how many, from 2 to 8.
         steps_max: how many steps at most.
-        values: the app's own strategies, by model name and field.
+        values: the app's own strategies: ``"Model.field"`` → values.
 
     Raises:
         SchemaError: as `records`.
         InputError: numbers that cannot be.
     """
-    every = st.one_of(list(steps_by_name(models, replicas, values=values or {}).values()))
-    return st.builds(History, replicas=st.just(replicas), steps=st.lists(every, max_size=steps_max).map(tuple))
+    own = values or {}
+    every = st.one_of(list(steps_by_name(models, replicas, values=own).values()))
+    third = st.lists(every, max_size=-(-steps_max // 3))  # Hypothesis draws short lists: three of them make a long one
+    first, later = beginnings(models, values=own), st.tuples(third, third, third)
+
+    @st.composite
+    def draw_history(draw: st.DrawFn) -> History:
+        begun, *parts = draw(first), *draw(later)
+        return History(replicas=replicas, steps=(*begun, *spread(replicas), *chain.from_iterable(parts)))
+
+    return draw_history()
+
+
+def beginnings(models: Sequence[type[Model]], *, values: Own) -> st.SearchStrategy[tuple[Create, ...]]:
+    """A record of each model, created on the first replica."""
+    own = by_model(models, values)
+    return st.tuples(*(_creations(model, st.just(0), own.get(spec_of(model).name, {})) for model in models))
+
+
+def spread(replicas: int) -> tuple[Carry, ...]:
+    """The first replica's records are brought to the others, so that all edit the same ones."""
+    return tuple(Carry(source=0, target=target) for target in range(1, replicas))
 
 
 def steps_by_name(models: Sequence[type[Model]], replicas: int, *, values: Own) -> dict[str, st.SearchStrategy[Step]]:
@@ -121,14 +142,12 @@ def steps_by_name(models: Sequence[type[Model]], replicas: int, *, values: Own) 
     """
     if not models or not 2 <= replicas <= REPLICAS_MAX:
         raise InputError(f"a history is of one model at least, and of 2 to {REPLICAS_MAX} replicas")
-    strays = sorted(values.keys() - {spec_of(model).name for model in models})
-    if strays:
-        raise InputError(f"values= names a model {strays[0]!r} that is not among the models")
+    own = by_model(models, values)
     on, other = st.integers(0, replicas - 1), st.integers(1, replicas - 1)
     name = st.sampled_from([spec_of(model).name for model in models])
     pairs = st.tuples(on, other).map(lambda pair: (pair[0], (pair[0] + pair[1]) % replicas))
     creations, changes, races = (
-        st.one_of([_of_model(make, model, on, values) for model in models])
+        st.one_of([make(model, on, own.get(spec_of(model).name, {})) for model in models])
         for make in (_creations, _changes, _races(replicas))
     )
     cut = st.none() | st.integers(1, CUT_FRAMES_MAX)
@@ -141,7 +160,7 @@ def steps_by_name(models: Sequence[type[Model]], replicas: int, *, values: Own) 
         "resolve": st.builds(Resolve, on=on, conflict=_RECORD, candidate=_AT),
         "meet": st.builds(lambda pair, cut: Meet(left=pair[0], right=pair[1], cut=cut), pairs, cut),
         "carry": pairs.map(lambda pair: Carry(source=pair[0], target=pair[1])),
-        "reopen": st.builds(Reopen, on=on, kill=st.booleans()),
+        "reopen": st.builds(Reopen, kill=st.booleans()),
         "wait": st.builds(Wait, on=on, ms=st.sampled_from(WAITS_MS)),
     }
 
@@ -149,13 +168,9 @@ def steps_by_name(models: Sequence[type[Model]], replicas: int, *, values: Own) 
 _Maker = Callable[[type[Model], st.SearchStrategy[int], Mapping[str, Values]], st.SearchStrategy[Step]]
 
 
-def _of_model(make: _Maker, model: type[Model], on: st.SearchStrategy[int], values: Own) -> st.SearchStrategy[Step]:
-    return make(model, on, values.get(spec_of(model).name, {}))
-
-
 def _creations(
     model: type[Model], on: st.SearchStrategy[int], values: Mapping[str, Values]
-) -> st.SearchStrategy[Step]:
+) -> st.SearchStrategy[Create]:
     return st.builds(Create, on=on, model=st.just(spec_of(model).name), values=records(model, values=values))
 
 
@@ -165,9 +180,7 @@ def _changes(model: type[Model], on: st.SearchStrategy[int], values: Mapping[str
 
 
 def _races(replicas: int) -> _Maker:
-    def make(
-        model: type[Model], on: st.SearchStrategy[int], values: Mapping[str, Values]
-    ) -> st.SearchStrategy[Step]:
+    def make(model: type[Model], on: st.SearchStrategy[int], values: Mapping[str, Values]) -> st.SearchStrategy[Step]:
         fields = edits_by_field(spec_of(model), values).values()
         some = st.one_of([st.lists(field, min_size=2, max_size=replicas).map(tuple) for field in fields])
         return st.builds(Race, on=on, model=st.just(spec_of(model).name), record=_RECORD, edits=some)
@@ -189,7 +202,8 @@ def _edits_of(kind: FieldKind, values: Values, *, model: str) -> Edits:
         case CounterKind():
             return doing("increment", steps())
         case TextKind():
-            marks = st.dictionaries(st.sampled_from(("bold", "size")), st.none() | st.booleans() | st.integers(1, 3), max_size=2)
+            names, marked = st.sampled_from(("bold", "size")), st.none() | st.booleans() | st.integers(1, 3)
+            marks = st.dictionaries(names, marked, min_size=1, max_size=2)
             typing = doing("insert", _AT, texts()) | doing("delete", _AT, st.integers(1, 3))
             return typing | setting | doing("format", _AT, st.integers(1, 3), marks)
         case SetKind():

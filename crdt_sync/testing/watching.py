@@ -106,4 +106,3 @@ class _Watched:
         except (FaultError, TooSlowError) as error:
             self._report(*self._names, f"merge function {self.__qualname__} {self._trial.told or error}")
         return self.watched(base, candidates)
-
