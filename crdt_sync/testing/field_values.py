@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from decimal import Decimal
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-import annotated_types
+from annotated_types import GroupedMetadata
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException
 from pydantic.fields import FieldInfo
@@ -31,6 +32,8 @@ TEXT_CHARS_MAX = 8
 KEYS = ("a", "b")
 """Keys of maps: few, so that devices write the same one."""
 STEP_MAX = 3
+NUMBER_MAX = 100
+"""Of decimals with so many places."""
 IDS = tuple(f"01970000-0000-7000-8000-{device:04x}{number:08x}" for device in (0, 1) for number in (1, 2))
 """To what references lead: the first records that replicas of a history make, and others that are not there."""
 _LINES = st.lists(st.sampled_from(("a", "b", "c")), max_size=4).map("\n".join)
@@ -152,32 +155,47 @@ def _checked(found: Values, check: Callable[[Any], Any], *, field: str, model: s
 
 def _declared(info: FieldInfo) -> Values:
     """Values of a type with its constraints."""
-    pattern = next((found for item in info.metadata if (found := getattr(item, "pattern", None))), None)
-    if pattern is not None and info.annotation is str:
-        return st.from_regex(re.compile(pattern) if isinstance(pattern, str) else pattern, fullmatch=False)
-    metadata = [item for item in info.metadata if isinstance(item, annotated_types.BaseMetadata)]
-    return _of_type(info.annotation, metadata)
+    return _of_type(info.annotation, tuple(info.metadata))
 
 
-def _of_type(annotation: Any, metadata: list[Any]) -> Values:
+def _of_type(annotation: Any, metadata: tuple[Any, ...] = ()) -> Values:
+    """Values of a type: what pydantic knows and Hypothesis does not is seen to here, the rest is Hypothesis' own."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _declared(FieldInfo.from_annotation(Annotated[annotation, *metadata] if metadata else annotation))
+        info = FieldInfo.from_annotation(annotation)
+        return _of_type(info.annotation, (*info.metadata, *metadata))
+    if origin in (Union, UnionType):
+        members = [_of_type(item, () if item is type(None) else metadata) for item in arguments]
+        return st.one_of(members)
     if isinstance(annotation, type) and issubclass(annotation, Ref):
         return st.sampled_from(IDS).map(annotation) if annotation.model else st.nothing()
     if annotation in (Any, object):
         return _ANY
-    if annotation is dict:
-        return st.dictionaries(st.sampled_from(KEYS), _ANY, max_size=ELEMENTS_MAX)
-    if annotation is list:
-        return st.lists(_ANY, max_size=ELEMENTS_MAX)
-    if metadata:
-        constrained: Any = Annotated[annotation, *metadata]
-        return st.from_type(constrained)
-    if origin in (Union, UnionType):
-        return st.one_of([_of_type(argument, []) for argument in arguments])
-    if origin is list:
-        return st.lists(_of_type(arguments[0], []), max_size=ELEMENTS_MAX)
-    if origin is dict and arguments[0] is str:
-        return st.dictionaries(st.sampled_from(KEYS) | texts(), _of_type(arguments[1], []), max_size=ELEMENTS_MAX)
-    return texts() if annotation is str else st.from_type(annotation)
+    return _constrained(annotation, metadata) if metadata else _free(annotation, origin, arguments)
+
+
+def _constrained(annotation: Any, metadata: tuple[Any, ...]) -> Values:
+    """Values of a type within constraints: patterns and digits are pydantic's own, the others Hypothesis knows."""
+    pattern = next((found for item in metadata if (found := getattr(item, "pattern", None))), None)
+    if pattern is not None and annotation is str:
+        return st.from_regex(pattern if isinstance(pattern, re.Pattern) else re.compile(pattern, re.ASCII))
+    places = next((found for item in metadata if (found := getattr(item, "decimal_places", None)) is not None), None)
+    if annotation is Decimal and places is not None:
+        return st.decimals(-NUMBER_MAX, NUMBER_MAX, places=places)
+    each = [part for item in metadata for part in (item if isinstance(item, GroupedMetadata) else (item,))]
+    known = [item for item in each if type(item).__module__ == GroupedMetadata.__module__]
+    constrained: Any = Annotated[annotation, *known] if known else annotation
+    return st.from_type(constrained)
+
+
+def _free(annotation: Any, origin: Any, arguments: tuple[Any, ...]) -> Values:
+    """Values of a type without constraints."""
+    if annotation is str:
+        return texts()
+    if annotation in (dict, list):
+        arguments = (str, Any) if annotation is dict else (Any,)
+    if list in (annotation, origin):
+        return st.lists(_of_type(arguments[0]), max_size=ELEMENTS_MAX)
+    if dict in (annotation, origin) and arguments[0] is str:
+        return st.dictionaries(st.sampled_from(KEYS) | texts(), _of_type(arguments[1]), max_size=ELEMENTS_MAX)
+    return st.from_type(annotation)

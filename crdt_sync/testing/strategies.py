@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
+from hypothesis import assume
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -62,7 +63,26 @@ def records(model: type[Model], /, *, values: Mapping[str, Values] | None = None
         {name: fields[name] for name in fields if name in needed},
         optional={name: fields[name] for name in fields if name not in needed},
     )
-    return made.filter(lambda item: _taken(model, item))
+
+    @st.composite
+    def draw_record(draw: st.DrawFn) -> dict[str, Any]:
+        values = draw(made)
+        kept = values if _taken(model, values) else _acceptable(model, values, needed)
+        assume(kept is not None)
+        return cast("dict[str, Any]", kept)
+
+    return draw_record()
+
+
+def _acceptable(model: type[Model], values: dict[str, Any], needed: set[str]) -> dict[str, Any] | None:
+    """As many of a record's values as the model takes together; None where it refuses those that it must have."""
+    kept = {name: value for name, value in values.items() if name in needed}
+    if not _taken(model, kept):
+        return None
+    for name, value in values.items():
+        if name not in needed and _taken(model, kept | {name: value}):
+            kept[name] = value
+    return kept
 
 
 def edits(model: type[Model], /, *, values: Mapping[str, Values] | None = None) -> Edits:
@@ -222,8 +242,9 @@ def _edits_of(kind: FieldKind, values: Values, *, model: str) -> Edits:
 
 def _taken(model: type[Model], values: dict[str, Any]) -> bool:
     """Whether a model's validators take a record as a whole; what they refuse, or fail on, is not drawn."""
+    empty = {name: kind.empty() for name, kind in spec_of(model).fields.items() if not kind.in_creation}
     try:
-        model.model_validate(values)
+        model.model_validate(empty | values)
     except ValidationError:
         return False
     return True
