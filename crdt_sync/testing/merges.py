@@ -26,6 +26,7 @@ from crdt_sync.core.kinds.merge_with import MergeFunction, function_name
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.errors import CRDTSyncError, LimitError, SchemaError, UnrepresentableValueError
 from crdt_sync.testing.keeping import lost_elements
+from crdt_sync.testing.purity import read_by
 from crdt_sync.testing.timing import Stopwatch, TooManyLinesError, TooSlowError
 
 EXAMPLES = 200
@@ -42,6 +43,9 @@ ORDERS_MAX = 24
 """... and orders in which they are given."""
 ASKED_AGAIN = 50
 """Examples that are asked once more when all others were."""
+
+LOOKED_AT = 20
+"""Examples of which it is looked at what the function reads."""
 
 _ASKED = b""
 """Stands for the answer `ASK`: no value has empty bytes."""
@@ -62,8 +66,10 @@ class Example:
         base = "UNKNOWN" if self.base is None else repr(codec.decode(self.base))
         return f"base {base}, candidates {[codec.decode(item) for item in self.candidates]!r}"
 
-    def __len__(self) -> int:
-        return len(str(self))
+    def size(self) -> tuple[int, int, bytes]:
+        """What makes one example smaller than another."""
+        parts = (self.base or b"", *self.candidates)
+        return len(self.candidates), sum(map(len, parts)), b"".join(parts)
 
 
 def check_merge(
@@ -200,7 +206,7 @@ class Trial:
         self._stopwatch = stopwatch
         self._lines_max = lines_max
         self._answers: dict[Example, bytes] = {}
-        self._smallest = sys.maxsize
+        self._smallest = (sys.maxsize, 0, b"")
         self.told = ""
         """The fault with the smallest example, also of a function that does not make it again."""
 
@@ -221,6 +227,8 @@ class Trial:
             if other != first:
                 turned = f"{_told(first)}, but {_told(other)} for {[codec.decode(item) for item in order]!r}"
                 self._blame(example, "depends on the order of the candidates", detail=f" gives {turned}")
+        if len(self._answers) < LOOKED_AT and (read := read_by(self.function, self._given(example))):
+            self._blame(example, f"calls {read}, which may give another device another answer")
         lost = self._lost(example, first) if self._keep_elements else []
         if lost:
             self._blame(example, "loses elements", detail=f" gives {_told(first)}, without {lost!r}")
@@ -266,8 +274,8 @@ class Trial:
         return base, [self._register.decode(item) for item in example.candidates]
 
     def _blame(self, example: Example, what: str, *, detail: str = "") -> NoReturn:
-        if len(example) <= self._smallest:
-            self._smallest, self.told = len(example), f"{what}: {example}{detail}"
+        if example.size() <= self._smallest:
+            self._smallest, self.told = example.size(), f"{what}: {example}{detail}"
         raise FaultError(what)
 
 

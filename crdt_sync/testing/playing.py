@@ -22,7 +22,7 @@ from crdt_sync.testing.editing import Edit
 from crdt_sync.testing.exchange import exchange
 from crdt_sync.testing.field_values import by_model
 from crdt_sync.testing.laws import LawBrokenError, covers, order, same, tables
-from crdt_sync.testing.showing import Place
+from crdt_sync.testing.showing import ABSENT, Place
 from crdt_sync.testing.steps import (
     Carry,
     Change,
@@ -292,6 +292,7 @@ class World:
                 for place, item in device.show().fields.items()
                 if (place.model, place.field) == (field.model, field.field)
             )
+            or ABSENT
             for device in self.devices
         }
 
