@@ -113,5 +113,5 @@ def test_the_wheel_holds_the_module() -> None:
     (module,) = settings["project"]["entry-points"]["pytest11"].values()
     assert find_spec(module) is not None
     targets = settings["tool"]["hatch"]["build"]["targets"]
-    assert f"{module}.py" in targets["wheel"]["force-include"]
+    assert f"{module}.py" in targets["wheel"]["only-include"]
     assert f"/{module}.py" in targets["sdist"]["include"]
