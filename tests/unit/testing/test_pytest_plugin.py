@@ -6,13 +6,13 @@ import re
 import tomllib
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
+from tests.installed import ROOT, install, pytest_entry_points
+
 pytest_plugins = ["pytester"]
 
-ROOT = Path(__file__).resolve().parents[3]
 Run = Callable[..., pytest.RunResult]
 
 WRONG = """
@@ -35,14 +35,7 @@ TestOrder = ConvergenceMachine.for_models([Order]).TestCase
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run pytest where the package is installed, as far as its metadata go."""
-    points = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]["pytest11"]
-    installed = pytester.mkdir("installed")
-    metadata = installed / "crdt_sync_kit-0.dist-info"
-    metadata.mkdir()
-    lines = [f"{name} = {module}" for name, module in points.items()]
-    (metadata / "entry_points.txt").write_text("\n".join(["[pytest11]", *lines]), encoding="utf-8")
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: crdt-sync-kit\nVersion: 0\n", encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{installed}")
+    monkeypatch.setenv("PYTHONPATH", install(pytester.path / "installed"))
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     return lambda *options: pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "ignore", *options)
 
@@ -110,7 +103,7 @@ def test_the_plugin_can_be_turned_off(run: Run, pytester: pytest.Pytester) -> No
 def test_the_wheel_holds_the_module() -> None:
     """The entry point names a module beside the package: building must not forget it."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    (module,) = settings["project"]["entry-points"]["pytest11"].values()
+    (module,) = pytest_entry_points().values()
     assert find_spec(module) is not None
     targets = settings["tool"]["hatch"]["build"]["targets"]
     assert f"{module}.py" in targets["wheel"]["only-include"]
