@@ -6,17 +6,30 @@ all day, so that answers alone would not tell.
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Callable
 from types import BuiltinFunctionType, FrameType
 from typing import Any, Final
 
-MODULES: Final = frozenset(("time", "_random", "random", "posix", "nt", "_socket", "_uuid", "_io", "io", "secrets"))
-"""Where such functions are written in C."""
-NAMES: Final = frozenset(("now", "utcnow", "today"))
+_POSIX = frozenset(("urandom", "getrandom", "getpid", "uname"))
+READERS: Final = {
+    "builtins": frozenset(("id", "input", "open")),
+    "_io": frozenset(("open",)),
+    "io": frozenset(("open",)),
+    "nt": _POSIX,
+    "posix": _POSIX,
+    "time": frozenset(
+        ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "localtime", "gmtime")
+    ),
+    "_uuid": frozenset(("generate_time_safe",)),
+    "_socket": frozenset(("gethostname",)),
+}
+"""Functions written in C, by module; not those by which a module is imported."""
+CLOCKS: Final = frozenset(("now", "utcnow", "today"))
 """Of `datetime` and `date`."""
-ANYWHERE: Final = frozenset(("open", "input", "id"))
-"""Built in."""
+_DICE: Final = getattr(random.random, "__self__", None)
+"""What the functions of `random` share; a generator with a seed of its own gives the same everywhere."""
 
 
 def read_by(function: Callable[..., Any], given: tuple[Any, ...]) -> str:
@@ -48,10 +61,10 @@ def read_by(function: Callable[..., Any], given: tuple[Any, ...]) -> str:
 
 def _name(called: BuiltinFunctionType) -> str:
     """What a function that reads the outside is called; empty for any other."""
-    owner = called.__self__
+    owner, name = called.__self__, called.__name__
     if isinstance(owner, type):
-        return f"{owner.__name__}.{called.__name__}()" if called.__name__ in NAMES else ""
-    module = called.__module__ or type(owner).__module__
-    if module in MODULES or (module == "builtins" and called.__name__ in ANYWHERE):
-        return f"{module.lstrip('_')}.{called.__name__}()"
-    return ""
+        return f"{owner.__name__}.{name}()" if name in CLOCKS else ""
+    if owner is _DICE and owner is not None:
+        return f"random.{name}()"
+    module = called.__module__
+    return f"{module.lstrip('_')}.{name}()" if name in READERS.get(module, ()) else ""
