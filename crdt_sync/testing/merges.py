@@ -7,7 +7,7 @@ such as the order of a set of texts, cannot be seen from within one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import islice, permutations
 from time import perf_counter
@@ -25,6 +25,8 @@ from crdt_sync.core.kinds import ASK, MapKind, MergeWithRegister
 from crdt_sync.core.kinds.merge_with import MergeFunction, function_name
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.errors import CRDTSyncError, LimitError, SchemaError, UnrepresentableValueError
+from crdt_sync.testing.keeping import lost_elements
+from crdt_sync.testing.purity import read_by
 from crdt_sync.testing.timing import Stopwatch, TooManyLinesError, TooSlowError
 
 EXAMPLES = 200
@@ -42,16 +44,19 @@ ORDERS_MAX = 24
 ASKED_AGAIN = 50
 """Examples that are asked once more when all others were."""
 
+LOOKED_AT = 20
+"""Examples of which it is looked at what the function reads."""
+
 _ASKED = b""
 """Stands for the answer `ASK`: no value has empty bytes."""
 
 
-class _FaultError(Exception):
+class FaultError(Exception):
     """What is wrong with a function, by one example."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Example:
+class Example:
     """What a function is asked, as value bytes, so that it can spoil nothing."""
 
     base: bytes | None
@@ -61,8 +66,10 @@ class _Example:
         base = "UNKNOWN" if self.base is None else repr(codec.decode(self.base))
         return f"base {base}, candidates {[codec.decode(item) for item in self.candidates]!r}"
 
-    def __len__(self) -> int:
-        return len(str(self))
+    def size(self) -> tuple[int, int, bytes]:
+        """What makes one example smaller than another."""
+        parts = (self.base or b"", *self.candidates)
+        return len(self.candidates), sum(map(len, parts)), b"".join(parts)
 
 
 def check_merge(
@@ -71,6 +78,7 @@ def check_merge(
     /,
     *,
     annotation: Any = Any,
+    keep_elements: bool = False,
     examples: int = EXAMPLES,
     steps_max: int = STEPS_MAX,
     call_max_s: float = CALL_MAX_S,
@@ -83,6 +91,7 @@ def check_merge(
         function: takes a base and a list of candidates.
         values: makes values of the field, whatever devices may write into it.
         annotation: the field's type, which answers must have.
+        keep_elements: also ask that no element of lists, tuples and dicts is lost that somebody added or all kept.
         examples: how many are tried.
         steps_max: lines of Python that one call may run.
         call_max_s: seconds that one call may take: where one takes longer, the least of three more counts. What a slow
@@ -97,7 +106,8 @@ def check_merge(
     """
     register = MergeWithRegister("value", FieldInfo.from_annotation(annotation), function)
     stopwatch = Stopwatch(lines_max=steps_max, call_max_s=call_max_s, run_max_s=run_max_s, clock=clock)
-    _check(_Trial(register, stopwatch, lines_max=steps_max), values, where="", examples=examples)
+    trial = Trial(register, stopwatch, lines_max=steps_max, keep_elements=keep_elements)
+    _check(trial, values, where="", examples=examples)
 
 
 def check_model(
@@ -105,6 +115,7 @@ def check_model(
     /,
     *,
     values: Mapping[str, st.SearchStrategy[Any]] | None = None,
+    keep_elements: Collection[str] = (),
     examples: int = EXAMPLES,
     steps_max: int = STEPS_MAX,
     call_max_s: float = CALL_MAX_S,
@@ -116,6 +127,7 @@ def check_model(
     Args:
         model: the model.
         values: for some of these fields what makes their values; for the others it follows from their types.
+        keep_elements: fields of which it is also asked that no element is lost, as in `check_merge`.
         examples: how many are tried for each field.
         steps_max: lines of Python that one call may run.
         call_max_s: seconds that one call may take, as there.
@@ -137,7 +149,8 @@ def check_model(
         where = f"model {spec.name!r}, field {name!r}: "
         strategy = given_[name] if name in given_ else _values_of(register, where=where)
         stopwatch = Stopwatch(lines_max=steps_max, call_max_s=call_max_s, run_max_s=run_max_s, clock=clock)
-        _check(_Trial(register, stopwatch, lines_max=steps_max), strategy, where=where, examples=examples)
+        trial = Trial(register, stopwatch, lines_max=steps_max, keep_elements=name in keep_elements)
+        _check(trial, strategy, where=where, examples=examples)
 
 
 def _values_of(register: MergeWithRegister, *, where: str) -> st.SearchStrategy[Any]:
@@ -150,7 +163,7 @@ def _values_of(register: MergeWithRegister, *, where: str) -> st.SearchStrategy[
     return strategy
 
 
-def _check(trial: _Trial, values: st.SearchStrategy[Any], *, where: str, examples: int) -> None:
+def _check(trial: Trial, values: st.SearchStrategy[Any], *, where: str, examples: int) -> None:
     stored = values.map(trial.stored).filter(lambda data: data is not None)
 
     @Settings(
@@ -164,32 +177,36 @@ def _check(trial: _Trial, values: st.SearchStrategy[Any], *, where: str, example
     )
     @given(base=st.none() | stored, candidates=st.lists(stored, min_size=2, max_size=CANDIDATES_MAX))
     def run(base: bytes | None, candidates: list[bytes]) -> None:
-        trial.ask(_Example(base, tuple(candidates)))
+        trial.ask(Example(base, tuple(candidates)))
 
     try:
         run()
         trial.ask_again()
-    except (_FaultError, Flaky, TooSlowError) as error:
+    except (FaultError, Flaky, TooSlowError) as error:
         name = function_name(trial.function)
-        raise SchemaError(f"{where}merge function {name} {trial.told or error}") from error
+        raise SchemaError(f"{where}merge function {name} {trial.told or error}") from None
 
 
-class _Trial:
+class Trial:
     """One function before the examples.
 
     Args:
         register: the field.
         stopwatch: makes the calls.
         lines_max: how many lines it allows for.
+        keep_elements: whether it may lose no element.
     """
 
-    def __init__(self, register: MergeWithRegister, stopwatch: Stopwatch, *, lines_max: int) -> None:
+    def __init__(
+        self, register: MergeWithRegister, stopwatch: Stopwatch, *, lines_max: int, keep_elements: bool = False
+    ) -> None:
         self.function = register.function
         self._register = register
+        self._keep_elements = keep_elements
         self._stopwatch = stopwatch
         self._lines_max = lines_max
-        self._answers: dict[_Example, bytes] = {}
-        self._smallest = sys.maxsize
+        self._answers: dict[Example, bytes] = {}
+        self._smallest = (sys.maxsize, 0, b"")
         self.told = ""
         """The fault with the smallest example, also of a function that does not make it again."""
 
@@ -200,16 +217,21 @@ class _Trial:
         except (UnrepresentableValueError, LimitError):
             return None
 
-    def ask(self, example: _Example) -> None:
+    def ask(self, example: Example) -> None:
         """Try one example, in all orders."""
         first = self._call(example)
         if self._call(example) != first:
             self._blame(example, "gives another answer each time")
         for order in islice(permutations(example.candidates), 1, ORDERS_MAX):
-            other = self._call(_Example(example.base, order))
+            other = self._call(Example(example.base, order))
             if other != first:
                 turned = f"{_told(first)}, but {_told(other)} for {[codec.decode(item) for item in order]!r}"
                 self._blame(example, "depends on the order of the candidates", detail=f" gives {turned}")
+        if len(self._answers) < LOOKED_AT and (read := read_by(self.function, self._given(example))):
+            self._blame(example, f"calls {read}, which may give another device another answer")
+        lost = self._lost(example, first) if self._keep_elements else []
+        if lost:
+            self._blame(example, "loses elements", detail=f" gives {_told(first)}, without {lost!r}")
         if len(self._answers) < ASKED_AGAIN:
             self._answers[example] = first
 
@@ -219,7 +241,13 @@ class _Trial:
             if self._call(example) != answer:
                 self._blame(example, "gives another answer later on")
 
-    def _call(self, example: _Example) -> bytes:
+    def _lost(self, example: Example, answer: bytes) -> list[Any]:
+        if answer == _ASKED:
+            return []
+        base = UNKNOWN if example.base is None else codec.decode(example.base)
+        return lost_elements(base, [codec.decode(item) for item in example.candidates], codec.decode(answer))
+
+    def _call(self, example: Example) -> bytes:
         """Value bytes of the answer."""
         base, candidates = self._given(example)
         before = _picture(base, candidates)
@@ -241,14 +269,14 @@ class _Trial:
         except CRDTSyncError:
             self._blame(example, f"gives {answer!r}, which the field cannot hold")
 
-    def _given(self, example: _Example) -> tuple[Any, list[Any]]:
+    def _given(self, example: Example) -> tuple[Any, list[Any]]:
         base = UNKNOWN if example.base is None else self._register.decode(example.base)
         return base, [self._register.decode(item) for item in example.candidates]
 
-    def _blame(self, example: _Example, what: str, *, detail: str = "") -> NoReturn:
-        if len(example) <= self._smallest:
-            self._smallest, self.told = len(example), f"{what}: {example}{detail}"
-        raise _FaultError(what)
+    def _blame(self, example: Example, what: str, *, detail: str = "") -> NoReturn:
+        if example.size() <= self._smallest:
+            self._smallest, self.told = example.size(), f"{what}: {example}{detail}"
+        raise FaultError(what)
 
 
 def _told(answer: bytes) -> str:

@@ -92,6 +92,10 @@ class MergeWithRegister(CausalRegister):
         """
         return codec.encode(self.validate(self.checking.check(answer, what=": an answer is refused", strict=True)))
 
+    def forget(self) -> None:
+        """Keep no answers: what is asked again is answered anew, as in another process."""
+        self._answers.clear()
+
     def _ask_function(self, base: bytes | Unknown, ordered: list[bytes]) -> bytes | None:
         """What the function answers to both orders; None where the field asks."""
         started = self.clock()

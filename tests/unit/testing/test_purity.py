@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from crdt_sync.testing.purity import read_by
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (time.time, "time.time()"),
+        (lambda: datetime.now(tz=UTC), "datetime.now()"),
+        (date.today, "date.today()"),
+        (random.random, "random.random()"),
+        (lambda: random.choice([1, 2]), "random.getrandbits()"),
+        (lambda: random.Random(1).choice([1, 2]), ""),
+        (lambda: secrets.token_bytes(1), "posix.urandom()"),
+        (uuid4, "posix.urandom()"),
+        (lambda: os.getenv("HOME"), ""),  # a dict by then
+        (lambda: Path(__file__).read_text(encoding="utf-8"), "open()"),
+        (lambda: id(object()), "builtins.id()"),
+        (lambda: datetime(2020, 1, 1, tzinfo=UTC).isoformat(), ""),
+        (lambda: datetime.strptime("2020-01-01 +0000", "%Y-%m-%d %z"), ""),
+        (lambda: StringIO().write("a"), ""),
+        (lambda: sorted({"b": 1, "a": 2}), ""),
+        (lambda: 1 // 0, ""),
+    ],
+)
+def test_what_differs_between_devices_is_named(function: Callable[[], Any], name: str) -> None:
+    found = read_by(function, ())
+    assert name in found
+    assert bool(found) is bool(name)
+
+
+def test_a_profiler_goes_on_afterwards() -> None:
+    def profile(*_: Any) -> None: ...
+
+    sys.setprofile(profile)
+    try:
+        read_by(len, ([],))
+        assert sys.getprofile() is profile
+    finally:
+        sys.setprofile(None)

@@ -1,0 +1,110 @@
+"""The pytest plugin, in processes of its own, found by its entry point as in an app's environment."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import pytest
+
+from tests.installed import ROOT, install, pytest_entry_points
+
+pytest_plugins = ["pytester"]
+
+Run = Callable[..., pytest.RunResult]
+
+WRONG = """
+from crdt_sync import Model, merge_with
+from crdt_sync.testing import ConvergenceMachine
+
+
+def either(base, candidates):
+    return candidates[0]
+
+
+class Order(Model):
+    state: int = merge_with(either, default=0)
+
+
+TestOrder = ConvergenceMachine.for_models([Order]).TestCase
+"""
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run pytest where the package is installed, as far as its metadata go."""
+    monkeypatch.setenv("PYTHONPATH", install(pytester.path / "installed"))
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    return lambda *options: pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "ignore", *options)
+
+
+def test_a_failure_prints_a_seed_with_which_it_fails_again(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_order=WRONG)
+    first = run("-k", "histories", "--crdt-examples=30")
+    first.assert_outcomes(failed=1, deselected=1)
+    (options,) = re.findall(
+        r"give the same command these options: (--crdt-seed=\d+ --crdt-examples=30)$", *shown(first)
+    )
+    again = run("-k", "histories", *options.split())
+    assert lines(again) == lines(first)
+    parallel = run("-k", "histories", *options.split(), "-n", "1")
+    assert lines(parallel) == lines(first)
+
+
+def shown(result: pytest.RunResult) -> tuple[str, int]:
+    return "\n".join(result.outlines), re.MULTILINE
+
+
+def lines(result: pytest.RunResult) -> list[str]:
+    """What a failure says."""
+    found = [line for line in result.outlines if line.startswith("E  ")]
+    assert any("merge functions: merge function either" in line for line in found)
+    assert any("state = ConvergenceMachine.for_models([Order])()" in line for line in found)
+    return found
+
+
+def test_it_imports_nothing_of_the_package(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_other="""
+        import sys
+
+        def test_nothing_came(pytestconfig):
+            assert pytestconfig.pluginmanager.get_plugin("crdt_sync").__name__ == "_crdt_sync_pytest"
+            assert not {"crdt_sync", "pydantic", "apsw", "hypothesis"} & set(sys.modules)
+        """
+    )
+    run("-p", "no:hypothesispytest").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("option", ["--crdt-seed=-1", "--crdt-seed=x", "--crdt-examples=0"])
+def test_options_that_cannot_be_are_refused(run: Run, pytester: pytest.Pytester, option: str) -> None:
+    result = run(option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*argument {option.partition('=')[0]}: invalid number from ? on value*"])
+
+
+def test_the_fixture_gives_a_seed_and_a_failure_shows_it(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_seed="""
+        def test_fails(crdt_seed):
+            assert crdt_seed == -1
+        """
+    )
+    (seed,) = re.findall(r"^again with --crdt-seed=(\d+)$", *shown(run()))
+    assert f"assert {seed} == -1" in run(f"--crdt-seed={seed}").stdout.str()
+
+
+def test_the_plugin_can_be_turned_off(run: Run, pytester: pytest.Pytester) -> None:
+    assert run("-p", "no:crdt_sync", "--crdt-seed=1").ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_the_wheel_holds_the_module() -> None:
+    """The entry point names a module beside the package: building must not forget it."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (module,) = pytest_entry_points().values()
+    assert find_spec(module) is not None
+    targets = settings["tool"]["hatch"]["build"]["targets"]
+    assert f"{module}.py" in targets["wheel"]["only-include"]
+    assert f"/{module}.py" in targets["sdist"]["include"]
