@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PLUGIN = ROOT / "crdt_sync/testing/pytest_plugin"
 
 
 def pytest_entry_points() -> dict[str, str]:
@@ -17,10 +18,10 @@ def pytest_entry_points() -> dict[str, str]:
 
 
 def install(folder: Path) -> str:
-    """Write metadata into an empty folder; the search path with which Python finds them, and the checkout."""
+    """Write metadata into an empty folder; the search path with which Python finds them, and the code."""
     metadata = folder / "crdt_sync_kit-0.dist-info"
     metadata.mkdir(parents=True)
     lines = [f"{name} = {module}" for name, module in pytest_entry_points().items()]
     (metadata / "entry_points.txt").write_text("\n".join(["[pytest11]", *lines]), encoding="utf-8")
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: crdt-sync-kit\nVersion: 0\n", encoding="utf-8")
-    return os.pathsep.join((str(ROOT), str(folder)))
+    return os.pathsep.join((str(ROOT), str(PLUGIN), str(folder)))

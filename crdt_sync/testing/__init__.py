@@ -1,7 +1,7 @@
 """The test kit: for apps, whether their models hold what they must; for stores and channels, acceptance suites.
 
-docs/reference/testing.md lists it. The simulator and the proxy need nothing but the package; the rest needs the extra ``testing``,
-which brings Hypothesis and pytest, and is imported when it is first used.
+docs/reference/testing.md lists it. The simulator and the proxy need nothing but the package; the rest needs the extra
+``testing``, which brings Hypothesis and pytest, and is imported when it is first used.
 """
 
 from __future__ import annotations

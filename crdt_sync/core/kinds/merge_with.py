@@ -94,7 +94,7 @@ class MergeWithRegister(CausalRegister):
 
     def forget(self) -> None:
         """Keep no answers: what is asked again is answered anew, as in another process."""
-        self._answers.clear()
+        self._answers = Answers()
 
     def _ask_function(self, base: bytes | Unknown, ordered: list[bytes]) -> bytes | None:
         """What the function answers to both orders; None where the field asks."""

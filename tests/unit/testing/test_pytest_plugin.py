@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import pytest
 
-from tests.installed import ROOT, install, pytest_entry_points
+from tests.installed import PLUGIN, ROOT, install, pytest_entry_points
 
 pytest_plugins = ["pytester"]
 
@@ -104,7 +103,8 @@ def test_the_wheel_holds_the_module() -> None:
     """The entry point names a module beside the package: building must not forget it."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (module,) = pytest_entry_points().values()
-    assert find_spec(module) is not None
-    targets = settings["tool"]["hatch"]["build"]["targets"]
-    assert f"{module}.py" in targets["wheel"]["only-include"]
-    assert f"/{module}.py" in targets["sdist"]["include"]
+    assert (PLUGIN / f"{module}.py").is_file()
+    build = settings["tool"]["hatch"]["build"]
+    folder = PLUGIN.relative_to(ROOT).as_posix()
+    assert folder in build["dev-mode-dirs"]
+    assert build["targets"]["wheel"]["sources"] == {folder: ""}

@@ -1,7 +1,7 @@
 """The pytest plugin of crdt_sync: ``--crdt-seed`` and ``--crdt-examples``.
 
-pytest imports it in every run of every environment that has crdt_sync in it. So it stands beside the package, not in
-it, and imports nothing of crdt_sync, which would take most of a second, and nothing of Hypothesis.
+pytest imports it in every run of every environment that has crdt_sync in it. So it is installed beside the package, not
+in it, and imports nothing of crdt_sync, which would take most of a second, and nothing of Hypothesis.
 """
 
 from __future__ import annotations
