@@ -66,7 +66,7 @@ def devices() -> Iterator[list[Replica]]:
         yield [one, two, three]
 
 
-def view(replica: Replica) -> list[object]:
+def view(replica: Replica) -> list[Any]:
     """What a user of a replica sees of its parts."""
     parts = replica.find(Part, order_by="id")
     assert replica.count(Part) == len(parts)
