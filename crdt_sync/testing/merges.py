@@ -1,12 +1,13 @@
 """For tests of an app: whether a merge function is one that every device can call on reading.
 
 It is run over examples that Hypothesis makes, and what is found is told by a small one. What differs between processes,
-such as the order of a set of texts, cannot be seen from within one.
+such as the order of a set of texts, cannot be seen from within one, so some are asked in a second process, too.
 """
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import islice, permutations
@@ -25,6 +26,12 @@ from crdt_sync.core.kinds import ASK, MapKind, MergeWithRegister
 from crdt_sync.core.kinds.merge_with import MergeFunction, function_name
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.errors import CRDTSyncError, LimitError, SchemaError, UnrepresentableValueError
+from crdt_sync.testing.elsewhere import (
+    ASKED,
+    NotAskedElsewhereError,
+    NotAskedElsewhereWarning,
+    answers_elsewhere,
+)
 from crdt_sync.testing.keeping import lost_elements
 from crdt_sync.testing.purity import read_by
 from crdt_sync.testing.timing import Stopwatch, TooManyLinesError, TooSlowError
@@ -47,8 +54,8 @@ ASKED_AGAIN = 50
 LOOKED_AT = 20
 """Examples of which it is looked at what the function reads."""
 
-_ASKED = b""
-"""Stands for the answer `ASK`: no value has empty bytes."""
+ELSEWHERE_MAX_S = 60.0
+"""Seconds that a second process may take, with its start and the import of the app."""
 
 
 class FaultError(Exception):
@@ -101,8 +108,12 @@ def check_merge(
 
     Raises:
         SchemaError: it raises, changes its arguments, runs on for too long, or gives what the field cannot hold;
-            or answers differ: between two calls, later on, or with the order of the candidates. It tells for which
-            base and candidates.
+            or answers differ: between two calls, later on, in another process, or with the order of the candidates.
+            It tells for which base and candidates.
+
+    Warns:
+        NotAskedElsewhereWarning: pickle cannot name the function to another process (a lambda, or one of the program
+            that runs itself), where some examples are asked once more, with texts that hash otherwise.
     """
     register = MergeWithRegister("value", FieldInfo.from_annotation(annotation), function)
     stopwatch = Stopwatch(lines_max=steps_max, call_max_s=call_max_s, run_max_s=run_max_s, clock=clock)
@@ -182,9 +193,14 @@ def _check(trial: Trial, values: st.SearchStrategy[Any], *, where: str, examples
     try:
         run()
         trial.ask_again()
+        trial.ask_elsewhere()
     except (FaultError, Flaky, TooSlowError) as error:
         name = function_name(trial.function)
         raise SchemaError(f"{where}merge function {name} {trial.told or error}") from None
+    except NotAskedElsewhereError as error:
+        name = function_name(trial.function)
+        what = f"{where}merge function {name} was not asked in a second process, where texts hash otherwise: {error}"
+        warnings.warn(what, NotAskedElsewhereWarning, stacklevel=3)
 
 
 class Trial:
@@ -242,10 +258,22 @@ class Trial:
                 self._blame(example, "gives another answer later on")
 
     def _lost(self, example: Example, answer: bytes) -> list[Any]:
-        if answer == _ASKED:
+        if answer == ASKED:
             return []
         base = UNKNOWN if example.base is None else codec.decode(example.base)
         return lost_elements(base, [codec.decode(item) for item in example.candidates], codec.decode(answer))
+
+    def ask_elsewhere(self) -> None:
+        """Try the first examples in another process, where texts hash otherwise."""
+        asked = [(example.base, example.candidates) for example in self._answers]
+        answers = answers_elsewhere(self._register, asked, timeout_s=ELSEWHERE_MAX_S)
+        for (example, answer), other in sorted(
+            zip(self._answers.items(), answers, strict=True), key=lambda item: item[0][0].size()
+        ):
+            if other != answer:
+                told = other if isinstance(other, str) else _told(other)
+                detail = f" gives {_told(answer)}, but {told} there; what goes by hash() of a text, or by a set, may"
+                self._blame(example, "gives another answer in another process", detail=detail)
 
     def _call(self, example: Example) -> bytes:
         """Value bytes of the answer."""
@@ -263,7 +291,7 @@ class Trial:
         if before is None or _picture(base, candidates) != before:
             self._blame(example, "changes what it is given")
         if answer is ASK:
-            return _ASKED
+            return ASKED
         try:
             return self._register.stored_answer(answer)
         except CRDTSyncError:
@@ -280,7 +308,7 @@ class Trial:
 
 
 def _told(answer: bytes) -> str:
-    return "ASK" if answer == _ASKED else repr(codec.decode(answer))
+    return "ASK" if answer == ASKED else repr(codec.decode(answer))
 
 
 def _picture(base: Any, candidates: list[Any]) -> list[bytes] | None:

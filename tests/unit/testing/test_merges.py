@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 from contextlib import suppress
 from itertools import count
 from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import strategies as st
+from pydantic.fields import FieldInfo
 
 from crdt_sync import ASK, Map, Model, merge_with
+from crdt_sync.core.kinds import MergeWithRegister
 from crdt_sync.errors import SchemaError
+from crdt_sync.testing.elsewhere import NotAskedElsewhereError, NotAskedElsewhereWarning, answers_elsewhere
 from crdt_sync.testing.merges import check_merge, check_model
 
 State = Literal["open", "doing", "done"]
@@ -100,6 +105,23 @@ def endless(base: Any, candidates: list[int]) -> int:
             next(calls)
 
 
+def by_hash(base: Any, candidates: list[str]) -> str:
+    return max(candidates, key=hash)
+
+
+def fails_elsewhere(base: Any, candidates: list[str]) -> str:
+    if os.environ.get("PYTHONHASHSEED") in ("1", "2"):
+        raise LookupError("not here")
+    return max(candidates)
+
+
+class Stateful:
+    """What is known as another thing where it is unpickled."""
+
+    def __call__(self, base: Any, candidates: list[int]) -> int:
+        return max(candidates)
+
+
 SMALL = st.integers(0, 300)
 
 
@@ -140,6 +162,40 @@ def test_a_bad_function_is_told_by_a_small_example(
 @pytest.mark.parametrize("values", [SMALL, st.text(), st.floats(allow_nan=False), st.dates()])
 def test_a_good_function_passes(function: Any, values: st.SearchStrategy[Any]) -> None:
     check_merge(function, values)
+
+
+@pytest.mark.parametrize(
+    ("function", "values"),
+    [(by_hash, st.text(min_size=1)), (fails_elsewhere, st.text())],
+)
+def test_what_differs_between_processes_is_found(function: Any, values: st.SearchStrategy[Any]) -> None:
+    with pytest.raises(SchemaError, match="gives another answer in another process: base") as caught:
+        check_merge(function, values, annotation=str)
+    assert ("raised LookupError" in caught.value.message) == (function is fails_elsewhere)
+
+
+def test_an_object_of_a_module_is_asked_elsewhere() -> None:
+    check_merge(Stateful(), SMALL, annotation=int)
+
+
+def test_a_function_that_no_other_process_finds_is_said_not_to_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def inside(base: Any, candidates: list[Any]) -> Any:
+        return max(candidates)
+
+    def run_itself(base: Any, candidates: list[Any]) -> Any:
+        return max(candidates)
+
+    run_itself.__module__ = "__main__"
+    for function, words in ((inside, "inside was not asked .* pickle cannot name it"), (run_itself, "the program")):
+        with pytest.warns(NotAskedElsewhereWarning, match=words):
+            check_merge(function, SMALL)
+    register = MergeWithRegister("value", FieldInfo.from_annotation(int), greatest)
+    with pytest.raises(NotAskedElsewhereError, match="no answer"):
+        answers_elsewhere(register, [], timeout_s=0.001)
+    monkeypatch.setattr(greatest, "__module__", "tests.unit.testing.nowhere")
+    monkeypatch.setitem(sys.modules, "tests.unit.testing.nowhere", sys.modules[__name__])
+    with pytest.raises(NotAskedElsewhereError, match="cannot be imported there: ModuleNotFoundError"):
+        answers_elsewhere(register, [], timeout_s=60)
 
 
 def furthest(base: Any, candidates: list[State]) -> State:
@@ -213,6 +269,7 @@ def test_a_function_that_takes_its_time_is_slow_whatever_it_does() -> None:
     assert clock.calls == 4
 
 
+@pytest.mark.filterwarnings("ignore::crdt_sync.testing.elsewhere.NotAskedElsewhereWarning")
 def test_a_machine_that_was_busy_once_makes_no_function_slow() -> None:
     clock = Clock()
     check_merge(clock.function(0.3, 0.01, 0.01, 0.3, 0.3, 0.01, 0.0), SMALL, clock=clock)
