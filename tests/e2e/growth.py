@@ -43,7 +43,8 @@ class Series:
 
     @property
     def is_flat(self) -> bool:
-        return self.growth <= GROWTH_MAX
+        """Whether it does not grow; connections come and go with the network, so how many there are is not judged."""
+        return self.unit != "MB" or self.growth <= GROWTH_MAX
 
     def line(self) -> str:
         """The figure as a row of bars from 0 to its greatest value."""
