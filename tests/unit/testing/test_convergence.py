@@ -20,7 +20,7 @@ from crdt_sync.core.conflict import UNKNOWN
 from crdt_sync.errors import InputError, SchemaError
 from crdt_sync.storage.base import Table
 from crdt_sync.testing import ConvergenceMachine, LawBrokenError, histories, play
-from crdt_sync.testing.convergence import ConvergenceTestCase
+from crdt_sync.testing.convergence import ConvergenceTestCase, Found
 from crdt_sync.testing.device import Device
 from crdt_sync.testing.editing import Edit
 from crdt_sync.testing.steps import Carry, Create, History, Meet, Race, Step
@@ -169,6 +169,7 @@ def test_values_of_older_versions_are_tried() -> None:
         run(cases([Split], older={Split: [{"first": "Ada"}]}), "test_upgrade_functions")
 
 
+@pytest.mark.slow
 def test_a_failure_is_a_short_program_that_fails_again_and_a_seed_that_does() -> None:
     """The printed program is pasted as it stands, with what the page says to import."""
     case = cases([Order], merge_functions={"Order.state": either})
@@ -192,8 +193,9 @@ def test_a_failure_is_a_short_program_that_fails_again_and_a_seed_that_does() ->
     assert str(again.value).splitlines()[1:] == str(failure.value).splitlines()[1:]
 
 
-def test_one_seed_draws_one_failure() -> None:
-    case = cases([Order], merge_functions={"Order.state": either})
+@pytest.mark.parametrize("seed", [SEED, 8, 9])
+def test_one_seed_draws_one_failure(seed: int) -> None:
+    case = cases([Order], merge_functions={"Order.state": either}, seed=seed)
     texts = []
     for _ in range(2):
         with pytest.raises(LawBrokenError) as failure:
@@ -237,6 +239,22 @@ APART = History(
         Meet(left=0, right=1),
     ),
 )
+
+
+@pytest.mark.parametrize("where", list(Found))
+def test_where_a_law_was_broken_first_says_how_later_histories_are_judged(where: Found) -> None:
+    """A failure at the end that was found first must still be one when a step has failed elsewhere."""
+    made = ConvergenceMachine.for_models([Order], merge_functions={"Order.state": either}, replicas=2)
+    machine: Any = type("Once", (made,), {"found": where})
+    state = machine()
+    for step in APART.steps[:-1]:
+        state.do(step)
+    if where is Found.IN_A_STEP:
+        state.teardown()
+    else:
+        with pytest.raises(LawBrokenError, match="depends on the order"):
+            state.teardown()
+        assert machine.found is Found.AT_THE_END
 
 
 def broken(history: History = APART) -> LawBrokenError:

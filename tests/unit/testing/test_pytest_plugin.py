@@ -39,6 +39,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     return lambda *options: pytester.runpytest_subprocess("-p", "no:cacheprovider", "-W", "ignore", *options)
 
 
+@pytest.mark.slow
 def test_a_failure_prints_a_seed_with_which_it_fails_again(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_order=WRONG)
     first = run("-k", "histories", "--crdt-examples=30")
