@@ -96,7 +96,7 @@ class HistoryCalls:
 
         Raises:
             RecordNotFoundError: it was not there yet.
-            HistoryFoldedError: what was done to it since was compacted, so this replica's log does not reach that far.
+            HistoryFoldedError: what was done to it then can not be told from what was compacted, in this replica.
             RecordDeletedError: it was deleted then.
             InputError: no such time.
         """
