@@ -49,7 +49,7 @@ class HistoryCalls:
         Args:
             record: a record; or its model, with ``id``.
             id: the record's id, where a model is given.
-            latest: of so many of the latest transactions at most; what came before them is gone through quickly.
+            latest: only so many of the latest; what came before them is gone through quickly.
 
         Raises:
             RecordNotFoundError: there never was one.
