@@ -208,6 +208,8 @@ def show_imported(out: Console, result: Json) -> None:
     if result["resumed_after_line"]:
         out.print(f"lines 1 to {result['resumed_after_line']} were imported before")
     out.print(f"{result['created']} created, {result['updated']} updated, {result['existing']} existed already")
+    if result["settled"]:
+        out.print(f"{result['settled']} conflict{'s' if result['settled'] > 1 else ''} settled")
 
 
 def show_exported(out: Console, result: Json) -> None:
