@@ -58,5 +58,6 @@ def test_an_entry_of_a_map_is_left_too(cli: Cli, tmp_path: Path) -> None:
     file.write_text(f'{{"id": "{record}", "prefs": {{"a": "2", "b": "3", "e": "4"}}}}\n')
     assert cli("import", one, file, "--model", "Task", "--update", "--json").json["settled"] == 2
     assert cli("show", one, "Task", record, "--json").json["fields"]["prefs"] == {"a": "2", "b": "3", "e": "4"}
+    assert "· prefs/a\n" in cli("conflicts", "resolve-all", one, "--model", "Task", "--take", "latest", "--dry-run").out
     with Replica.open(one, read_only=True) as replica:
         assert [conflict.register for conflict in replica.conflicts()] == ["prefs/a"]
