@@ -182,7 +182,8 @@ def edits(field: str, actions: Sequence[Action], *, back: Mapping[UnitId, Attrib
         back: unit → the attributes that it gets back.
         plain: the text as it is has no attributes.
     """
-    plain = plain and not any(action.char.attributes for action in actions)
+    # Without attributes of its own, what is inserted takes those of what stands before it, also those given just now.
+    plain = plain and not any(action.char.attributes for action in actions) and not any(back.values())
     marks: list[Mark] = []
     swaps: list[Cut | Insert] = []
     index = 0

@@ -82,8 +82,8 @@ def find_conflicts(
         start = b""
     rows = state.store.scan(Table.CONFLICT, start=start, end=after_prefix(start) if start else None)
     indexed = (DocumentKey(name[:-CONFLICT_ID_BYTES]) for name, _ in rows)
-    written = [document for document in records.written if document.startswith(start)]
-    for document, _ in groupby(merge(indexed, written)):
+    affected = [document for document in records.affected if document.startswith(start)]
+    for document, _ in groupby(merge(indexed, affected)):
         declared = state.schema.by_key(document)
         if declared is not None:
             group, content = shown_content(state, declared, document)

@@ -6,7 +6,7 @@ those has it (`unique_index`); a model without ``unique=`` has no groups and pay
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,8 @@ from crdt_sync.core.links import links_of
 from crdt_sync.errors import RecordExistsError
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
-from crdt_sync.replica.unique_index import Group, linked, mates, neighbours, unique_values
+from crdt_sync.replica.unique_index import Group, linked, mates, neighbours, note_group, unique_values
+from crdt_sync.storage.base import Store
 
 
 class WrittenValues:
@@ -52,7 +53,17 @@ def group_of(state: State, declared: Declared, key: DocumentKey) -> Group:
     """The records that one is shown together with, itself among them."""
     if not declared.spec.groups:
         return (key,)
-    near = linked if declared.spec.asks else neighbours
+    return _reached(state, declared, key, near=linked if declared.spec.asks else neighbours)
+
+
+def linked_group_of(state: State, declared: Declared, key: DocumentKey) -> Group:
+    """The records that one is linked with for ever, itself among them, whatever their values are."""
+    return _reached(state, declared, key, near=linked) if declared.spec.groups else (key,)
+
+
+def _reached(
+    state: State, declared: Declared, key: DocumentKey, *, near: Callable[[Store, DocumentKey], Iterator[DocumentKey]]
+) -> Group:
     found = {key}
     waiting = [key]
     while waiting:
@@ -82,6 +93,11 @@ def shown_content(state: State, declared: Declared, key: DocumentKey) -> tuple[G
     return group, content_of(state, declared, group)
 
 
+def note_values_of(state: State, declared: Declared, group: Group) -> set[DocumentKey]:
+    """Note the unique values that records of a model that asks show as one; returns whose questions that may change."""
+    return note_group(state.store, group, unique_values(declared, content_of(state, declared, group)))
+
+
 def also_known_as(state: State, declared: Declared, key: DocumentKey) -> tuple[RecordId, ...]:
     """The ids that a record has besides the one it shows under."""
     return tuple(split_document_key(member)[2] for member in group_of(state, declared, key)[1:])
@@ -109,6 +125,7 @@ def refuse_duplicate(
     *,
     group: Group,
     written: WrittenValues,
+    is_written: bool = False,
 ) -> None:
     """Refuse a local change that gives a record the values of another one that is here.
 
@@ -118,6 +135,7 @@ def refuse_duplicate(
         values: of all its fields after the change.
         group: the record that is changed, and what it is shown together with.
         written: what the open transaction left in the records that it wrote to.
+        is_written: whether the change was made, and surely gave the record other values than it had.
 
     Raises:
         RecordExistsError: another record has these values.
@@ -129,7 +147,7 @@ def refuse_duplicate(
         return
     held = (key for key in mates(state.store, group[0], found) if key not in written)
     for other in (*written.holders(found), *held):
-        if other not in group and not _may_equal(state, declared, group, other, found):
+        if other not in group and not _may_equal(state, declared, group, other, None if is_written else found):
             record = split_document_key(group_of(state, declared, other)[0])[2]
             fields, name = ", ".join(declared.spec.unique), declared.spec.name
             raise RecordExistsError(
@@ -140,11 +158,11 @@ def refuse_duplicate(
             )
 
 
-def _may_equal(state: State, declared: Declared, group: Group, other: DocumentKey, values: bytes) -> bool:
+def _may_equal(state: State, declared: Declared, group: Group, other: DocumentKey, values: bytes | None) -> bool:
     """Whether nobody is asked about two records: they are to stay apart, or were equal before."""
     if not declared.spec.asks or not state.documents.get(group[0]).known:
         return False
-    if unique_values(declared, content_of(state, declared, group)) == values:
+    if values is not None and unique_values(declared, content_of(state, declared, group)) == values:
         return True
     return are_apart(state, declared, group, group_of(state, declared, other))
 

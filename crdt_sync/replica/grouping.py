@@ -10,11 +10,11 @@ from crdt_sync.core.content import Content
 from crdt_sync.core.ids import DocumentKey
 from crdt_sync.replica.derived_rows import unique_key
 from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.duplicates import content_of, group_of
+from crdt_sync.replica.duplicates import group_of, note_values_of
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.settled_duplicates import journal_verdicts
 from crdt_sync.replica.state import State
-from crdt_sync.replica.unique_index import Group, held_row, note_group, note_record, unique_values
+from crdt_sync.replica.unique_index import Group, held_row, note_record
 from crdt_sync.storage.base import Table
 
 HIDDEN: Final = 0
@@ -60,8 +60,7 @@ class Grouping:
         """The groups that are to be shown anew, each once."""
         for declared, group in list(self._grouped()):
             if declared.spec.asks:  # what others are asked depends on the values that the group shows
-                values = unique_values(declared, content_of(self._state, declared, group))
-                self.affect(declared, note_group(self._state.store, group, values))
+                self.affect(declared, note_values_of(self._state, declared, group))
         yield from self._grouped()
 
     def _grouped(self) -> Iterator[tuple[Declared, Group]]:

@@ -143,6 +143,7 @@ class HistoryCalls:
         Raises:
             TransactionError: a transaction is open.
             HistoryFoldedError: the transaction was compacted, so what it took the place of is not known any more.
+            RecordExistsError: it would give back unique values that another record has by now; nothing is changed.
         """
         return self._take_back(redo=False)
 
@@ -155,6 +156,7 @@ class HistoryCalls:
         Raises:
             TransactionError: a transaction is open.
             HistoryFoldedError: the transaction was compacted, so what it took the place of is not known any more.
+            RecordExistsError: it would give back unique values that another record has by now; nothing is changed.
         """
         return self._take_back(redo=True)
 

@@ -74,6 +74,12 @@ class Records:
         """The records that the open transaction has written to, in order of address."""
         return [] if self._transaction is None else sorted(self._transaction.documents)
 
+    @property
+    def affected(self) -> list[DocumentKey]:
+        """Those, and the records that show together with others than before, or are in other questions."""
+        opened = self._transaction
+        return [] if opened is None else sorted({*opened.documents, *opened.regrouped})
+
     def show(self) -> None:
         """Let an open transaction find its own writes."""
         if self._transaction is not None:

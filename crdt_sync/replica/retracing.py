@@ -6,16 +6,18 @@ Records that were merged are retraced together, as they show as one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Format
 from crdt_sync.core.content import Content
-from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.core.duplicates import MergedContent, merge_contents
+from crdt_sync.core.ids import Author, DocumentKey, RecordId, split_document_key
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.inverting import Place, Since, place_of
 from crdt_sync.core.kinds import TextRun
 from crdt_sync.core.layout import KeyClass
+from crdt_sync.core.links import links_of
 from crdt_sync.core.respelling import Spelled, spelled
 from crdt_sync.core.screening import Screened
 from crdt_sync.core.spelling import Piece, pieces_of
@@ -40,6 +42,14 @@ class ShownText(NamedTuple):
     plain: bool
 
 
+class Life(NamedTuple):
+    """Documents that were linked after a transaction; most are alone."""
+
+    keys: frozenset[DocumentKey]
+    was_live: bool
+    left_live: bool
+
+
 @dataclass(slots=True)
 class Around:
     """Some documents that show as one, before and after a transaction.
@@ -47,6 +57,8 @@ class Around:
     Args:
         was_live, left_live: whether the record was live before and after it.
         before, after: what it held.
+        wrote: the documents that it wrote to.
+        lives: those that were there after it, linked ones together: whether any was live before, and whether after.
         deleted: the documents that were live before and not after.
         spelled: the texts that it wrote to, before and after it, by document and stored name.
         since: what others did to them since.
@@ -57,10 +69,30 @@ class Around:
     left_live: bool
     before: Content
     after: Content
+    wrote: frozenset[DocumentKey]
+    lives: Sequence[Life]
     deleted: frozenset[DocumentKey]
     spelled: Mapping[tuple[DocumentKey, str], tuple[Spelled, Spelled]]
     since: Since = field(default_factory=lambda: _Others().since())
     cut: Mapping[DocumentKey, Cuts] = field(default_factory=dict)
+
+    def changes_lives(self) -> bool:
+        """Whether any of those that were one by then, whatever they show as now, was brought to life or ended."""
+        return any(life.was_live != life.left_live for life in self.lives)
+
+    def of(self, keys: Group) -> Around:
+        """The same of some of the documents."""
+        lives = [life for life in self.lives if not life.keys.isdisjoint(keys)]
+        return replace(
+            self,
+            was_live=any(life.was_live for life in lives),
+            left_live=any(life.left_live for life in lives),
+            before=_part(self.before, keys),
+            after=_part(self.after, keys),
+            wrote=self.wrote.intersection(keys),
+            lives=lives,
+            deleted=self.deleted.intersection(keys),
+        )
 
 
 def around(state: State, declared: Declared, group: Group, position: int, *, own: frozenset[Author]) -> Around | None:
@@ -105,7 +137,6 @@ def _around(declared: Declared, ours: Sequence[Step], replay: Replay) -> Around:
     """The documents before and after the steps of one transaction, which are applied."""
     live = _live(declared, replay)
     before = replay.content()
-    was_live = replay.known and declared.is_live(before)
     texts: dict[tuple[DocumentKey, str], tuple[Spelled, Spelled]] = {}
     for step in ours:
         member = replay.members[step.key]
@@ -114,10 +145,42 @@ def _around(declared: Declared, ours: Sequence[Step], replay: Replay) -> Around:
         touched = frozenset[str]() if verdict is None else verdict.text_fields
         for name in touched.intersection(declared.text_fields):
             texts[step.key, name] = old[name], text_of(member, name).chars
-    after = replay.content()
+    left = _live(declared, replay)
     return Around(
-        was_live, declared.is_live(after), before, after, frozenset(live - _live(declared, replay)), spelled=texts
+        bool(live),
+        bool(left),
+        before,
+        replay.content(),
+        wrote=frozenset(step.key for step in ours),
+        lives=[Life(keys, not live.isdisjoint(keys), not left.isdisjoint(keys)) for keys in _linked(replay)],
+        deleted=frozenset(live - left),
+        spelled=texts,
     )
+
+
+def _linked(replay: Replay) -> list[frozenset[DocumentKey]]:
+    """The documents that are there, by what their links say of each other."""
+    found: list[tuple[set[DocumentKey], set[RecordId]]] = []
+    for key, loaded in replay.members.items():
+        if loaded.known:
+            keys, names = {key}, {split_document_key(key)[2], *links_of(loaded.content(())).merged}
+            for item in [item for item in found if not names.isdisjoint(item[1])]:
+                keys |= item[0]
+                names |= item[1]
+                found.remove(item)
+            found.append((keys, names))
+    return [frozenset(keys) for keys, _ in found]
+
+
+def _part(content: Content, keys: Group) -> Content:
+    """What some of the documents of a content hold; empty where none of them was there."""
+    if not isinstance(content, MergedContent):
+        return content
+    ids = [split_document_key(key)[2] for key in keys]
+    parts = [(record, part) for record, part in content.parts if record in ids]
+    if len(keys) > 1 and parts:
+        return merge_contents(parts, survivor=ids[0])
+    return parts[0][1] if parts else Content()
 
 
 def _live(declared: Declared, replay: Replay) -> set[DocumentKey]:

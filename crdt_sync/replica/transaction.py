@@ -24,13 +24,15 @@ from crdt_sync.errors import StoreReadOnlyError, TransactionError
 from crdt_sync.replica.collector import BULK_DOCUMENTS, BulkWork, collector_paused
 from crdt_sync.replica.derive import Derivation
 from crdt_sync.replica.documents import Loaded
-from crdt_sync.replica.duplicates import WrittenValues, shown_content
+from crdt_sync.replica.duplicates import WrittenValues, group_of, note_values_of, shown_content
+from crdt_sync.replica.grouping import SHOWN
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.lease import Identity
 from crdt_sync.replica.rows import LogRow, OperationRow, Touch, touch_key
 from crdt_sync.replica.schema import Declared, Row
 from crdt_sync.replica.settled_fields import settles_field
 from crdt_sync.replica.state import Change, State, Touched
+from crdt_sync.replica.unique_index import held_row, note_record
 from crdt_sync.storage.base import Table
 
 
@@ -71,7 +73,9 @@ class LocalTransaction:
         self.unique = WrittenValues()
         """What a duplicate of a record in this transaction would be."""
         self.regrouped: dict[DocumentKey, Declared] = {}
-        """Records that show together with others than before: links are known at once, derivation comes at the end."""
+        """Records that show with others than before, or are in other questions: known at once, derived at the end."""
+        self._ungrouped: dict[DocumentKey, Declared] = {}
+        """Records with unique values that were written to, of which that is not known yet."""
         self.torn = False
         """Whether a write failed half way, so that nothing of the transaction may be committed."""
         self.hlc = state.clock.tick(state.now_ms())
@@ -109,6 +113,25 @@ class LocalTransaction:
             pending.text_only = operation is OperationType.UPDATE and not any(map(_is_cell, writes))
         if declared is not None and declared.spec.unique:
             self.unique.note(declared, key, loaded.content(declared.text_fields))
+            self._ungrouped[key] = declared
+            if any(isinstance(item, Drop) and _is_of(item, KeyClass.TOMBSTONE) for item in writes):
+                self._regroup()
+
+    def _regroup(self) -> None:
+        """Know at once what shows together, or is in question: who comes back may equal others, who writes may not."""
+        affected: dict[DocumentKey, Declared] = {}
+        for key, declared in self._ungrouped.items():
+            if declared.spec.groups:
+                content = self._state.documents.get(key).content(declared.text_fields)
+                affected |= dict.fromkeys(note_record(self._state.store, declared, key, content), declared)
+        for key, declared in list(affected.items()):
+            if declared.spec.asks:
+                affected |= dict.fromkeys(
+                    note_values_of(self._state, declared, group_of(self._state, declared, key)), declared
+                )
+        self._ungrouped.clear()
+        self._unshown |= affected.keys()
+        self.regrouped |= affected
 
     def tombstone(self, loaded: Loaded, *, over: Iterable[str], seen: Mapping[int, int]) -> None:
         """Delete a record: replace tombstones by one that holds a state vector with its own block in it.
@@ -207,8 +230,6 @@ class LocalTransaction:
                     for at, operation in enumerate(operations)
                 ]
             )
-        for key in self._shown & self._unshown:
-            self._hide(key)  # whoever is still live gets its row again
         derivation = Derivation(state, origin="local", regrouped=self.regrouped)
         for key, pending in self._pending.items():
             derivation.touch(
@@ -220,7 +241,17 @@ class LocalTransaction:
                 )
             )
         derivation.finish()
+        for key in self._shown:
+            if not self._has_row(key):
+                self._hide(key)
         return derivation.changes
+
+    def _has_row(self, key: DocumentKey) -> bool:
+        """Whether a record that was found amid the transaction is shown after it, by itself."""
+        declared = self._state.schema.by_key(key)
+        if declared is not None and declared.spec.unique:
+            return held_row(self._state.store, key).shown == SHOWN
+        return declared is None or self._state.documents.get(key).live
 
     def _admit(self, key: DocumentKey) -> None:
         partition = split_document_key(key)[0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 from crdt_sync.core.content import Content
@@ -15,7 +16,7 @@ from crdt_sync.core.layout import parsed_key
 from crdt_sync.core.links import verdicts_of
 from crdt_sync.core.respelling import Action, Aliases, attributes_back, edits, plan, put_back
 from crdt_sync.errors import HistoryFoldedError
-from crdt_sync.replica.duplicates import content_of, group_of
+from crdt_sync.replica.duplicates import content_of, group_of, linked_group_of, refuse_duplicate
 from crdt_sync.replica.group_writes import delete_group, write_group
 from crdt_sync.replica.questions import places_of
 from crdt_sync.replica.records import Records
@@ -25,11 +26,12 @@ from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
 from crdt_sync.replica.transaction import LocalTransaction
 from crdt_sync.replica.undo_stack import UndoStack, load_stack, operation_at
-from crdt_sync.replica.unique_index import Group
+from crdt_sync.replica.unique_index import Group, unique_values
 from crdt_sync.storage.base import Table
 
 UNKNOWN_MODEL: Final = "this replica is not open with its model"
 DELETED_BY_OTHERS: Final = "others deleted the record"
+STAYS_MERGED: Final = "the record was merged with another one since, and stays so"
 GONE_FOR_GOOD: Final = "the record is gone for good: a horizon settled its deletion"
 WHOLE_RECORD: Final = ""
 """Stands for the field where it is about the record itself: its creation, its end."""
@@ -70,8 +72,19 @@ class UndoReport:
 def take_back(state: State, records: Records, *, own: frozenset[Author], redo: bool) -> UndoReport | None:
     """Undo the latest transaction, or redo what was undone last; None where there is none.
 
-    Transactions that came to nothing are passed over.
+    Transactions that came to nothing are passed over; where nothing else is left, nothing is written.
     """
+    try:
+        return _take_back_latest(state, records, own=own, redo=redo)
+    except _NothingLeftError:
+        return None
+
+
+class _NothingLeftError(Exception):
+    """Rolls back what was written to records that nobody sees."""
+
+
+def _take_back_latest(state: State, records: Records, *, own: frozenset[Author], redo: bool) -> UndoReport | None:
     stack = load_stack(state.store, own=own)
     numbers, others = (stack.redo, stack.undo) if redo else (stack.undo, stack.redo)
     if not numbers:
@@ -83,6 +96,8 @@ def take_back(state: State, records: Records, *, own: frozenset[Author], redo: b
             if operation is not None:
                 report = _take_back_one(state, transaction, stack, operation, own=own)
         written = len(records.written)
+        if report is None and written:
+            raise _NothingLeftError
         if written:
             others.append(stack.at + written)
         stack.keep(state.store, at=stack.at + written)
@@ -112,18 +127,41 @@ def _take_back_one(
             skipped.append(UndoItem(model=model, record_id=record, field=WHOLE_RECORD, reason=UNKNOWN_MODEL))
         else:
             groups[group_of(state, declared, key)] = declared
+    changes: list[_Change] = []
     for group, declared in groups.items():
         past = around(state, declared, group, position, own=own)
         if past is None:
             raise _folded(group[0])
-        change = _Change(state=state, transaction=transaction, stack=stack, past=past, declared=declared, group=group)
+        changes += [
+            _Change(state=state, transaction=transaction, stack=stack, past=part, declared=declared, group=keys)
+            for keys, part in _apart(state, declared, group, past)
+        ]
+    for change in changes:
         change.make(own)
-        _, model, record = split_document_key(group[0])
-        done += [UndoItem(model=model, record_id=record, field=name) for name in change.done]
-        skipped += [UndoItem(model=model, record_id=record, field=name, reason=why) for name, why in change.skipped]
+        done += change.named(change.done)
+        skipped += [replace(item, reason=why) for name, why in change.skipped for item in change.named([name])]
+    for change in changes:
+        change.check_unique()
     if not done and not skipped:
         return None
     return UndoReport(timestamp=operation.hlc, done=tuple(done), skipped=tuple(skipped))
+
+
+def _apart(state: State, declared: Declared, group: Group, past: Around) -> Iterator[tuple[Group, Around]]:
+    """What is taken back by itself: all that show as one; but where lives began or ended, only what is linked by now.
+
+    Records that show as one for their values alone come apart again once one of them is gone.
+    """
+    if len(group) == 1 or not past.changes_lives():
+        yield group, past
+        return
+    left = list(group)
+    while left:
+        near = linked_group_of(state, declared, left[0])
+        keys = tuple(key for key in left if key in near)
+        left = [key for key in left if key not in near]
+        if not past.wrote.isdisjoint(keys):
+            yield keys, past.of(keys)
 
 
 def _folded(key: DocumentKey) -> HistoryFoldedError:
@@ -152,24 +190,61 @@ class _Change:
         self._state, self._transaction, self._stack, self._past = state, transaction, stack, past
         self._declared, self._group = declared, group
         self._texts: dict[tuple[DocumentKey, str], list[Action]] = {}
+        self._unique: bytes | None = None
+        self._edits = False
         self.done: list[str] = []
         self.skipped: list[tuple[str, str]] = []
+
+    def named(self, fields: Iterable[str]) -> list[UndoItem]:
+        """What a report says of fields of the record."""
+        _, model, record = split_document_key(self._group[0])
+        return [UndoItem(model=model, record_id=record, field=name) for name in fields]
 
     def make(self, own: frozenset[Author]) -> None:
         """Decide by the record's life, then write."""
         past, now = self._past, self._content()
         is_live = self._declared.is_live(now)
-        if past.left_live and not is_live:
+        if past.was_live and past.left_live and past.changes_lives():
+            self.skipped.append((WHOLE_RECORD, STAYS_MERGED))
+        elif past.left_live and not is_live:
             if past.was_live:
                 self.skipped.append((WHOLE_RECORD, DELETED_BY_OTHERS))
-            return
-        if past.left_live and not past.was_live:
+        elif past.left_live and not past.was_live:
             self._delete_again(own)
         elif past.was_live and not past.left_live:
             self._bring_back(own, is_live=is_live)
-        else:
+        elif past.left_live:
             self._leave_settled()
+            self._unique, self._edits = unique_values(self._declared, now), True
             self._write({}, own)
+        elif past.before.creations:
+            self._write_unseen(own, is_live=is_live)
+
+    def check_unique(self) -> None:
+        """Refuse unique values that another record has by now; to be called once the whole transaction is taken back.
+
+        A record that comes back is as one that is restored: it may meet another one.
+
+        Raises:
+            RecordExistsError: another record has them.
+        """
+        if not self._edits or not self._declared.spec.groups:
+            return
+        content = self._content()
+        if unique_values(self._declared, content) != self._unique:
+            group = group_of(self._state, self._declared, self._group[0])
+            values, written = self._declared.values(content), self._transaction.unique
+            refuse_duplicate(self._state, self._declared, values, group=group, written=written, is_written=True)
+
+    def _write_unseen(self, own: frozenset[Author], *, is_live: bool) -> None:
+        """Take back what a record got that was deleted before and after, and have it deleted still: nobody sees it."""
+        if is_live:  # by what others wrote
+            self._write({}, own)
+        elif not any(map(self._state.locks, self._group)):
+            self._write({}, own)
+            if self.done:
+                self._delete()
+            self.done, self.skipped = [], []
 
     def _leave_settled(self) -> None:
         """Note that what the transaction settled of the whole record stays so, such as deletions that it took away."""
@@ -194,13 +269,16 @@ class _Change:
             return
         if past.before.creations:
             self._write({}, own)
+        self._delete()
+        self.done.append(WHOLE_RECORD)
+
+    def _delete(self) -> None:
         content = self._content()
         if isinstance(content, MergedContent):
             delete_group(self._state, self._declared, self._transaction, self._group[0], content)
         else:
             loaded = self._state.documents.get(self._group[0])
             self._transaction.tombstone(loaded, over=content.tombstones, seen=loaded.index.state_vector)
-        self.done.append(WHOLE_RECORD)
 
     def _bring_back(self, own: frozenset[Author], *, is_live: bool) -> None:
         names = self._declared.text_fields

@@ -85,6 +85,14 @@ def test_another_field_of_a_large_record_is_in_the_table_at_once(replica: Replic
     assert replica.find(Task, title="found") == [large]
 
 
+def test_a_large_record_is_still_found_that_was_found_between_two_keystrokes(replica: Replica, large: Task) -> None:
+    with replica.transaction():
+        large.notes.insert(0, "k")
+        assert replica.find(Task) == [large]
+        large.notes.insert(0, "k")
+    assert replica.find(Task) == [large]
+
+
 def test_tables_lag_by_a_second_at_the_most(large: Task, replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
     state = state_of(replica)
     large.notes.insert(0, "k")

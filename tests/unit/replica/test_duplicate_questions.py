@@ -426,6 +426,32 @@ def test_in_a_transaction_it_is_one_at_once(devices: list[Replica]) -> None:
     assert view(one) == view(two)
 
 
+@pytest.mark.parametrize("older", [True, False])
+def test_in_a_transaction_a_restored_record_is_in_question_at_once(devices: list[Replica], *, older: bool) -> None:
+    one, *_ = devices
+    gone, other = one.create(Part, code="x" if older else None), one.create(Part, code=None if older else "x")
+    gone, other = (gone, other) if older else (other, gone)
+    one.delete(gone)
+    other.code = "x"
+    with one.transaction():
+        one.restore(Part, gone.id)
+        conflict = asked(one)
+        assert one.conflicts(record=gone) == one.conflicts(record=other) == one.conflicts(model=Part) == [conflict]
+        assert one.count(Part) == 2
+        other.code = "y"
+        assert one.conflicts() == []
+        other.code = None
+    assert one.conflicts() == []
+    one.delete(gone)
+    other.code = "x"
+    with one.transaction():
+        one.restore(Part, gone.id)
+        one.resolve(asked(one), take=asked(one).candidates[0])
+        assert (one.conflicts(), one.count(Part)) == ([], 1)
+    assert (one.conflicts(), one.count(Part)) == ([], 1)
+    assert one.check().ok
+
+
 def test_a_transaction_that_is_rolled_back_leaves_the_question(devices: list[Replica]) -> None:
     one, *_ = devices
     pair(devices)

@@ -358,6 +358,61 @@ def test_amid_a_transaction_the_tables_show_groups_as_one(devices: list[Replica]
     assert view(one) == view(two)
 
 
+def test_amid_a_transaction_a_restored_record_is_one_with_its_equal_at_once(devices: list[Replica]) -> None:
+    one, two, _ = devices
+    old = one.create(Part, code="x", title="old", votes=1)
+    one.delete(old)
+    new = one.create(Part, code="x", title="new", votes=10)
+    with one.transaction():
+        one.restore(Part, old.id)
+        (part,) = one.find(Part)
+        assert (part, one.also_known_as(part), one.count(Part)) == (old, (new.id,), 1)
+        assert one.get(Part, new.id) == old
+        one.get(Part, new.id).title = "both"
+        part.votes.increment(100)
+        assert (new.title, int(new.votes), part.title) == ("both", 111, "both")
+    assert view(one)[0][1] == view(one)[0][1] | {"title": "both", "votes": 111}
+    with one.transaction():
+        one.delete(part)
+        one.restore(Part, new.id)
+        one.delete(one.get(Part, new.id))
+        assert one.find(Part) == []
+    assert one.find(Part) == []
+    meet(one, two)
+    assert view(two) == []
+
+
+def test_amid_a_transaction_only_what_is_equal_by_then_is_one(devices: list[Replica]) -> None:
+    one, *_ = devices
+    old = one.create(Part, code="x")
+    one.delete(old)
+    new, other = one.create(Part, code="x"), one.create(Part, code="y")
+    with one.transaction():
+        new.code = "z"
+        other.code = "x"
+        one.restore(Part, old.id)
+        assert one.also_known_as(old) == (other.id,)
+        assert {part.id for part in one.find(Part)} == {old.id, new.id}
+    assert one.also_known_as(old) == (other.id,)
+    assert {part.id for part in one.find(Part)} == {old.id, new.id}
+    assert one.check().ok
+
+
+def test_a_younger_record_that_was_found_in_the_transaction_that_restored_it_has_no_row(
+    devices: list[Replica],
+) -> None:
+    one, *_ = devices
+    older, younger = one.create(Part), one.create(Part, code="x")
+    one.delete(younger)
+    older.code = "x"
+    with one.transaction():
+        one.restore(Part, younger.id)
+        one.count(Part)
+    assert one.find(Part) == [older]
+    assert one.also_known_as(older) == (younger.id,)
+    assert one.check().ok
+
+
 def test_a_link_is_no_edit(devices: list[Replica]) -> None:
     one, two, three = devices
     for _ in range(5):

@@ -396,6 +396,30 @@ def test_undo_goes_on_after_the_replica_was_opened_again(tmp_path: Path) -> None
         assert replica.undo() is None
 
 
+FORMATTED: dict[str, list[Callable[[Text], object]]] = {
+    "plain behind what is made bold": [lambda text: text.format(0, 2, b=True), lambda text: text.insert(2, "xx", {})],
+    "plain amid what is made bold": [lambda text: text.format(0, 5, b=True), lambda text: text.insert(2, "xx", {})],
+    "bold is what stood there": [lambda text: text.insert(2, "xx"), lambda text: text.format(0, 2, b=True)],
+    "other attributes beside": [lambda text: text.insert(1, "xx", {"i": True}), lambda text: text.format(0, 1, b=True)],
+    "less of it, and bold": [lambda text: text.delete(1, 2), lambda text: text.format(0, 2, b=True)],
+}
+
+
+@pytest.mark.parametrize("name", FORMATTED)
+def test_attributes_do_not_spread_over_what_is_put_back(replica: Replica, name: str) -> None:
+    note = replica.create(Note, text="hello")
+    before = note.text.runs()
+    with replica.transaction():
+        for edit in FORMATTED[name]:
+            edit(note.text)
+    after = note.text.runs()
+    for _ in range(2):
+        assert replica.undo() is not None
+        assert note.text.runs() == before
+        assert replica.redo() is not None
+        assert note.text.runs() == after
+
+
 def test_large_text(replica: Replica) -> None:
     note = replica.create(Note, text="0123456789" * 2_000)
     for number in range(4):
