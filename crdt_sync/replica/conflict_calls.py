@@ -82,7 +82,7 @@ class ConflictCalls:
                 rest is as in `Conflict.value`, where all that does not overlap is merged.
 
         Raises:
-            ConflictNotFoundError: it was settled meanwhile.
+            ConflictNotFoundError: it was settled meanwhile, or kept while the app gave the model other fields.
             NotACandidateError: ``take``, or what a path takes, is not one of its candidates.
             InvalidValueError: the value, or what the parts come to, is of the wrong type.
             InputError: other paths than those of the conflict, or not all of them.

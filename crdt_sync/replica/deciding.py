@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crdt_sync.core.conflict import KEEP_BOTH, Candidate, Conflict
+from crdt_sync.core.conflict import KEEP_BOTH, Candidate, Conflict, pointer
 from crdt_sync.core.content import Content
 from crdt_sync.core.duplicates import merge_contents, named_record
 from crdt_sync.core.entry import OperationType
@@ -113,7 +113,8 @@ class _Case:
         among = next((question for question in self.questions if own in question), ())
         if own is None or not any(not own.is_apart(other) for other in among if other is not own):
             raise ConflictNotFoundError("what became of this record was decided meanwhile")
-        values = [(place, found[0]) for place in self._places() if (found := place.find(chosen.value))]
+        given = self._values(chosen)
+        values = [(place, found[0]) for place in self._places() if (found := place.find(given))]
         taken = list(self.candidates).index(record) + 1
         self._merge(records, _united(own, among), values, taken=taken)
 
@@ -121,6 +122,8 @@ class _Case:
         """Merge with a choice for each place in which they differ."""
         places = self._places()
         paths = [place.path for place in places]
+        renamed = {self._first_path(place): place.path for place in places}
+        parts = {path if path in paths else renamed.get(path, path): part for path, part in parts.items()}
         if set(parts) != set(paths):
             raise InputError(
                 f"a part is chosen for each path of the conflict, not for {', '.join(map(repr, parts)) or 'none'}",
@@ -207,14 +210,36 @@ class _Case:
                 transaction.regrouped |= dict.fromkeys(affected, self.declared)
 
     def _places(self) -> list[Place]:
-        return places_of(self.declared, [candidate.value for candidate in self.candidates.values()])
+        return places_of(self.declared, [self._values(candidate) for candidate in self.candidates.values()])
+
+    def _first_path(self, place: Place) -> str:
+        """Where a place is by the name that its field had first."""
+        stored = self.declared.spec.fields[place.field].stored
+        return pointer((stored,) if place.entry is None else (stored, place.entry))
+
+    def _values(self, candidate: Candidate) -> Mapping[str, Any]:
+        """A candidate's values by the names that fields have now: it may be from before an update of the app.
+
+        Raises:
+            ConflictNotFoundError: the model had other fields then.
+        """
+        values: Mapping[str, Any] = candidate.value
+        fields = self.declared.spec.fields
+        if values.keys() >= fields.keys():
+            return values
+        if all(kind.stored in values for kind in fields.values()):
+            return {name: values[kind.stored] for name, kind in fields.items()}
+        raise ConflictNotFoundError(
+            "this conflict was found by a version of the app with other fields",
+            hint="Take it from replica.conflicts().",
+        )
 
     def _part(self, place: Place, part: Any, shown: Mapping[str, Any]) -> Any:
         if not isinstance(part, Candidate):
             wanted = part if place.entry is None else {**shown[place.field], place.entry: part}
             checked = validate_change(self.declared.model, shown, {place.field: wanted})[place.field]
             return checked if place.entry is None else checked[place.entry]
-        found = place.find(part.value) if part in self.conflict.candidates else ()
+        found = place.find(self._values(part)) if part in self.conflict.candidates else ()
         if not found:
             raise NotACandidateError(f"what is chosen for {place.path} is not in this conflict")
         return found[0]

@@ -125,7 +125,7 @@ def refuse_duplicate(
     *,
     group: Group,
     written: WrittenValues,
-    is_written: bool = False,
+    unless: Callable[[DocumentKey], bool] | None = None,
 ) -> None:
     """Refuse a local change that gives a record the values of another one that is here.
 
@@ -135,7 +135,8 @@ def refuse_duplicate(
         values: of all its fields after the change.
         group: the record that is changed, and what it is shown together with.
         written: what the open transaction left in the records that it wrote to.
-        is_written: whether the change was made, and surely gave the record other values than it had.
+        unless: of another record with these values, whether it may have them, too; without it, where somebody keeps
+            the two apart, and where they were equal before.
 
     Raises:
         RecordExistsError: another record has these values.
@@ -146,8 +147,9 @@ def refuse_duplicate(
     if found is None:
         return
     held = (key for key in mates(state.store, group[0], found) if key not in written)
+    may_equal = unless or partial(_may_equal, state, declared, group, values=found)
     for other in (*written.holders(found), *held):
-        if other not in group and not _may_equal(state, declared, group, other, None if is_written else found):
+        if other not in group and not may_equal(other):
             record = split_document_key(group_of(state, declared, other)[0])[2]
             fields, name = ", ".join(declared.spec.unique), declared.spec.name
             raise RecordExistsError(
@@ -158,11 +160,11 @@ def refuse_duplicate(
             )
 
 
-def _may_equal(state: State, declared: Declared, group: Group, other: DocumentKey, values: bytes | None) -> bool:
+def _may_equal(state: State, declared: Declared, group: Group, other: DocumentKey, *, values: bytes) -> bool:
     """Whether nobody is asked about two records: they are to stay apart, or were equal before."""
     if not declared.spec.asks or not state.documents.get(group[0]).known:
         return False
-    if values is not None and unique_values(declared, content_of(state, declared, group)) == values:
+    if unique_values(declared, content_of(state, declared, group)) == values:
         return True
     return are_apart(state, declared, group, group_of(state, declared, other))
 

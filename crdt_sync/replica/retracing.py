@@ -43,7 +43,7 @@ class ShownText(NamedTuple):
 
 
 class Life(NamedTuple):
-    """Documents that were linked after a transaction; most are alone."""
+    """Documents that were linked before a transaction; most are alone. Live is whichever has one that is."""
 
     keys: frozenset[DocumentKey]
     was_live: bool
@@ -58,11 +58,12 @@ class Around:
         was_live, left_live: whether the record was live before and after it.
         before, after: what it held.
         wrote: the documents that it wrote to.
-        lives: those that were there after it, linked ones together: whether any was live before, and whether after.
+        lives: those that were there after it, by what was linked before it, as they were live before and after.
         deleted: the documents that were live before and not after.
         spelled: the texts that it wrote to, before and after it, by document and stored name.
         since: what others did to them since.
         cut: the units of texts that others deleted since.
+        position: of the transaction's row in the log.
     """
 
     was_live: bool
@@ -75,9 +76,10 @@ class Around:
     spelled: Mapping[tuple[DocumentKey, str], tuple[Spelled, Spelled]]
     since: Since = field(default_factory=lambda: _Others().since())
     cut: Mapping[DocumentKey, Cuts] = field(default_factory=dict)
+    position: int = 0
 
     def changes_lives(self) -> bool:
-        """Whether any of those that were one by then, whatever they show as now, was brought to life or ended."""
+        """Whether any of those that were linked until then, whatever they show as now, was brought to life or ended."""
         return any(life.was_live != life.left_live for life in self.lives)
 
     def of(self, keys: Group) -> Around:
@@ -129,13 +131,24 @@ def around(state: State, declared: Declared, group: Group, position: int, *, own
     if found is None and ours:
         found = _around(declared, ours, replay)
     if found is not None:
-        found.since, found.cut = others.since(), others.cut
+        found.since, found.cut, found.position = others.since(), others.cut, position
     return found
+
+
+def content_before(state: State, declared: Declared, group: Group, position: int) -> Content:
+    """What some documents showed before a transaction that is still in the log; empty where none was there."""
+    replay = Replay(declared, {key: _starting_before(state, key, position) for key in group})
+    after = {key: member.position for key, member in replay.members.items()}
+    for step in steps_of(state, group, after=after):
+        if step.touch.position >= position:
+            break
+        step.apply(replay.members[step.key])
+    return replay.content()
 
 
 def _around(declared: Declared, ours: Sequence[Step], replay: Replay) -> Around:
     """The documents before and after the steps of one transaction, which are applied."""
-    live = _live(declared, replay)
+    live, linked = _live(declared, replay), _linked(replay)
     before = replay.content()
     texts: dict[tuple[DocumentKey, str], tuple[Spelled, Spelled]] = {}
     for step in ours:
@@ -152,23 +165,25 @@ def _around(declared: Declared, ours: Sequence[Step], replay: Replay) -> Around:
         before,
         replay.content(),
         wrote=frozenset(step.key for step in ours),
-        lives=[Life(keys, not live.isdisjoint(keys), not left.isdisjoint(keys)) for keys in _linked(replay)],
+        lives=[Life(keys, not live.isdisjoint(keys), not left.isdisjoint(keys)) for keys in linked],
         deleted=frozenset(live - left),
         spelled=texts,
     )
 
 
 def _linked(replay: Replay) -> list[frozenset[DocumentKey]]:
-    """The documents that are there, by what their links say of each other."""
+    """The documents, by what their links say of each other."""
     found: list[tuple[set[DocumentKey], set[RecordId]]] = []
     for key, loaded in replay.members.items():
+        names = {split_document_key(key)[2]}
         if loaded.known:
-            keys, names = {key}, {split_document_key(key)[2], *links_of(loaded.content(())).merged}
-            for item in [item for item in found if not names.isdisjoint(item[1])]:
-                keys |= item[0]
-                names |= item[1]
-                found.remove(item)
-            found.append((keys, names))
+            names |= links_of(loaded.content(())).merged
+        keys = {key}
+        for item in [item for item in found if not names.isdisjoint(item[1])]:
+            keys |= item[0]
+            names |= item[1]
+            found.remove(item)
+        found.append((keys, names))
     return [frozenset(keys) for keys, _ in found]
 
 

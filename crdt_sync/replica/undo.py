@@ -16,11 +16,11 @@ from crdt_sync.core.layout import parsed_key
 from crdt_sync.core.links import verdicts_of
 from crdt_sync.core.respelling import Action, Aliases, attributes_back, edits, plan, put_back
 from crdt_sync.errors import HistoryFoldedError
-from crdt_sync.replica.duplicates import content_of, group_of, linked_group_of, refuse_duplicate
+from crdt_sync.replica.duplicates import are_apart, content_of, group_of, linked_group_of, refuse_duplicate
 from crdt_sync.replica.group_writes import delete_group, write_group
 from crdt_sync.replica.questions import places_of
 from crdt_sync.replica.records import Records
-from crdt_sync.replica.retracing import Around, around, text_of
+from crdt_sync.replica.retracing import Around, around, content_before, text_of
 from crdt_sync.replica.rows import FLOOR_POSITION, OperationRow, chain_key, unpack_chain_row
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
@@ -206,6 +206,8 @@ class _Change:
         is_live = self._declared.is_live(now)
         if past.was_live and past.left_live and past.changes_lives():
             self.skipped.append((WHOLE_RECORD, STAYS_MERGED))
+            if is_live and len(past.before.creations) == len(past.after.creations):
+                self._write({}, own)
         elif past.left_live and not is_live:
             if past.was_live:
                 self.skipped.append((WHOLE_RECORD, DELETED_BY_OTHERS))
@@ -234,7 +236,18 @@ class _Change:
         if unique_values(self._declared, content) != self._unique:
             group = group_of(self._state, self._declared, self._group[0])
             values, written = self._declared.values(content), self._transaction.unique
-            refuse_duplicate(self._state, self._declared, values, group=group, written=written, is_written=True)
+            refuse_duplicate(self._state, self._declared, values, group=group, written=written, unless=self._was_equal)
+
+    def _was_equal(self, other: DocumentKey) -> bool:
+        """Whether another record had the same values before the transaction, or somebody keeps it apart."""
+        asks = self._declared.spec.asks
+        group = group_of(self._state, self._declared, other) if asks else (other,)
+        if asks and are_apart(self._state, self._declared, self._group, group):
+            return True
+        theirs = content_before(self._state, self._declared, group, self._past.position)
+        return bool(theirs.creations) and unique_values(self._declared, theirs) == unique_values(
+            self._declared, self._past.before
+        )
 
     def _write_unseen(self, own: frozenset[Author], *, is_live: bool) -> None:
         """Take back what a record got that was deleted before and after, and have it deleted still: nobody sees it."""

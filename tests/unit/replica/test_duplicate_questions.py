@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -25,10 +26,12 @@ from crdt_sync import (
     Settled,
     Text,
     ask,
+    field,
     max_,
     three_way,
 )
 from crdt_sync.core.inverting import STAYS_SETTLED
+from crdt_sync.core.making import make_model
 from crdt_sync.errors import (
     ConflictNotFoundError,
     InputError,
@@ -467,6 +470,60 @@ def test_a_transaction_that_is_rolled_back_leaves_the_question(devices: list[Rep
     assert view(one) == before
     one.resolve(asked(one), value=KEEP_BOTH)
     assert one.conflicts() == []
+
+
+def _version(*fields: Any, unique: str = "code") -> type[Model]:
+    return make_model("Item", keywords={"unique": (unique,), "on_duplicate": "ask"}, fields=dict(fields))
+
+
+OLD = (("code", (str, ...)), ("name", (str, "")), ("prefs", (Map[str, int], ...)))
+RENAMED = (
+    ("number", (str, field(renamed_from="code"))),
+    ("label", (str, field(default="", renamed_from="name"))),
+    ("options", (Map[str, int], field(renamed_from="prefs"))),
+)
+
+
+@pytest.mark.parametrize("by_path", [True, False])
+def test_a_conflict_that_was_kept_while_fields_were_renamed_is_settled(tmp_path: Path, *, by_path: bool) -> None:
+    old, new = _version(*OLD), _version(*RENAMED, unique="number")
+    with on_disk(tmp_path, old, seed=1) as one, memory(2, old) as two:
+        one.create(old, code="1", name="x", prefs={"a/b": 1})
+        two.create(old, code="1", name="y", prefs={"a/b": 2})
+        exchange(one, two)
+        kept = pickle.dumps(asked(one))
+    with on_disk(tmp_path, new, seed=3) as one:
+        conflict: Conflict = pickle.loads(kept)  # noqa: S301  it was made here
+        chosen = next(item for item in conflict.candidates if item.value["name"] == "y")
+        if by_path:
+            one.resolve(conflict, paths={"/name": chosen, "/prefs/a~1b": 7})
+        else:
+            one.resolve(conflict, take=chosen)
+        assert one.conflicts() == []
+        (record,) = one.find(new)
+        assert record.model_dump() == {"number": "1", "label": "y", "options": {"a/b": 7 if by_path else 2}}
+
+
+def test_a_conflict_that_was_kept_while_fields_were_added_is_to_be_listed_again(tmp_path: Path) -> None:
+    old, new = _version(*OLD), _version(*OLD, ("size", (int, 0)))
+    with on_disk(tmp_path, old, seed=1) as one, memory(2, old) as two:
+        one.create(old, code="1", name="x")
+        two.create(old, code="1", name="y")
+        exchange(one, two)
+        conflict = asked(one)
+    with on_disk(tmp_path, new, seed=3) as one:
+        before = view_of(one, new)
+        for choice in ({"take": conflict.candidates[0]}, {"paths": {"/name": "z"}}):
+            with pytest.raises(ConflictNotFoundError) as raised:
+                one.resolve(conflict, **choice)
+            assert "replica.conflicts()" in (raised.value.hint or "")
+        assert (view_of(one, new), len(one.conflicts())) == (before, 1)
+        one.resolve(conflict, value=KEEP_BOTH)
+        assert one.conflicts() == []
+
+
+def view_of(replica: Replica, model: type[Model]) -> list[Any]:
+    return [(record.id, record.model_dump()) for record in replica.find(model)]
 
 
 def _keep(conflict: Conflict) -> Choice:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Literal
 
 import pytest
@@ -187,8 +189,8 @@ def test_a_restore_with_edits_beside_an_equal_record_is_undone_as_a_whole(pair: 
     new = replica.create(Part, code="2", title="new", votes=2)
     before = look(replica, Part)
     with replica.transaction():
-        replica.restore(Part, old.id).title = "older"
         new.title = "newer"
+        replica.restore(Part, old.id)
     after = look(replica, Part)
     for _ in range(2):
         assert replica.undo() is not None
@@ -211,6 +213,23 @@ def test_records_that_were_edited_as_one_stay_one(pair: tuple[Replica, Replica])
     report = replica.undo()
     assert report is not None
     assert (report.done, [item.reason for item in report.skipped]) == ((), [STAYS_MERGED])
+    assert look(replica, Part) == shown
+
+
+def test_a_restored_record_that_was_edited_as_one_at_once_stays_one(pair: tuple[Replica, Replica]) -> None:
+    replica, _ = pair
+    old = replica.create(Part, code="2", title="old", votes=1)
+    replica.delete(old)
+    replica.create(Part, code="2", title="new", votes=2)
+    with replica.transaction():
+        merged = replica.restore(Part, old.id)
+        shown = look(replica, Part)
+        merged.title = "both"
+        merged.votes.increment(10)
+    report = replica.undo()
+    assert report is not None
+    assert {item.field for item in report.done} == {"title", "votes"}
+    assert ("", STAYS_MERGED) in {(item.field, item.reason) for item in report.skipped}
     assert look(replica, Part) == shown
 
 
@@ -286,3 +305,100 @@ def test_values_that_changed_hands_in_one_transaction_are_given_back(on_duplicat
             assert replica.redo() is not None
             assert look(replica, Item) == after
         assert not replica.conflicts()
+
+
+# ── random histories ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+DUPLICATES: tuple[Literal["merge", "keep_both", "ask"], ...] = ("merge", "keep_both", "ask")
+
+
+def _models(policy: Policy, on_duplicate: Literal["merge", "keep_both", "ask"]) -> tuple[type[Model], type[Model]]:
+    class Coded(Model, unique=("code",), on_duplicate=on_duplicate, on_edit_after_delete=policy):
+        code: str | None = None
+        notes: Text
+        votes: Counter
+        tags: Set[str]
+        steps: List[str]
+
+    class Keyed(Model, key=("code",), on_edit_after_delete=policy):
+        code: str
+        size: int = 0
+        notes: Text
+        votes: Counter
+        tags: Set[str]
+        steps: List[str]
+
+    return Coded, Keyed
+
+
+def _edit(replica: Replica, record: Any, dice: random.Random, number: int) -> None:
+    """One edit. Merged records have no register but the code: it would show the latest write, which an undo is, too."""
+    match dice.randrange(6):
+        case 0:
+            record.notes.insert(dice.randint(0, len(record.notes)), f"<{number}>")
+        case 1:
+            record.votes.increment(number)
+        case 2:
+            record.tags = {dice.choice("abc"), dice.choice("abc")}
+        case 3:
+            record.steps.append(f"s{number}")
+        case _ if type(record).__name__ == "Keyed":
+            record.size = number
+        case _:
+            replica.update(record, code=dice.choice(["1", "2", "3", None]))
+
+
+def _step(
+    replica: Replica, models: tuple[type[Model], type[Model]], gone: set[Any], dice: random.Random, number: int
+) -> None:
+    """One step within a transaction; records that show as one are left alone: whoever writes to them links them."""
+    model = dice.choice(models)
+    records: list[Any] = [record for record in replica.find(model) if not replica.also_known_as(record)]
+    deleted = sorted(name for kind, name in gone if kind is model)
+    match dice.randrange(8):
+        case 0 | 1:
+            replica.create(model, code=dice.choice("1234"), notes="new", votes=number, tags={"a"}, steps=["one"])
+        case 2 | 3 if records:
+            record = dice.choice(records)
+            replica.delete(record)
+            gone.add((model, record.id))
+        case 4 | 5 if deleted:
+            replica.restore(model, dice.choice(deleted))
+        case _:
+            if records:
+                _edit(replica, dice.choice(records), dice, number)
+
+
+def _everything(replica: Replica, models: tuple[type[Model], ...]) -> list[Any]:
+    return [*look(replica, *models), [conflict.id for conflict in replica.conflicts()]]
+
+
+@pytest.mark.parametrize("on_duplicate", DUPLICATES)
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("seed", range(2))
+def test_undo_to_the_start_and_redo_to_the_end(
+    policy: Policy, on_duplicate: Literal["merge", "keep_both", "ask"], seed: int
+) -> None:
+    dice = random.Random(f"{policy} {on_duplicate} {seed}")
+    models = _models(policy, on_duplicate)
+    with memory(1, *models) as replica:
+        seen = [_everything(replica, models)]
+        gone: set[Any] = set()
+        for number in range(1, 25):
+            with replica.transaction():
+                for step in range(dice.choice([1, 1, 2, 4])):
+                    with suppress(errors.RecordExistsError):
+                        _step(replica, models, gone, dice, 10 * number + step)
+            if _everything(replica, models) != seen[-1]:  # what came to nothing is passed over
+                seen.append(_everything(replica, models))
+        for _ in range(2):
+            for before in seen[-2::-1]:
+                report = replica.undo()
+                assert report is not None
+                assert report.skipped == ()
+                assert _everything(replica, models) == before
+            assert replica.undo() is None
+            for after in seen[1:]:
+                assert replica.redo() is not None
+                assert _everything(replica, models) == after
+            assert replica.redo() is None
