@@ -64,6 +64,7 @@ class Around:
         since: what others did to them since.
         cut: the units of texts that others deleted since.
         position: of the transaction's row in the log.
+        unknown: the fields that it wrote to and the model does not have.
     """
 
     was_live: bool
@@ -77,6 +78,7 @@ class Around:
     since: Since = field(default_factory=lambda: _Others().since())
     cut: Mapping[DocumentKey, Cuts] = field(default_factory=dict)
     position: int = 0
+    unknown: frozenset[str] = frozenset()
 
     def changes_lives(self) -> bool:
         """Whether any of those that were linked until then, whatever they show as now, was brought to life or ended."""
@@ -151,11 +153,15 @@ def _around(declared: Declared, ours: Sequence[Step], replay: Replay) -> Around:
     live, linked = _live(declared, replay), _linked(replay)
     before = replay.content()
     texts: dict[tuple[DocumentKey, str], tuple[Spelled, Spelled]] = {}
+    fields = set[str]()
     for step in ours:
         member = replay.members[step.key]
         old = {name: text_of(member, name).chars for name in declared.text_fields}
         verdict = step.apply(member)
         touched = frozenset[str]() if verdict is None else verdict.text_fields
+        fields |= touched
+        if verdict is not None:
+            fields |= {cell.field for cell in (*(cell for cell, _ in verdict.written), *verdict.removed_keys)}
         for name in touched.intersection(declared.text_fields):
             texts[step.key, name] = old[name], text_of(member, name).chars
     left = _live(declared, replay)
@@ -168,6 +174,7 @@ def _around(declared: Declared, ours: Sequence[Step], replay: Replay) -> Around:
         lives=[Life(keys, not live.isdisjoint(keys), not left.isdisjoint(keys)) for keys in linked],
         deleted=frozenset(live - left),
         spelled=texts,
+        unknown=frozenset(fields - declared.names.keys() - {""}),
     )
 
 
