@@ -50,8 +50,7 @@ def show_conflicts(out: Console, result: Json) -> None:
 def show_conflict(out: Console, conflict: Json) -> None:
     """One conflict: what it is about, where the values come from, what is shown meanwhile, and what changed."""
     title = cut(short(conflict["title"]), TITLE_CHARS) or conflict["record_id"]
-    about: str = conflict["register"] or _ABOUT.get(conflict["kind"]) or conflict["kind"]
-    out.print(Text(f"{conflict['model']} “{title}” · {visible(about)}", style="bold"))
+    out.print(Text(f"{conflict['model']} “{title}” · {about(conflict)}", style="bold"))
     out.print(Text(f"  conflict  {conflict['id']}"))
     out.print(Text(f"  record    {conflict['record_id']}"))
     values = [conflict["base"], conflict["value"], *(item["value"] for item in conflict["candidates"])]
@@ -77,6 +76,11 @@ def show_conflict(out: Console, conflict: Json) -> None:
         out.print(Text("  This field is merged by the app's function, which is not known here: it needs the app's"))
         out.print(Text("  function; give --models FILE. You can choose a value all the same."))
     _show_changes(out, conflict)
+
+
+def about(conflict: Json) -> str:
+    """What a conflict is about: a field, an entry of a map, or what became of the record."""
+    return visible(conflict["register"] or _ABOUT.get(conflict["kind"]) or conflict["kind"])
 
 
 def settled_text(result: Json) -> str:

@@ -77,7 +77,7 @@ def import_file(
     make: type[Reader] = RowReader if file_format == "csv" else Reader
     if file_format == "csv" and model is None:
         raise InputError("a CSV file holds records of one model", hint="Add --model MODEL.")
-    done = {"created": 0, "updated": 0, "existing": 0}
+    done = {"created": 0, "updated": 0, "existing": 0, "settled": 0}
     with _reading(name) as (file, size_bytes), _progress("importing", bytes_total=size_bytes) as advance:
         mark = "" if name == "-" else _mark_of(Path(name), model=model, update=update)
         reader, resumed = make(file), 0

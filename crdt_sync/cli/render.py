@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crdt_sync.cli.actions import Json
-from crdt_sync.cli.conflict_text import device, settled_text, show_conflict, who
+from crdt_sync.cli.conflict_text import about, device, settled_text, show_conflict, who
 from crdt_sync.cli.output import short, visible
 from crdt_sync.cli.times import local_time
 from crdt_sync.core.naming import label_of
@@ -76,8 +76,7 @@ def show_resolved(out: Console, result: Json) -> None:
 def show_settled_by_rule(out: Console, result: Json) -> None:
     """What came of a rule for many conflicts."""
     for item in result["conflicts"]:
-        what = item["field"] or "deleted and edited at once"
-        out.print(Text(f"  {item['id'][:8]}  {short(item['title']) or item['record_id']} · {what}"))
+        out.print(Text(f"  {item['id'][:8]}  {short(item['title']) or item['record_id']} · {about(item)}"))
     if result["dry_run"]:
         out.print(f"{result['settled']} of {result['matching']} would be settled; nothing was changed")
         return
@@ -213,6 +212,8 @@ def show_imported(out: Console, result: Json) -> None:
     if result["resumed_after_line"]:
         out.print(f"lines 1 to {result['resumed_after_line']} were imported before")
     out.print(f"{result['created']} created, {result['updated']} updated, {result['existing']} existed already")
+    if result["settled"]:
+        out.print(f"{result['settled']} conflict{'s' if result['settled'] > 1 else ''} settled")
 
 
 def show_exported(out: Console, result: Json) -> None:

@@ -19,10 +19,16 @@ def touched_by_base(store: Store, key: DocumentKey) -> dict[Author, int]:
     return {} if data is None else unpack_base(data).touched
 
 
-def base_until(store: Store, key: DocumentKey) -> int | None:
-    """When the latest entry in a document's base was made; 0 where that is not known, None where there is no base."""
+def base_span(store: Store, key: DocumentKey) -> tuple[int, int] | None:
+    """When the earliest and the latest entry in a document's base were made; 0 where that is not known.
+
+    Clocks differ: the creation need not be the earliest. None where there is no base.
+    """
     data = store.get(Table.BASE, key)
-    return None if data is None else unpack_base(data).until
+    if data is None:
+        return None
+    base = unpack_base(data)
+    return base.since, base.until
 
 
 def is_unwritten(store: Store, first: DocumentKey, last: DocumentKey) -> bool:

@@ -11,7 +11,7 @@ no touch leads to it any more. Whatever is killed in between goes on from there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,7 +19,7 @@ from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.screening import screen_again
 from crdt_sync.core.version import version_of_update
 from crdt_sync.errors import CorruptStoreError
-from crdt_sync.replica.bases import base_until, touched_by_base
+from crdt_sync.replica.bases import base_span, touched_by_base
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, ChainEnd
@@ -47,6 +47,9 @@ log = logging.getLogger("crdt_sync.replica")
 
 Acknowledged = Mapping[str, Mapping[Author, int]]
 """What every device that counts holds: partition → author → sequence."""
+
+Span = tuple[int, int]
+"""Timestamps of the earliest and of the latest of some entries; 0 where that is not known."""
 
 FOLDING = b"folding"
 """Key in the meta table of the position up to which a folding that was begun goes."""
@@ -232,8 +235,8 @@ class Folding:
         for touch in touches:
             author, sequence = replay(self._state, loaded, touch)
             touched[author] = sequence
-        until = until_of(self._state, key, touches)
-        self._write_base(loaded, touched, until=until, through=touches[-1].position)
+        span = span_of(self._state, key, touches)
+        self._write_base(loaded, touched, span=span, through=touches[-1].position)
         self._note_crowded(loaded)
         self._budget -= len(touches)
         self._folded += 1
@@ -247,10 +250,10 @@ class Folding:
             if len(self.crowded) > CROWDED_MAX:
                 del self.crowded[next(iter(self.crowded))]
 
-    def _write_base(self, loaded: Loaded, touched: dict[Author, int], *, until: int, through: int) -> None:
+    def _write_base(self, loaded: Loaded, touched: dict[Author, int], *, span: Span, through: int) -> None:
         """Keep a base, and take out the touches that are in it. The derived row follows where it lies behind."""
         key, store = loaded.key, self._state.store
-        store.put(Table.BASE, key, base_of(loaded, touched, until=until).pack())
+        store.put(Table.BASE, key, base_of(loaded, touched, span=span).pack())
         store.delete_range(Table.TOUCH, start=key, end=_touch_start(key, through + 1))
         data = store.get(Table.DOCUMENT, key)
         if data is None:
@@ -296,20 +299,27 @@ def replay(state: State, loaded: Loaded, touch: Touch) -> tuple[Author, int]:
     return row.author, row.first + touch.entry
 
 
-def until_of(state: State, key: DocumentKey, touches: Iterable[Touch]) -> int:
-    """When the latest of some operations, and of those in the document's base, was made; 0 where that is not known."""
-    until = base_until(state.store, key)
-    if until == 0:
-        return 0
-    times = [until or 0]
+def span_of(state: State, key: DocumentKey, touches: Iterable[Touch]) -> Span:
+    """When the earliest and the latest of some operations, and of those in the document's base, were made."""
+    before = base_span(state.store, key)
+    spans = [] if before is None else [before]
     for touch in touches:
         row, _ = state.ledger.row(touch.position)
-        is_content = row.author == CONTENT_AUTHOR
-        times.append(row.clock if is_content else state.ledger.entry(touch.position, touch.entry).hlc)
-    return max(times)
+        if row.author == CONTENT_AUTHOR:
+            spans.append((0, row.clock))  # what was taken from a peer is older than that
+        else:
+            time = state.ledger.entry(touch.position, touch.entry).hlc
+            spans.append((time, time))
+    return joined_span(spans)
 
 
-def base_of(loaded: Loaded, touched: dict[Author, int], *, until: int) -> Base:
+def joined_span(spans: Sequence[Span]) -> Span:
+    """From the earliest to the latest, each 0 where that is not known of one of them, or there are none."""
+    sinces, untils = zip(*spans, strict=True) if spans else ((0,), (0,))
+    return min(sinces), max(untils) if all(untils) else 0
+
+
+def base_of(loaded: Loaded, touched: dict[Author, int], *, span: Span) -> Base:
     """A document's base.
 
     The engine leaves out of an encoded state what still waits for something: so the version is compared, which counts
@@ -321,7 +331,8 @@ def base_of(loaded: Loaded, touched: dict[Author, int], *, until: int) -> Base:
     state = loaded.encode()
     if version_of_update(state) != loaded.version():
         raise CorruptStoreError("a document could not be folded: its state lacks what the log holds")
-    return Base(touched, state, until)
+    since, until = span
+    return Base(touched, state, until, since)
 
 
 _TOUCH_BYTES = 12

@@ -25,6 +25,7 @@ from crdt_sync.replica.past import Replay, Step, replay_of, steps_of
 from crdt_sync.replica.rows import after_prefix, split_touch_key
 from crdt_sync.replica.schema import Declared
 from crdt_sync.replica.state import State
+from crdt_sync.replica.unique_index import Group
 from crdt_sync.storage.base import Table
 
 Clashing = dict[str, frozenset[tuple[str, Author, int]]]
@@ -86,16 +87,29 @@ def history_of(
         state: the replica.
         declared: the record's model.
         key: the record.
-        latest: only so many transactions, of which some may have changed nothing that shows; what the ones before them
-            changed is not worked out, which takes most of the time.
+        latest: only so many; what the ones before them changed is not worked out, which takes most of the time.
     """
     group = group_of(state, declared, key)
+    if latest is None:
+        yield from _told(state, declared, group)
+        return
+    count, asked = _transactions(state, group), latest
+    found = list(_told(state, declared, group, skipped=max(0, count - asked), folded=count < asked))
+    while len(found) < latest and asked <= count:  # of so many some only removed values
+        asked *= 2
+        found = list(_told(state, declared, group, skipped=max(0, count - asked), folded=count < asked))
+    yield from found[-latest:]
+
+
+def _told(
+    state: State, declared: Declared, group: Group, *, skipped: int = 0, folded: bool = True
+) -> Iterator[HistoryItem]:
+    """The items of some documents behind a number of transactions, and before them, if asked for, what was folded."""
     replay = replay_of(state, declared, group)
     transactions = groupby(steps_of(state, group), key=lambda step: step.touch[:2])
-    count = 0 if latest is None else _transactions(state, group)
-    if replay.known and (latest is None or count < latest):
+    if replay.known and folded:
         yield _folded(replay, _Shown(declared, Replay(declared, {})), _Shown(declared, replay))
-    for _, together in islice(transactions, max(0, count - (latest or count))):
+    for _, together in islice(transactions, skipped):
         for step in together:
             _applied(step, replay.members[step.key])
     before = _Shown(declared, replay if replay.known else Replay(declared, {}))

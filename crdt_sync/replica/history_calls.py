@@ -49,7 +49,7 @@ class HistoryCalls:
         Args:
             record: a record; or its model, with ``id``.
             id: the record's id, where a model is given.
-            latest: of so many of the latest transactions at most; what came before them is gone through quickly.
+            latest: only so many of the latest; what came before them is gone through quickly.
 
         Raises:
             RecordNotFoundError: there never was one.
@@ -96,7 +96,7 @@ class HistoryCalls:
 
         Raises:
             RecordNotFoundError: it was not there yet.
-            HistoryFoldedError: what was done to it since was compacted, so this replica's log does not reach that far.
+            HistoryFoldedError: what was done to it then can not be told from what was compacted, in this replica.
             RecordDeletedError: it was deleted then.
             InputError: no such time.
         """

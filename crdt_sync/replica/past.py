@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from heapq import merge
 from typing import Any, Final, cast
@@ -23,7 +24,7 @@ from crdt_sync.core.screening import Screened, screen_again
 from crdt_sync.core.spelling import inserted_by
 from crdt_sync.core.update import parse_update
 from crdt_sync.errors import HistoryFoldedError, InputError, MissingCauseError, RecordDeletedError, RecordNotFoundError
-from crdt_sync.replica.bases import base_until
+from crdt_sync.replica.bases import base_span
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.duplicates import group_of, shown_content
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
@@ -180,19 +181,14 @@ def values_at(state: State, declared: Declared, key: DocumentKey, *, time: datet
     """The values of a record's fields as they were; see `Replica.at`."""
     until, group = packed_time(time), group_of(state, declared, key)
     replay = replay_of(state, declared, group)
-    unmade = set[DocumentKey]()
-    for folded, copy in replay.members.items():
-        if copy.known and min((item.hlc for item in copy.content(()).creations), default=0) > until:
-            replay.members[folded] = Loaded(folded, author=state.documents.author)
-            unmade.add(folded)
-        elif copy.known:
-            _check_reach(state, folded, until)
+    is_later = _is_folded_later(state, group, until)
+    if is_later:
+        replay = Replay(declared, {key: Loaded(key, author=state.documents.author) for key in group})
     for step in _steps_at(state, group, until):
-        try:
+        if is_later:  # it may have seen what was folded, which would count with it
+            raise _folded(group, _reach(state, group))
+        with suppress(MissingCauseError):  # it rests on content from a peer, which is dated later
             step.apply(replay.members[step.key])
-        except MissingCauseError:  # it rests on what was folded, or on content from a peer, which are dated later
-            if step.key in unmade:
-                _check_reach(state, step.key, until)
     name, record = declared.spec.name, split_document_key(group[0])[2]
     if not replay.known:
         raise RecordNotFoundError(
@@ -207,17 +203,35 @@ def values_at(state: State, declared: Declared, key: DocumentKey, *, time: datet
     return declared.values(content)
 
 
-def _check_reach(state: State, key: DocumentKey, time: int) -> None:
-    """Raise where a document's base holds what was done after a time, which nobody can tell apart any more."""
-    reach = base_until(state.store, key) or state.ledger.folded.clock
-    if reach > time:
-        _, model, record = split_document_key(key)
-        raise HistoryFoldedError(
-            f"what was done to {model} {record} before {time_text(reach)} was compacted",
-            hint="A replica that has not compacted it can tell.",
-            model=model,
-            record_id=record,
-        )
+def _is_folded_later(state: State, group: Group, time: int) -> bool:
+    """Whether what was folded of some documents was all made after a time, rather than all until then.
+
+    Raises:
+        HistoryFoldedError: a part of it may have been made until then, and nobody can tell which.
+    """
+    spans = [span for span in (base_span(state.store, key) for key in group) if span is not None]
+    reach = _reach(state, group)
+    if reach <= time:
+        return False
+    if min(since for since, _ in spans) <= time:
+        raise _folded(group, reach)
+    return True
+
+
+def _reach(state: State, group: Group) -> int:
+    """When the latest was made of what was folded of some documents; 0 where nothing was."""
+    spans = (base_span(state.store, key) for key in group)
+    return max((span[1] or state.ledger.folded.clock for span in spans if span is not None), default=0)
+
+
+def _folded(group: Group, reach: int) -> HistoryFoldedError:
+    _, model, record = split_document_key(group[0])
+    return HistoryFoldedError(
+        f"what was done to {model} {record} before {time_text(reach)} was compacted",
+        hint="A replica that has not compacted it can tell.",
+        model=model,
+        record_id=record,
+    )
 
 
 def packed_time(time: object) -> int:

@@ -5,7 +5,7 @@ Records that were merged are retraced together, as they show as one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from crdt_sync.core.ids import Author, DocumentKey, RecordId, split_document_key
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.inverting import Place, Since, place_of
 from crdt_sync.core.kinds import TextRun
-from crdt_sync.core.layout import KeyClass
+from crdt_sync.core.layout import KeyClass, parsed_key
 from crdt_sync.core.links import links_of
 from crdt_sync.core.respelling import Spelled, spelled
 from crdt_sync.core.screening import Screened
@@ -64,6 +64,7 @@ class Around:
         since: what others did to them since.
         cut: the units of texts that others deleted since.
         position: of the transaction's row in the log.
+        unknown: the fields that it wrote to and the model does not have.
     """
 
     was_live: bool
@@ -77,6 +78,7 @@ class Around:
     since: Since = field(default_factory=lambda: _Others().since())
     cut: Mapping[DocumentKey, Cuts] = field(default_factory=dict)
     position: int = 0
+    unknown: frozenset[str] = frozenset()
 
     def changes_lives(self) -> bool:
         """Whether any of those that were linked until then, whatever they show as now, was brought to life or ended."""
@@ -125,7 +127,7 @@ def around(state: State, declared: Declared, group: Group, position: int, *, own
             continue
         verdict = step.apply(replay.members[step.key])
         if step.touch.position > position and step.row.author not in own:
-            others.take(step.key, verdict)
+            others.take(step.key, verdict, replay.members[step.key].index)
     if {step.key for step in ours} != wrote:
         return None
     if found is None and ours:
@@ -151,11 +153,15 @@ def _around(declared: Declared, ours: Sequence[Step], replay: Replay) -> Around:
     live, linked = _live(declared, replay), _linked(replay)
     before = replay.content()
     texts: dict[tuple[DocumentKey, str], tuple[Spelled, Spelled]] = {}
+    fields = set[str]()
     for step in ours:
         member = replay.members[step.key]
         old = {name: text_of(member, name).chars for name in declared.text_fields}
         verdict = step.apply(member)
         touched = frozenset[str]() if verdict is None else verdict.text_fields
+        fields |= touched
+        if verdict is not None:
+            fields |= {cell.field for cell in (*(cell for cell, _ in verdict.written), *verdict.removed_keys)}
         for name in touched.intersection(declared.text_fields):
             texts[step.key, name] = old[name], text_of(member, name).chars
     left = _live(declared, replay)
@@ -168,6 +174,7 @@ def _around(declared: Declared, ours: Sequence[Step], replay: Replay) -> Around:
         lives=[Life(keys, not live.isdisjoint(keys), not left.isdisjoint(keys)) for keys in linked],
         deleted=frozenset(live - left),
         spelled=texts,
+        unknown=frozenset(fields - declared.names.keys() - {""}),
     )
 
 
@@ -211,8 +218,14 @@ class _Others:
         self.cut: dict[DocumentKey, Cuts] = {}
         self._everything = self._wrote = False
 
-    def take(self, key: DocumentKey, verdict: Screened | None) -> None:
-        """One of their operations on a document; None is content of which nobody can tell who wrote what."""
+    def take(self, key: DocumentKey, verdict: Screened | None, index: DocumentIndex) -> None:
+        """One of their operations on a document; None is content of which nobody can tell who wrote what.
+
+        Args:
+            key: the document.
+            verdict: the operation.
+            index: the document with it.
+        """
         self._wrote = True
         if verdict is None:
             self._everything = True
@@ -222,10 +235,22 @@ class _Others:
             self._places.add(place_of(cell))
         for author, start, end in verdict.update.deletes:
             self.cut.setdefault(key, {}).setdefault(author, []).append((start, end))
+            self._places.update(_places(index, author, start, end))  # also what was removed here by then
 
     def since(self) -> Since:
         """All that they did."""
         return Since(places=self._places, everything=self._everything, wrote=self._wrote)
+
+
+def _places(index: DocumentIndex, author: int, start: int, end: int) -> Iterator[Place]:
+    """What some units were written about, but for texts."""
+    while start < end:
+        unit = index.find(author, start)
+        if unit is None:
+            return
+        if not unit.is_text:
+            yield place_of(parsed_key(unit.name))
+        start = unit.end
 
 
 def _starting_before(state: State, key: DocumentKey, position: int) -> Loaded:

@@ -288,15 +288,18 @@ class Base(NamedTuple):
         touched: author → sequence of its last entry in it; 0 stands for content taken from a peer.
         state: the engine's state as one update.
         until: timestamp of the latest entry in it; 0 where that is not known.
+        since: timestamp of the earliest entry in it; 0 where that is not known.
     """
 
     touched: dict[Author, int]
     state: bytes
     until: int = 0
+    since: int = 0
 
     def pack(self) -> bytes:
         """The bytes of a row of the base table; equal bases of one state have equal bytes."""
-        return pack_values([item for pair in sorted(self.touched.items()) for item in pair], self.state, self.until)
+        flat = [item for pair in sorted(self.touched.items()) for item in pair]
+        return pack_values(flat, self.state, self.until, *([self.since] if self.since else []))
 
 
 def unpack_base(data: bytes) -> Base:
@@ -305,13 +308,13 @@ def unpack_base(data: bytes) -> Base:
     Raises:
         CorruptStoreError: it is none.
     """
-    flat, state, *latest = unpack_values(data, (2, 3), "base")
-    until = latest[0] if latest else 0
+    flat, state, *times = unpack_values(data, (2, 3, 4), "base")
+    until, since, *_ = *times, 0, 0
     if type(flat) is not tuple or len(flat) % 2 or type(state) is not bytes or any(type(n) is not int for n in flat):
         raise CorruptStoreError("a row of table base has the wrong shape", table="base")
-    if type(until) is not int or not 0 <= until <= HLC_MAX:
+    if any(type(time) is not int or not 0 <= time <= HLC_MAX for time in (since, until)):
         raise CorruptStoreError("a row of table base has the wrong shape", table="base")
-    return Base(dict(zip(flat[::2], flat[1::2], strict=True)), state, until)
+    return Base(dict(zip(flat[::2], flat[1::2], strict=True)), state, until, since)
 
 
 class Folded(NamedTuple):

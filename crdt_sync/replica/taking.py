@@ -29,7 +29,7 @@ from crdt_sync.errors import CorruptStoreError, MalformedEntryError
 from crdt_sync.protocol.snapshots import is_below
 from crdt_sync.protocol.source import Position
 from crdt_sync.replica.bases import touched_by_base
-from crdt_sync.replica.compaction import base_of, replay, until_of
+from crdt_sync.replica.compaction import base_of, joined_span, replay, span_of
 from crdt_sync.replica.derive import Derivation
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.horizons import Horizons
@@ -249,7 +249,7 @@ class _Steps:
             state.store.put(Table.STAGED, key, _REMOVED)
         elif known_there:
             log.warning("a peer's snapshot lacks a document that is held here; it is kept")
-        state.store.put(Table.BASE, key, base_of(loaded, touched, until=until_of(state, key, inside)).pack())
+        state.store.put(Table.BASE, key, base_of(loaded, touched, span=span_of(state, key, inside)).pack())
         self._forget_inside(key)
         return True
 
@@ -267,10 +267,10 @@ class _Steps:
         loaded = state.documents.base(key)
         loaded.add_content(theirs.state)
         own = unpack_base(ours)
-        before, until = own.touched, max(theirs.until, own.until) if theirs.until and own.until else 0
+        before, span = own.touched, joined_span([(theirs.since, theirs.until), (own.since, own.until)])
         authors = theirs.touched.keys() | before.keys()
         touched = {author: max(theirs.touched.get(author, 0), before.get(author, 0)) for author in authors}
-        return Base(touched, loaded.encode(), until)
+        return Base(touched, loaded.encode(), span[1], span[0])
 
     def _read(self, data: bytes) -> Base:
         """A peer's base, which may hold entries up to the floor only."""

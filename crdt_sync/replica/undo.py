@@ -30,6 +30,7 @@ from crdt_sync.replica.unique_index import Group, unique_values
 from crdt_sync.storage.base import Table
 
 UNKNOWN_MODEL: Final = "this replica is not open with its model"
+UNKNOWN_FIELD: Final = "this version of the app does not know the field"
 DELETED_BY_OTHERS: Final = "others deleted the record"
 STAYS_MERGED: Final = "the record was merged with another one since, and stays so"
 GONE_FOR_GOOD: Final = "the record is gone for good: a horizon settled its deletion"
@@ -328,6 +329,8 @@ class _Change:
                 self._text(kind, inversion)
             else:
                 inversion.invert(kind)
+        for name in sorted(past.unknown):
+            inversion.skip(name, UNKNOWN_FIELD)
         fields = frozenset(inversion.done) or self._declared.all_fields
         if isinstance(now, MergedContent):
             write_group(self._declared, self._transaction, survivor, now, inversion.writes, fields=fields)

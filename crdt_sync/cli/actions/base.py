@@ -98,8 +98,7 @@ def model_of(replica: Replica, name: str) -> type[Model]:
 def history_at(replica: Replica, model: type[Model], record: RecordId, *, latest: int) -> list[HistoryItem]:
     """The latest of what was done to a record; nothing where there never was one."""
     try:
-        found = list(replica.history(model, record, latest=latest))
-        return found if len(found) == latest else list(replica.history(model, record))  # some show nothing, perhaps
+        return list(replica.history(model, record, latest=latest))
     except RecordNotFoundError:
         return []
 

@@ -59,7 +59,9 @@ def resolve_all(replica: Replica, params: ResolveAllParams) -> Json:
             "id": item.id,
             "record_id": item.record_id,
             "title": title_of(replica, model, item.record_id),
+            "kind": item.kind.value,
             "field": item.field,
+            "register": item.register,
         }
         for item in (answered[:CONFLICTS_MAX] if params.dry_run else ())
     ]

@@ -18,7 +18,7 @@ from crdt_sync.replica.undo import UndoReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtParams:
-    """Args: model: its name; record_id: a UUID; time: as typed."""
+    """Args: model: its name; record_id: a UUID; time: in ISO format with a zone, or a timestamp."""
 
     model: str
     record_id: str
@@ -96,15 +96,13 @@ def _report(report: UndoReport | None, *, what: str) -> Json:
 
 
 def _time(text: str) -> datetime | int:
-    """A time as typed: a packed timestamp, or ISO 8601 with a zone."""
+    """A time as the command gives it (`time_until`)."""
     if text.isascii() and text.isdigit():
         return int(text)
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise InputError(
-            f"{text!r} is no time", hint="Write 2026-07-01T12:00+02:00, or a timestamp of `log`."
-        ) from None
+        raise InputError(f"{text!r} is no time", hint="Give it in ISO format with a zone.") from None
 
 
 SHOW_AT = Action(name="show_at", params=AtParams, work=show_at, writes=False)

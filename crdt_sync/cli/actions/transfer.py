@@ -6,6 +6,7 @@ is never created again. So an import that was cut short is simply done again.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,9 +15,10 @@ from typing import Any
 
 from crdt_sync.cli.actions.base import Action, Json, history_at, model_of, record_json
 from crdt_sync.cli.cells import ID, check_header, row_of, values_of_row
-from crdt_sync.cli.values import parse_json, value_of_json
+from crdt_sync.cli.values import json_of_value, parse_json, value_of_json
+from crdt_sync.core.conflict import Conflict
 from crdt_sync.core.ids import RecordId, record_id
-from crdt_sync.core.kinds import CounterKind, TextKind
+from crdt_sync.core.kinds import CounterKind, FieldKind, MapKind, TextKind
 from crdt_sync.core.limits import TEXT_INSERT_CHARS_MAX
 from crdt_sync.core.model import Model, ModelSpec, document_key_of, host_of, spec_of
 from crdt_sync.core.validating import validate_creation
@@ -122,11 +124,13 @@ def import_chunk(replica: Replica, params: ChunkParams) -> Json:
     """Apply lines as one transaction, or none of them."""
     if len(params.lines) > CHUNK_LINES_MAX:
         raise InputError(f"a chunk has at most {CHUNK_LINES_MAX} lines")
-    done = {"created": 0, "updated": 0, "existing": 0}
+    done = {"created": 0, "updated": 0, "existing": 0, "settled": 0}
     with replica.transaction():
         for line in params.lines:
             with _naming_line(line.number):
-                done[_apply(replica, _read(replica, line, params), update=params.update)] += 1
+                what, settled = _apply(replica, _read(replica, line, params), update=params.update)
+                done[what] += 1
+                done["settled"] += settled
     if params.lines and params.mark:
         replica.local.save(_MARK + params.mark, [params.lines[-1].number, params.digest])
     return dict(done)
@@ -212,16 +216,15 @@ def _is_long(spec: ModelSpec, name: str, value: Any) -> bool:
     return isinstance(spec.fields[name], TextKind) and isinstance(value, str) and len(value) > TEXT_INSERT_CHARS_MAX
 
 
-def _apply(replica: Replica, item: _Item, *, update: bool) -> str:
-    """Create a record, or leave or update it where it exists; gives which."""
+def _apply(replica: Replica, item: _Item, *, update: bool) -> tuple[str, int]:
+    """Create a record, or leave or update it where it exists; gives which, and how many conflicts that settled."""
     record = _existing(replica, item)
     if record is None:
         _create(replica, item)
-        return "created"
+        return "created", 0
     if not update or record is _DELETED:
-        return "existing"
-    _update(replica, item, record)
-    return "updated"
+        return "existing", 0
+    return "updated", _update(replica, item, record)
 
 
 _DELETED = object()
@@ -252,7 +255,11 @@ def _append_rests(record: Any, item: _Item) -> None:
             getattr(record, name).append(rest[start : start + TEXT_INSERT_CHARS_MAX])
 
 
-def _update(replica: Replica, item: _Item, record: Any) -> None:
+def _update(replica: Replica, item: _Item, record: Any) -> int:
+    """Write what differs from what is shown; gives how many conflicts that settled."""
+    open_before = replica.conflicts(record=record)
+    if open_before:
+        _leave_conflicts(item, record, open_before)
     values = {name: value for name, value in item.values.items() if name not in item.spec.key}
     for name in list(values):
         if isinstance(item.spec.fields[name], CounterKind):
@@ -264,6 +271,30 @@ def _update(replica: Replica, item: _Item, record: Any) -> None:
     if values:
         replica.update(record, **values)
     _append_rests(record, item)
+    if not open_before:
+        return 0
+    return len({conflict.id for conflict in open_before} - {left.id for left in replica.conflicts(record=record)})
+
+
+def _leave_conflicts(item: _Item, record: Any, conflicts: Sequence[Conflict]) -> None:
+    """Write nothing over fields in conflict where a line has what is shown: nobody who wrote the line decided that."""
+    shown = _values(record)
+    for name in {conflict.field for conflict in conflicts} & item.values.keys():
+        kind, given = item.spec.fields[name], item.values[name]
+        if isinstance(kind, MapKind):
+            entries = getattr(record, name)
+            del item.values[name]
+            for key in shown[name].keys() - given.keys():
+                del entries[key]
+            before = {key: _told(kind, {key: value}) for key, value in shown[name].items()}
+            entries.update({key: value for key, value in given.items() if _told(kind, {key: value}) != before.get(key)})
+        elif _told(kind, given) == _told(kind, shown[name]):
+            del item.values[name]
+
+
+def _told(kind: FieldKind, value: Any) -> str:
+    """A value as an export writes it."""
+    return json.dumps(json_of_value(kind, value))
 
 
 @contextmanager

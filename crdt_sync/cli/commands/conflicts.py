@@ -110,7 +110,7 @@ def resolve_all(
             metavar="RULE",
             help="latest or earliest: the merged proposal, with that change wherever changes overlap; proposal: what "
             "is shown meanwhile; N: the candidate of this number, the latest is 1; delete or keep: of records that "
-            "were deleted and edited at once.",
+            "were deleted and edited at once; both: of records that were created twice, keep all of them.",
             show_default=False,
         ),
     ],

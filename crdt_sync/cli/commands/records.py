@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -22,6 +23,8 @@ from crdt_sync.cli.actions.records import (
 )
 from crdt_sync.cli.commands.running import run
 from crdt_sync.cli.options import AsJson, Assignments, ModelName, Models, RecordId, StorePath
+from crdt_sync.cli.output import reporting
+from crdt_sync.cli.times import time_until
 
 
 def create(
@@ -48,14 +51,17 @@ def show(
     record: RecordId,
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="TIME", help="As it was: ISO 8601 with a zone, or a timestamp."),
+        typer.Option(
+            "--at", metavar="TIME", help="As it was: a time as log prints it, how long ago (2d), or a timestamp."
+        ),
     ] = None,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a record, with values that were written at once elsewhere, and its conflicts."""
     if at is not None:
-        then = AtParams(model=model, record_id=record, time=at)
+        with reporting(as_json=as_json):
+            then = AtParams(model=model, record_id=record, time=time_until(at, now=datetime.now(UTC)))
         run(SHOW_AT, then, path=path, models=models, as_json=as_json, render=render.show_record)
         return
     params = RecordParams(model=model, record_id=record)

@@ -58,6 +58,9 @@ def import_records(
 
     The first line of a CSV file names the fields, and id where records have one. Cells are read by the field's type;
     lists, dicts, sets and maps as JSON. An empty cell is null where the field takes it, else an empty text or nothing.
+
+    With --update, a field in conflict stays as it is where the line has the value that is shown; another value settles
+    the conflict, and is counted.
     """
     with reporting(as_json=as_json):
         with reach(Place(path=path, models=models), writes=True) as act:

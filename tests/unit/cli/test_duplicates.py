@@ -88,6 +88,8 @@ def test_a_person_is_asked_and_merges(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_rule_keeps_both(cli: Cli, tmp_path: Path) -> None:
     store, _ = asked_twice(cli, tmp_path)
+    told = cli("conflicts", "resolve-all", store, "--model", "Part", "--take", "both", "--dry-run").out
+    assert ("created twice" in told, "deleted" in told) == (True, False)
     found = cli("conflicts", "resolve-all", store, "--model", "Part", "--take", "both", "--json")
     assert found.code == 0, found.err
     assert (found.json["settled"], found.json["open_conflicts"]) == (1, 0)

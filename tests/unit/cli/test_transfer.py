@@ -78,6 +78,7 @@ def test_an_import_that_lost_its_note_creates_nothing_twice(cli: Cli, store: Pat
         "created": 0,
         "updated": 0,
         "existing": 2,
+        "settled": 0,
         "lines": 2,
         "resumed_after_line": 0,
     }

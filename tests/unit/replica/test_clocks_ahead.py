@@ -156,6 +156,30 @@ def test_what_was_folded_of_a_clock_ahead_is_said_to_be(trio: Trio) -> None:
         trio.here.at(again, trio.here.last_operation().timestamp)
 
 
+def test_what_others_wrote_to_a_record_that_a_clock_ahead_made_is_never_left_out_of_it(trio: Trio) -> None:
+    """Folded, what right clocks wrote is dated before the creation, with which it can not be told apart any more."""
+    made = trio.ahead.create(Task, title="tomorrow")
+    trio.meet_all()
+    again = trio.here.get(Task, made.id)
+    before = trio.here.last_operation().timestamp
+    again.title = "today"
+    first = trio.here.last_operation().timestamp
+    again.votes.increment(10)
+    for _ in range(3):
+        trio.meet_all()
+    assert trio.here.compact().rows_after == 0
+    trio.there.get(Task, made.id).votes.increment(-1)
+    second = trio.there.last_operation().timestamp
+    trio.meet_all()
+    for time, votes in ((first, 0), (second, 9)):
+        then = trio.there.at(Task, made.id, time)
+        assert (then.title, int(then.votes)) == ("today", votes)
+        with pytest.raises(errors.HistoryFoldedError):
+            trio.here.at(Task, made.id, time)
+    with pytest.raises(errors.RecordNotFoundError):
+        trio.here.at(Task, made.id, before)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_what_counts_is_what_was_made_until_then_and_what_that_had_seen(seed: int) -> None:
     """Against a reference that knows who had seen what, with clocks days apart and devices that meet at random."""

@@ -171,3 +171,22 @@ def test_deletion_that_a_horizon_locks_is_not_undone_though_the_log_still_has_it
     assert report is not None
     assert [item.reason for item in report.skipped] == [GONE_FOR_GOOD]
     assert (one.count(Note), one.undo()) == (0, None)
+
+
+def test_the_latest_of_a_history_are_as_many_as_there_are(two: tuple[Replica, Replica]) -> None:
+    """What compaction itself wrote, to remove values that nobody needs any more, is none of them."""
+    one, other = two
+    note = one.create(Note, due=0)
+    for due in range(1, 12):
+        note.due = due
+    fold(one, other)
+    exchange(one, other)
+    note.due = 50
+    exchange(one, other)
+    assert one.compact().values_removed
+    exchange(one, other)
+    for replica in two:
+        every = list(replica.history(Note, note.id))
+        assert len(every) > 1 or replica is one
+        for count in range(1, len(every) + 2):
+            assert list(replica.history(Note, note.id, latest=count)) == every[-count:]

@@ -147,12 +147,13 @@ def _at_no_address(scene: Scene) -> SnapshotReceived:
 
 
 def _changed(
-    scene: Scene, change: Callable[[list[int], bytes], list[object]], *, until: object = None
+    scene: Scene, change: Callable[[list[int], bytes], list[object]], *, until: object = None, since: object = None
 ) -> SnapshotReceived:
     """The snapshot with its first base unpacked, changed and packed again, under a signature that holds."""
     first, *others = sorted(scene.bases)
-    flat, state, latest = msgpack.unpackb(scene.bases[first])
-    changed = msgpack.packb([*change(flat, state), latest if until is None else until])
+    flat, state, latest, earliest = msgpack.unpackb(scene.bases[first])
+    times = [latest if until is None else until, earliest if since is None else since]
+    changed = msgpack.packb([*change(flat, state), *times])
     return scene.received({first: changed, **{key: scene.bases[key] for key in others}}, scene.floor, scene.key)
 
 
@@ -168,6 +169,8 @@ HOSTILE: dict[str, tuple[str, Callable[[Scene], SnapshotReceived]]] = {
     "no address": ("malformed", _at_no_address),
     "no base": ("malformed", lambda scene: _changed(scene, lambda flat, state: [flat, state, 0])),
     "a base before all time": ("malformed", lambda scene: _changed(scene, lambda flat, state: [flat, state], until=-1)),
+    "a base since all time": ("malformed", lambda scene: _changed(scene, lambda flat, state: [flat, state], since=-1)),
+    "a base since nothing": ("malformed", lambda scene: _changed(scene, lambda flat, state: [flat, state], since=0)),
     "a base of no document": ("malformed", lambda scene: _changed(scene, lambda flat, _: [flat, b""])),
     "a base of half a pair": ("malformed", lambda scene: _changed(scene, lambda flat, state: [flat[:1], state])),
     "a base of words": ("malformed", lambda scene: _changed(scene, lambda _, state: [["a", "b"], state])),
