@@ -6,6 +6,7 @@ all day, so that answers alone would not tell.
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 from collections.abc import Callable
@@ -48,7 +49,8 @@ def read_by(function: Callable[..., Any], given: tuple[Any, ...]) -> str:
             if name:
                 found.append(name)
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()  # who watches the garbage collector reads a clock amid the call, and Hypothesis does
     sys.setprofile(look)
     try:
         function(*given)
@@ -56,6 +58,8 @@ def read_by(function: Callable[..., Any], given: tuple[Any, ...]) -> str:
         return ""
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
     return found[0] if found else ""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crdt_sync import Change, List, Map, Model, Replica, ask
-from crdt_sync.errors import InputError, StoreError, StoreReadOnlyError, TransactionError
+from crdt_sync.errors import InputError, RecordExistsError, StoreError, StoreReadOnlyError, TransactionError
 from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.rows import number_key
 from crdt_sync.storage.base import Table
@@ -317,8 +317,9 @@ def test_whatever_was_written_the_rest_comes_through(seed: int) -> None:
         assert exchange(replica, hub).proven_equal
         assert {item.id for item in replica.operations(status="failed")} == {item.id for item in taken}
         edit(replica, dice)
-        while replica.undo() is not None:
-            pass
+        with suppress(RecordExistsError):  # somebody's badge may have a code by now
+            while replica.undo() is not None:
+                pass
         sound(replica)
         assert exchange(replica, hub).proven_equal
         sound(hub)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import random
 import secrets
@@ -53,3 +54,17 @@ def test_a_profiler_goes_on_afterwards() -> None:
         assert sys.getprofile() is profile
     finally:
         sys.setprofile(None)
+
+
+def test_what_runs_beside_the_function_is_not_blamed_on_it() -> None:
+    """Whoever watches the garbage collector, as Hypothesis does, reads a clock amid anybody's call."""
+
+    def watch(phase: str, info: dict[str, int]) -> None:
+        time.perf_counter()
+
+    gc.callbacks.append(watch)
+    try:
+        assert not read_by(lambda: [[number] for number in range(5_000)], ())
+    finally:
+        gc.callbacks.remove(watch)
+    assert gc.isenabled()
