@@ -48,6 +48,8 @@ def add_up(base: Any, found: tuple[Choice, ...]) -> Ruled:
         return found[0].value, WHOLE
     if MUDDLED in values:
         return values[0], ()
+    if base is None:  # of an entry that nobody had before: the function raises
+        return found[0].value, WHOLE
     return base + sum(value - base for value in values), ()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from crdt_sync.core.conflict import DELETED, UNKNOWN, Conflict, ConflictKind
+from tests.laws import filling
 from tests.laws.histories import Law, hold
 from tests.laws.models import POLICIES, Task
 from tests.laws.reference import KEPT, RecordView
@@ -90,6 +91,22 @@ class TestResolution:
         made at once bring an old one back; also where the base is the last value carried along, not the ancestor.
         """
         hold(Resolution(), first=first, share=len(POLICIES))
+
+    def test_a_function_that_cannot_do_without_an_ancestor_asks(self, tmp_path: Path) -> None:
+        """Two devices put one key into a map at once: nothing was there before, and the function raises."""
+        world = World(tmp_path, (False,) * 2)
+        law = Resolution()
+        first, second = world.devices
+        record = world.create(first, Task)
+        assert record is not None
+        world.converge()
+        for number, device in enumerate(world.devices, 1):
+            filling.change(world, device, record, ("put", ("ranks/a", number)))
+        world.converge()
+        law.at_end(world)
+        assert [item.register for item in first.replica.conflicts()] == ["ranks/a"]
+        assert first.replica.conflicts() == second.replica.conflicts()
+        world.abandon()
 
     def test_two_settlements_by_one_device_are_no_ancestors_of_each_other(self, tmp_path: Path) -> None:
         """One device settles what it saw early, then what it saw late: both stand, and neither is the base."""
