@@ -161,7 +161,8 @@ def check_model(
         strategy = given_[name] if name in given_ else _values_of(register, where=where)
         stopwatch = Stopwatch(lines_max=steps_max, call_max_s=call_max_s, run_max_s=run_max_s, clock=clock)
         trial = Trial(register, stopwatch, lines_max=steps_max, keep_elements=name in keep_elements)
-        _check(trial, strategy, where=where, examples=examples)
+        is_entry = isinstance(spec.fields[name], MapKind)
+        _check(trial, strategy, where=where, examples=examples, is_entry=is_entry)
 
 
 def _values_of(register: MergeWithRegister, *, where: str) -> st.SearchStrategy[Any]:
@@ -174,8 +175,9 @@ def _values_of(register: MergeWithRegister, *, where: str) -> st.SearchStrategy[
     return strategy
 
 
-def _check(trial: Trial, values: st.SearchStrategy[Any], *, where: str, examples: int) -> None:
+def _check(trial: Trial, values: st.SearchStrategy[Any], *, where: str, examples: int, is_entry: bool = False) -> None:
     stored = values.map(trial.stored).filter(lambda data: data is not None)
+    bases = st.none() | st.just(codec.encode(None)) | stored if is_entry else st.none() | stored
 
     @Settings(
         max_examples=examples,
@@ -186,7 +188,7 @@ def _check(trial: Trial, values: st.SearchStrategy[Any], *, where: str, examples
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(base=st.none() | stored, candidates=st.lists(stored, min_size=2, max_size=CANDIDATES_MAX))
+    @given(base=bases, candidates=st.lists(stored, min_size=2, max_size=CANDIDATES_MAX))
     def run(base: bytes | None, candidates: list[bytes]) -> None:
         trial.ask(Example(base, tuple(candidates)))
 

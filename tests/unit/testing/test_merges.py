@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from crdt_sync import ASK, Map, Model, merge_with
+from crdt_sync import ASK, UNKNOWN, Map, Model, merge_with
 from crdt_sync.core.kinds import MergeWithRegister
 from crdt_sync.errors import SchemaError
 from crdt_sync.testing.elsewhere import NotAskedElsewhereError, NotAskedElsewhereWarning, answers_elsewhere
@@ -37,6 +37,10 @@ def raises(base: Any, candidates: list[int]) -> int:
 
 def raises_without_base(base: Any, candidates: list[int]) -> int:
     return int(base) + max(candidates)
+
+
+def raises_where_nothing_was(base: Any, candidates: list[int]) -> int:
+    return max(candidates) if base is UNKNOWN else sum(candidates) - base
 
 
 def by_order(base: Any, candidates: list[int]) -> int:
@@ -213,6 +217,11 @@ class InEntries(Model):
     ranks: Map[str, Annotated[int, merge_with(by_order)]]
 
 
+class Counted(Model):
+    counted: Map[str, Annotated[int, merge_with(raises_where_nothing_was)]]
+    total: int = merge_with(raises_where_nothing_was, default=0)
+
+
 class Loose(Model):
     step: str = merge_with(furthest, default="open")
     odd: Any = merge_with(asking, default=None)
@@ -303,3 +312,8 @@ def test_work_that_runs_no_lines_counts() -> None:
 
     with pytest.raises(SchemaError, match=r"counting is slow: a call took \d+ ms"):
         check_merge(counting, SMALL)
+
+
+def test_entries_of_a_map_grow_from_nothing_too() -> None:
+    with pytest.raises(SchemaError, match=r"field 'counted'.* raised TypeError.*base None"):
+        check_model(Counted)
