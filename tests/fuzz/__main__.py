@@ -8,7 +8,6 @@ moved to `tests/fuzz/corpus/TARGET` it is a test. Exit code 1 where there is one
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import re
 import subprocess
@@ -18,6 +17,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -65,12 +65,13 @@ def fuzz(name: str, *, seconds: int, into: Path, keep: Path | None, seed: int) -
     into.mkdir(parents=True, exist_ok=True)
     before = set(into.iterdir())
     with ExitStack() as stack:
-        seeds = stack.enter_context(tempfile.TemporaryDirectory())
-        grown = str(keep / name) if keep else stack.enter_context(tempfile.TemporaryDirectory())
-        Path(grown).mkdir(parents=True, exist_ok=True)
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        seeds, grown = place / "seeds", keep / name if keep else place / "grown"
+        for made in (seeds, grown):
+            made.mkdir(parents=True, exist_ok=True)
         options = [f"-max_total_time={seconds}", f"-timeout={INPUT_S_MAX}", f"-rss_limit_mb={MEMORY_MB_MAX}"]
         options += [f"-artifact_prefix={into}/{name}-", f"-seed={seed}", "-print_final_stats=1", "-close_fd_mask=1"]
-        command = [sys.executable, "-m", "tests.fuzz.worker", name, str(into), seeds, grown, seeds, *options]
+        command = [sys.executable, "-m", "tests.fuzz.worker", name, *map(str, (into, seeds, grown, seeds)), *options]
         started = time.monotonic()
         inputs, coverage, last = _followed(name, command)
         took_s = round(time.monotonic() - started, 1)
@@ -108,9 +109,9 @@ def _check_possible(names: Sequence[str]) -> None:
     for name in names:
         if name not in TARGETS:
             raise InputError(f"there is no target {name!r}", hint=f"Targets: {', '.join(TARGETS)}.")
-    if importlib.util.find_spec("atheris") is None:
+    if find_spec("atheris") is None:
         raise InputError(
-            "atheris is not installed, which finds the inputs",
+            "the fuzzer atheris is not installed",
             hint="Run `pip install -e '.[fuzz]'` on Linux or macOS; `pytest tests/fuzz` needs no atheris.",
         )
 

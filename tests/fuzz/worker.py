@@ -23,9 +23,18 @@ def main(arguments: list[str]) -> None:
     for number, data in enumerate(samples.values()):
         if len(data) <= target.bytes_max:
             (Path(seeds) / f"{number}").write_bytes(data)
+    if target.words:
+        words = Path(seeds).with_name("words")
+        words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words))
+        options.append(f"-dict={words}")
     findings = importlib.import_module("tests.fuzz.findings").Findings(target, Path(into))
     atheris.Setup([sys.argv[0], *options, f"-max_len={target.bytes_max}"], findings.run)
     atheris.Fuzz()
+
+
+def _escaped(word: str) -> str:
+    """A word as a line of libFuzzer's dictionaries has it."""
+    return "".join(f"\\x{byte:02x}" for byte in word.encode())
 
 
 if __name__ == "__main__":
