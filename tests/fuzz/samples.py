@@ -16,12 +16,12 @@ from crdt_sync.core.ids import Author
 from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.update import encode_update
 from crdt_sync.protocol.limits import FRAME_BYTES_FLOOR
-from crdt_sync.protocol.wire import CHECKSUM_BYTES, encode_frames, join_message
+from crdt_sync.protocol.wire import CHECKSUM_BYTES, FrameDecoder, encode_frames, join_message
 from crdt_sync.storage.base import Table
 from tests.fuzz.kept import Samples, kept
 from tests.fuzz.replicas import pair, scene
 from tests.fuzz.stores import stored
-from tests.fuzz.wire import joined
+from tests.fuzz.wire import LIMITS, joined
 from tests.unit.core.devices import Device
 from tests.unit.core.hostile import OWNER, held
 from tests.unit.protocol.replicas import FakeReplica, Pair
@@ -47,7 +47,7 @@ def _packets() -> Samples:
         for side, end, other in (("left", ends.left, ends.right), ("right", ends.right, ends.left)):
             end.handle()
             for number, frame in enumerate(end.session.data_to_send()):
-                found[f"{side} says, {turn}.{number}"] = frame[1:-CHECKSUM_BYTES]
+                found[f"{side} says, {turn}.{number}"] = FrameDecoder(LIMITS).feed(frame) or b""
                 other.session.receive(frame)
     return found | {name: join_message(*message) for name, (message, _) in HOSTILE.items()}
 
