@@ -14,12 +14,17 @@ Samples = dict[str, bytes]
 """Inputs by name."""
 
 
-def kept(target: str) -> Samples:
-    """A target's inputs that are in files."""
+def kept(target: str, *, files: str = "*") -> Samples:
+    """A target's inputs that are in files.
+
+    Args:
+        target: its name.
+        files: a pattern of names of files.
+    """
     found: Samples = {}
-    for path in sorted((CORPUS / target).iterdir()) if (CORPUS / target).is_dir() else ():
+    for path in sorted((CORPUS / target).glob(files)):
         if path.suffix == ".hex":
-            found.update({name or digits[:40]: bytes.fromhex(digits) for digits, name in _lines(path)})
+            found.update({name or digits: bytes.fromhex(digits) for digits, name in _lines(path)})
         else:
             found[path.name] = path.read_bytes()
     return found

@@ -17,7 +17,6 @@ from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.core.update import encode_update
 from crdt_sync.protocol.limits import FRAME_BYTES_FLOOR
 from crdt_sync.protocol.wire import CHECKSUM_BYTES, FrameDecoder, encode_frames, join_message
-from crdt_sync.storage.base import Table
 from tests.fuzz.kept import Samples, kept
 from tests.fuzz.replicas import pair, scene
 from tests.fuzz.stores import stored
@@ -27,6 +26,8 @@ from tests.unit.core.hostile import OWNER, held
 from tests.unit.protocol.replicas import FakeReplica, Pair
 from tests.unit.protocol.test_hostile import HOSTILE
 from tests.unit.replica.devices import ACTS, Task, memory
+
+_CROWD: Final = "100,000 authors of one key"
 
 
 def samples(target: str) -> Samples:
@@ -96,18 +97,27 @@ def _updates() -> Samples:
         other.random_edit(rng)
     found |= {f"edit of another's record {at}": entry[3] for at, entry in enumerate(other.log[1:])}
     key = map_key(KeyClass.TOUCH, Author(OWNER))
-    crowd = tuple(Block(author, 0, 1, None, None, "m", key, Bytes(b"")) for author in range(1, 100_001))
     touch = Block(9, 0, 1, None, None, "m", map_key(KeyClass.TOUCH, Author(9)), Bytes(b""))
     nested = b"\x01\x01\x07\x00\x28\x01\x01m" + bytes((len(key),)) + key.encode() + b"\x01"
     return found | {
         "20,000 nested arrays": nested + b"\x75\x01" * 20_000 + b"\x7e\x00",
-        "100,000 authors of one key": encode_update(Update(crowd, ())),
+        _CROWD: _crowd(100_000),
         "a deletion of everything by somebody else": encode_update(Update((touch,), (DeleteRange(OWNER, 0, 21),))),
     }
 
 
+def _crowd(authors: int) -> bytes:
+    """One key, written by many at once."""
+    key = map_key(KeyClass.TOUCH, Author(OWNER))
+    blocks = tuple(Block(author, 0, 1, None, None, "m", key, Bytes(b"")) for author in range(1, authors + 1))
+    return encode_update(Update(blocks, ()))
+
+
 def _contents() -> Samples:
-    return _updates() | kept("updates")
+    """The same; as content the crowd is judged block by block, so it is a smaller one."""
+    found = _updates() | kept("updates")
+    del found[_CROWD]
+    return found | {"10,000 authors of one key": _crowd(10_000)}
 
 
 def _runs() -> Samples:
@@ -138,13 +148,17 @@ def _bases() -> Samples:
 
 
 def _rows() -> Samples:
-    """A row of each table as it is, and one of another table in its place."""
+    """Each row empty, and the first of each table as it is."""
+    return _firsts() | {f"row {at} empty": at.to_bytes(2, "big") for at in range(len(stored().rows))}
+
+
+def _firsts() -> Samples:
+    """The first row of each table, as it is and empty."""
     found: Samples = {}
-    tables: set[Table] = set()
     for at, (table, _, value) in enumerate(stored().rows):
-        found.setdefault(f"{table} as it is" if table not in tables else f"{table} {at}", at.to_bytes(2, "big") + value)
-        tables.add(table)
-    return found | {f"row {at} empty": at.to_bytes(2, "big") for at in range(len(stored().rows))}
+        found.setdefault(f"{table} as it is", at.to_bytes(2, "big") + value)
+        found.setdefault(f"{table} empty", at.to_bytes(2, "big"))
+    return found
 
 
 _MADE: Final[dict[str, Callable[[], Samples]]] = {
@@ -158,5 +172,5 @@ _MADE: Final[dict[str, Callable[[], Samples]]] = {
     "runs": _runs,
     "bases": _bases,
     "rows": _rows,
-    "damaged": _rows,
+    "damaged": _firsts,
 }

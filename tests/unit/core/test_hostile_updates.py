@@ -25,7 +25,7 @@ from tests.unit.core.hostile import check_engine_agrees, document
 
 REFUSALS = (MalformedEntryError, ScreeningError, LimitError)
 
-KNOWN = kept("updates")
+KNOWN = kept("updates", files="known.hex")
 """Found by feeding the engine millions of mutated updates; each claims to be of its first block's author."""
 
 
