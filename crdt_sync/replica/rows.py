@@ -359,7 +359,11 @@ FLOOR_POSITION = 0
 
 def unpack_folded(data: bytes | None) -> Folded:
     """Read what the meta table says; nothing where no row was ever folded."""
-    return Folded(0, 0, 0) if data is None else Folded(*unpack_values(data, 3, "meta"))
+    if data is None:
+        return Folded(0, 0, 0)
+    values = unpack_values(data, 3, "meta")
+    _check_types(values, (int, int, int), "meta")
+    return Folded(*values)
 
 
 def pack_values(*values: Any) -> bytes:
@@ -376,7 +380,7 @@ def unpack_values(data: bytes, count: int | tuple[int, ...], table: str) -> tupl
     """
     try:
         values = msgpack.unpackb(data, use_list=False, strict_map_key=False)
-    except (ValueError, msgpack.exceptions.UnpackException):
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException):  # TypeError: a map whose key is a map
         raise CorruptStoreError(f"a row of table {table} cannot be read", table=table) from None
     if not isinstance(values, tuple) or len(values) not in (count if isinstance(count, tuple) else (count,)):
         raise CorruptStoreError(f"a row of table {table} has the wrong shape", table=table)

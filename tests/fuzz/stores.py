@@ -65,9 +65,18 @@ def stored() -> Stored:
         for act in ("due 2", "title a", "insert", "count", "add"):
             ACTS[act](here, here.get(Task, task.id))
         here.delete(here.create(Person, email="a@b.c"))
+        clash = hub.create(Task, title="twice")
+        assert exchange(here, hub).proven_equal
+        hub.update(hub.get(Task, clash.id), due="2025-01-01")
+        here.update(here.get(Task, clash.id), due="2025-01-02")
         here.local.save("name", {"a": [1, b"x"]})
         for _ in range(2):
             assert exchange(here, hub).proven_equal
+        (conflict,) = here.conflicts(record=here.get(Task, clash.id))
+        here.resolve(conflict, take=conflict.candidates[0])
+        assert exchange(here, hub).proven_equal
+        here.compact(retention_s=0)
+        here.get(Task, task.id).notes.append("since")
         here.create(Task, title="unsent")
         path, view, store = folder() / "stored.db", seen(here), store_of(here)
         store.backup(path)

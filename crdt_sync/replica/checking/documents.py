@@ -100,7 +100,14 @@ class DocumentCheck:
         return self._derived.differs(key, replayed)
 
     def _reads_alike(self, key: DocumentKey, row: DocumentRow, replayed: Loaded) -> bool:
-        """Whether what is kept holds the values and texts that the log makes, where both have one version."""
+        """Whether what is kept holds the values, texts and units that the log makes, where both have one version."""
+        if _index_version(row) != replayed.version():
+            return True  # that is told by itself
+        if row.units != replayed.index.to_bytes():
+            units = DocumentIndex.from_bytes(row.units)
+            units.pairs = replayed.index.pairs  # what is known of deleted texts may differ
+            if units != replayed.index:
+                return False
         if not row.state or row.state == replayed.encode() or version_of_update(row.state) != replayed.version():
             return True
         screen_content(row.state, index=DocumentIndex(), known_authors=lambda _: True)  # the engine takes it on trust

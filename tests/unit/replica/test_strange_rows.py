@@ -14,7 +14,14 @@ import pytest
 from crdt_sync.errors import CorruptStoreError
 from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.derive import described_models
-from crdt_sync.replica.rows import unpack_document_row, unpack_log_row, unpack_operation_row, unpack_sync_log_row
+from crdt_sync.replica.rows import (
+    unpack_base,
+    unpack_document_row,
+    unpack_folded,
+    unpack_log_row,
+    unpack_operation_row,
+    unpack_sync_log_row,
+)
 from crdt_sync.replica.totals import Totals
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.memory import MemoryStore
@@ -48,6 +55,7 @@ ROWS: dict[Table, tuple[Callable[[bytes], object], list[Any]]] = {
     Table.LOG: (unpack_log_row, ["", 5, 1, 1, b"h" * 32, 0, True, b"body", b""]),
     Table.DOCUMENT: (unpack_document_row, [1, True, [], b"state", b"units"]),
     Table.OPERATION: (unpack_operation_row, [0, b"document", 5, 1, 0, 0, 0, 0, "", 0]),
+    Table.META: (unpack_folded, [1, 1, 1]),
     Table.SYNCLOG: (unpack_sync_log_row, [1, 1, "", 0, ""]),
 }
 
@@ -93,3 +101,21 @@ def test_a_check_tells_of_a_conflict_of_no_field() -> None:
     at = next(at for at, (table, *_) in enumerate(stored().rows) if table is Table.CONFLICT)
     report = check_store(stored().store(at=at, value=b"\xff"))
     assert {finding.what for finding in report.listed} == {"conflict"}
+
+
+def test_a_map_whose_key_is_a_map_is_no_base() -> None:
+    """A peer sends bases, so this came from outside."""
+    with pytest.raises(CorruptStoreError):
+        unpack_base(bytes.fromhex("8181054f3d"))
+
+
+def test_a_check_tells_of_units_that_belong_to_another_key() -> None:
+    at, value = next(
+        (at, value)
+        for at, (table, _, value) in enumerate(stored().rows)
+        if table is Table.DOCUMENT and value.count(b"?due:") > 2
+    )
+    units = msgpack.unpackb(value)[4]
+    changed = msgpack.packb([*msgpack.unpackb(value)[:4], units.replace(b"?due:", b"?duf:", 1)])
+    (finding,) = check_store(stored().store(at=at, value=changed)).listed
+    assert (finding.what, finding.model) == ("document", "Task")
