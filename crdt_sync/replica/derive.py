@@ -27,7 +27,7 @@ from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.duplicates import content_of, sides_in
 from crdt_sync.replica.grouping import ALIAS, HIDDEN, SHOWN, Grouping
 from crdt_sync.replica.questions import duplicate_conflicts
-from crdt_sync.replica.schema import OPEN, Declared, Row
+from crdt_sync.replica.schema import OPEN, Declared, Row, read_description
 from crdt_sync.replica.settling import journal_lost, journal_settled
 from crdt_sync.replica.state import Change, State, Touched
 from crdt_sync.replica.unique_index import Group
@@ -274,8 +274,7 @@ def rebuild_views(state: State) -> None:
 def described_models(store: Store) -> dict[str, Any]:
     """The declarations of all models that the store was ever opened with, as `Schema.describe` gave them."""
     data = store.get(Table.META, MODELS)
-    described: dict[str, Any] = {} if data is None else json.loads(data)
-    return described
+    return {} if data is None else read_description(data)
 
 
 def conflicts_of(state: State, declared: Declared, group: Group, content: Content) -> list[Conflict]:

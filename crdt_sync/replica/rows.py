@@ -9,7 +9,7 @@ import msgpack
 
 from crdt_sync.core.clock import HLC_MAX
 from crdt_sync.core.entry import ChainHash, OperationType
-from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.core.ids import AUTHOR_MAX, Author, DocumentKey
 from crdt_sync.errors import CorruptStoreError
 
 POSITION_BYTES = 8
@@ -89,9 +89,15 @@ class LogRow:
         )
 
 
+_LOG_TYPES = (str, int, int, int, bytes, int, bool, bytes, bytes)
+
+
 def unpack_log_row(data: bytes) -> LogRow:
     """Read a row of the log."""
-    partition, author, first, last, head, clock, own, body, signature = unpack_values(data, 9, "log")
+    values = unpack_values(data, 9, "log")
+    _check_types(values, _LOG_TYPES, "log")
+    partition, author, first, last, head, clock, own, body, signature = values
+    _check_author(author, "log")
     return LogRow(
         partition=partition,
         author=author,
@@ -162,7 +168,9 @@ class DocumentRow(NamedTuple):
 
 def unpack_document_row(data: bytes) -> DocumentRow:
     """Read a row of the document table."""
-    return DocumentRow._make(unpack_values(data, 5, "document"))
+    values = unpack_values(data, 5, "document")
+    _check_types(values, (int, bool, tuple, bytes, bytes), "document")
+    return DocumentRow._make(values)
 
 
 NO_ENTRY = 0
@@ -220,13 +228,18 @@ class OperationRow:
 
 
 _TYPES = (OperationType.CREATE, OperationType.UPDATE, OperationType.DELETE)
+_STATUS_MAX = 2
+_OPERATION_TYPES = (int, bytes, int, int, int, int, int, int, str, int, bytes)
 
 
 def unpack_operation_row(data: bytes) -> OperationRow:
     """Read a row of the journal."""
-    kind, document, author, sequence, index, hlc, status, attempts, error, finished, *wrote = unpack_values(
-        data, (10, 11), "operation"
-    )
+    values = unpack_values(data, (10, 11), "operation")
+    _check_types(values, _OPERATION_TYPES[: len(values)], "operation")
+    kind, document, author, sequence, index, hlc, status, attempts, error, finished, *wrote = values
+    _check_author(author, "operation")
+    if kind >= len(_TYPES) or status > _STATUS_MAX:
+        raise CorruptStoreError("a row of table operation has values out of range", table="operation")
     return OperationRow(
         type=_TYPES[kind],
         document=document,
@@ -266,7 +279,9 @@ class SyncLogRow:
 
 def unpack_sync_log_row(data: bytes) -> SyncLogRow:
     """Read a row of the log of results."""
-    first, last, error, finished, peer = unpack_values(data, 5, "synclog")
+    values = unpack_values(data, 5, "synclog")
+    _check_types(values, (int, int, str, int, str), "synclog")
+    first, last, error, finished, peer = values
     return SyncLogRow(first=first, last=last, error=error, finished_ms=finished, peer=peer)
 
 
@@ -344,7 +359,11 @@ FLOOR_POSITION = 0
 
 def unpack_folded(data: bytes | None) -> Folded:
     """Read what the meta table says; nothing where no row was ever folded."""
-    return Folded(0, 0, 0) if data is None else Folded(*unpack_values(data, 3, "meta"))
+    if data is None:
+        return Folded(0, 0, 0)
+    values = unpack_values(data, 3, "meta")
+    _check_types(values, (int, int, int), "meta")
+    return Folded(*values)
 
 
 def pack_values(*values: Any) -> bytes:
@@ -361,8 +380,20 @@ def unpack_values(data: bytes, count: int | tuple[int, ...], table: str) -> tupl
     """
     try:
         values = msgpack.unpackb(data, use_list=False, strict_map_key=False)
-    except (ValueError, msgpack.exceptions.UnpackException):
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException):  # TypeError: a map whose key is a map
         raise CorruptStoreError(f"a row of table {table} cannot be read", table=table) from None
     if not isinstance(values, tuple) or len(values) not in (count if isinstance(count, tuple) else (count,)):
         raise CorruptStoreError(f"a row of table {table} has the wrong shape", table=table)
     return values
+
+
+def _check_types(values: tuple[Any, ...], types: tuple[type, ...], table: str) -> None:
+    """Refuse a row with a value of another type, or a number below 0."""
+    for value, wanted in zip(values, types, strict=True):
+        if type(value) is not wanted or (isinstance(value, int) and value < 0):
+            raise CorruptStoreError(f"a row of table {table} has values of other types", table=table)
+
+
+def _check_author(author: int, table: str) -> None:
+    if author > AUTHOR_MAX:
+        raise CorruptStoreError(f"a row of table {table} names no author", table=table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -46,7 +47,7 @@ from crdt_sync.core.making import make_model
 from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.core.reference import Ref
 from crdt_sync.core.upgrade import Upgrade, upgrades
-from crdt_sync.errors import SchemaError, UnknownModelError
+from crdt_sync.errors import CorruptStoreError, SchemaError, UnknownModelError
 from crdt_sync.replica.shield import Shield
 from crdt_sync.storage.base import Column, View
 
@@ -276,6 +277,21 @@ def _describe_field(kind: FieldKind) -> dict[str, Any]:
     elif isinstance(kind, MapKind):
         described["entry"] = _describe_field(kind.entry)
     return described
+
+
+def read_description(data: bytes) -> dict[str, Any]:
+    """What `Schema.describe` gave, out of the store.
+
+    Raises:
+        CorruptStoreError: the bytes are no such thing.
+    """
+    try:
+        description = json.loads(data)
+        if all(isinstance(model, dict) for model in description.values()):
+            return dict(description)
+    except (ValueError, AttributeError, RecursionError):
+        raise CorruptStoreError("the description of the models cannot be read", table="meta") from None
+    raise CorruptStoreError("the description of the models has the wrong shape", table="meta")
 
 
 def models_of(description: Mapping[str, Any]) -> list[type[Model]]:

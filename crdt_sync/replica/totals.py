@@ -7,6 +7,7 @@ from typing import Final
 
 import msgpack
 
+from crdt_sync.errors import CorruptStoreError
 from crdt_sync.replica.report import Moved
 from crdt_sync.storage.base import Store, Table
 
@@ -32,9 +33,18 @@ class Totals(Moved):
 
     @classmethod
     def of(cls, store: Store) -> Totals:
-        """Those that a store keeps."""
+        """Those that a store keeps.
+
+        Raises:
+            CorruptStoreError: they cannot be read.
+        """
         data = store.get(Table.META, _KEY)
-        held = {} if data is None else msgpack.unpackb(data)
+        try:
+            held = {} if data is None else msgpack.unpackb(data)
+        except (ValueError, msgpack.exceptions.UnpackException):
+            raise CorruptStoreError("the running totals cannot be read", table=Table.META, key=_KEY) from None
+        if not isinstance(held, dict) or any(type(count) is not int for count in held.values()):
+            raise CorruptStoreError("the running totals have the wrong shape", table=Table.META, key=_KEY)
         known = {item.name for item in fields(cls)}
         return cls(**{name: count for name, count in held.items() if name in known})
 

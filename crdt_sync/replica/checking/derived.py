@@ -61,7 +61,7 @@ class DerivedCheck:
         what, reason = "table", self.row_differs(declared, key, content)
         if not reason:
             rows = self._store.scan(Table.CONFLICT, start=key, end=after_prefix(key))
-            held = {name: field for name, field in rows if not _is_app_field(declared, field.decode())}
+            held = {name: field for name, field in rows if not _is_app_field(declared, field.decode(errors="replace"))}
             if held == _conflicts(declared, replayed, content):
                 return "", ""
             what, reason = "conflict", "its open conflicts are not those that its content has"
@@ -69,6 +69,11 @@ class DerivedCheck:
             return what, reason
         self._note_behind(name)
         return "", ""
+
+    def texts_of(self, key: DocumentKey) -> tuple[str, ...]:
+        """The Text fields of a record, as they are stored."""
+        declared = self._schema.by_key(key)
+        return () if declared is None else declared.text_fields
 
     def missing_tables(self) -> Iterator[str]:
         """Models that have no table."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 
 import msgpack
@@ -17,10 +16,11 @@ from crdt_sync.protocol.durable import decode_durable
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.replica.checking.findings import CheckReport
 from crdt_sync.replica.checking.reading import whole_rows
-from crdt_sync.replica.derive import MODELS
+from crdt_sync.replica.derive import described_models
 from crdt_sync.replica.derived_rows import unpack_settled_row
 from crdt_sync.replica.rows import unpack_base, unpack_log_row, unpack_operation_row, unpack_sync_log_row, unpack_vector
 from crdt_sync.replica.set_aside import read_doubts
+from crdt_sync.replica.totals import Totals
 from crdt_sync.storage.base import Store, Table
 
 IDENTITY = {b"replica_id": 16, b"epoch": 8, b"author": 5, b"authors": None, b"inherited": None}
@@ -73,15 +73,23 @@ def _check_authors(store: Store, report: CheckReport, known: set[int]) -> None:
 
 def check_models(store: Store, report: CheckReport) -> None:
     """That the store describes the models that it has tables of."""
-    data = store.get(Table.META, MODELS)
     try:
-        described = {} if data is None else json.loads(data)
-    except ValueError:
+        described = described_models(store)
+    except CorruptStoreError:
         report.add("meta", where="key models", reason="it cannot be read")
         return
     for view in store.views():
         if view.name not in described:
             report.add("meta", where="key models", reason=f"the model {view.name} has a table and is not described")
+
+
+def check_totals(store: Store) -> None:
+    """That the running totals can be read.
+
+    Raises:
+        CorruptStoreError: they cannot.
+    """
+    Totals.of(store)
 
 
 def check_readable(store: Store, report: CheckReport) -> None:

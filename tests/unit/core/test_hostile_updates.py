@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pycrdt import Doc, Map, Text
 
 from crdt_sync.core.blocks import Block, Bytes, Content, Deleted, DeleteRange, Format, String, UnitId, Update
 from crdt_sync.core.entry import OperationType
@@ -20,24 +18,15 @@ from crdt_sync.core.screening import Screened, screen, screen_content
 from crdt_sync.core.update import encode_update, map_insert_update, parse_update
 from crdt_sync.core.version import squash
 from crdt_sync.errors import LimitError, MalformedEntryError, ScreeningError
-from tests.unit.core.devices import TEXTS, Device
+from tests.fuzz.entries import claimed_author
+from tests.fuzz.kept import kept
+from tests.unit.core.devices import Device
+from tests.unit.core.hostile import check_engine_agrees, document
 
 REFUSALS = (MalformedEntryError, ScreeningError, LimitError)
 
-# Name → (hex, the author it claims to be of). Found by feeding the engine millions of mutated updates.
-KNOWN = {
-    "accepted, and the document can never be encoded again": ("01010801000000", 8),
-    "a weak link of a nested type": ("010107004801100000", 7),
-    "panic: a type at the end of the clock": ("010107ffffffff0f000300", 7),
-    "a collected range at an author's last clock": ("010107ffffffffffffffff7f000100", 7),
-    "crash on read: an endless collected range": ("0101070100ffffffffffffffff7f00", 7),
-    "crash inside apply, first half": ("01020701000588030a01760201617cc78d029101617800", 7),
-    "crash inside apply, second half": ("01040700a1070303a40314000311027603176174017d01627600", 7),
-    "live content that differs from its own reload": ("01010300c4070c070a0568656c6c6f00", 3),
-    "endless loop: a character outside of the basic plane read as a list": ("010101000401017804f09f988000", 1),
-    "a state vector that asks for a gibibyte": ("ffffffff01", 7),
-    "a victim's edits claimed by a collected range": ("010105000032" + "00", 5),
-}
+KNOWN = kept("updates", files="known.hex")
+"""Found by feeding the engine millions of mutated updates; each claims to be of its first block's author."""
 
 
 def record() -> DocumentIndex:
@@ -57,7 +46,8 @@ def judge(data: bytes, *, author: int, index: DocumentIndex) -> Screened:
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.parametrize("index", [DocumentIndex(), record()], ids=["empty", "record"])
 def test_known_hostile_updates_are_refused(name: str, index: DocumentIndex) -> None:
-    data, author = bytes.fromhex(KNOWN[name][0]), KNOWN[name][1]
+    data = KNOWN[name]
+    author = claimed_author(data)
     before = index.to_bytes()
     with pytest.raises(REFUSALS):
         judge(data, author=author, index=index)
@@ -138,7 +128,7 @@ def test_what_is_accepted_of_mutated_updates_does_the_engine_no_harm(seed: int) 
             continue
         index = base.index.copy()
         index.apply(screened)
-        _check_engine_agrees(state, data, index)
+        check_engine_agrees(state, data, index)
 
 
 @settings(max_examples=40, deadline=None)
@@ -241,26 +231,5 @@ def _mutated_blocks(data: bytes, rng: random.Random, *, index: DocumentIndex) ->
     return encode_update(Update(tuple(mutated(block) for block in update.blocks), tuple(ranges)))
 
 
-def _check_engine_agrees(state: bytes, data: bytes, index: DocumentIndex) -> None:
-    """Applied, the update gives the content that a reload gives, and the index that the whole document gives."""
-    doc, map_root, texts = _document(state, data)
-    whole = doc.get_update()
-    built = DocumentIndex.from_update(whole)
-    index.pairs = built.pairs
-    assert index == built
-    _, map_again, texts_again = _document(whole)
-    assert texts == texts_again
-    assert map_root == map_again
-
-
-def _document(*updates: bytes) -> tuple[Doc[Any], dict[str, bytes], list[str]]:
-    doc: Doc[Any] = Doc()
-    map_root = doc.get("m", type=Map)
-    texts = [doc.get("t" + name, type=Text) for name in TEXTS]
-    for update in updates:
-        doc.apply_update(update)
-    return doc, {key: bytes(value) for key, value in map_root.items()}, [str(text) for text in texts]
-
-
 def _texts(*updates: bytes) -> list[str]:
-    return _document(*updates)[2]
+    return document(*updates)[2]
