@@ -48,8 +48,12 @@ def said(output: str) -> list[str]:
 
 
 def certain(lines: list[str]) -> list[str]:
-    """Without what another version of Hypothesis may shorten to something else: how the history got there."""
-    return [line for line in lines if not line.startswith(("state.", "  replica"))]
+    """Without what Hypothesis may shorten to something else: how the history got there, and which character is least.
+
+    It begins with characters that it finds in the code, so that changes far from here change what it ends with.
+    """
+    kept = [line for line in lines if not line.startswith(("state.", "  replica"))]
+    return [re.sub(r"'.'", "'0'", line) for line in kept]
 
 
 @pytest.mark.slow
