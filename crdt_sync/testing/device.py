@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from blake3 import blake3
-
 from crdt_sync.core.model import Model, spec_of
-from crdt_sync.replica import Replica, Sources
+from crdt_sync.replica import Replica
 from crdt_sync.testing.delivery import NEWCOMER_MS
+from crdt_sync.testing.drawn import Drawn
 from crdt_sync.testing.laws import vector
 from crdt_sync.testing.showing import Shown, show
 
@@ -30,9 +29,12 @@ class Device:
     now_ms: int = NEWCOMER_MS
     written: dict[int, int] = field(default_factory=dict)
     """Author → last entry of which a call has returned here."""
-    drawn: int = 0
-    ids: int = 0
+    _drawn: Drawn = field(init=False)
     _replica: Replica | None = None
+
+    def __post_init__(self) -> None:
+        """Draw what its index says."""
+        self._drawn = Drawn(self.index, seed=str(self.index))
 
     @property
     def name(self) -> str:
@@ -48,7 +50,7 @@ class Device:
                 list(self.models),
                 durability="normal",
                 state_dir=None if self.folder is None else self.folder / "state",
-                sources=Sources(now_ms=lambda: self.now_ms, entropy=self._entropy, new_record_id=self._new_id),
+                sources=self._drawn.sources(lambda: self.now_ms),
             )
         return self._replica
 
@@ -86,11 +88,3 @@ class Device:
             if opened.lock is not None:
                 opened.lock.release()
             self._replica = None
-
-    def _entropy(self, count: int) -> bytes:
-        self.drawn += 1
-        return blake3(f"{self.index}/{self.drawn}".encode()).digest(count)
-
-    def _new_id(self) -> str:
-        self.ids += 1
-        return f"01970000-0000-7000-8000-{self.index:04x}{self.ids:08x}"

@@ -15,7 +15,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from blake3 import blake3
 
 from crdt_sync.core.conflict import DELETED, Conflict, ConflictKind
 from crdt_sync.core.ids import DEFAULT_PARTITION, RecordId, document_key
@@ -27,9 +26,10 @@ from crdt_sync.errors import (
     RecordNotFoundError,
 )
 from crdt_sync.protocol.limits import WireLimits
-from crdt_sync.replica import Replica, Sources
+from crdt_sync.replica import Replica
 from crdt_sync.replica.rows import after_prefix
 from crdt_sync.storage.base import Table
+from crdt_sync.testing.drawn import Drawn
 from crdt_sync.testing.exchange import ExchangeReport, exchange
 from crdt_sync.transport.memory import Fate, Frame
 from tests.laws.models import DEFAULTS, MODELS, REGISTERS, Page, Task
@@ -95,8 +95,6 @@ class Device:
     state_dir: Path | None
     models: tuple[type[Model], ...] = MODELS
     now_ms: int = EPOCH_MS
-    drawn: int = 0
-    ids: int = 0
     known: set[OpId] = field(default_factory=set)
     authors: set[int] = field(default_factory=set)
     stale: list[Conflict] = field(default_factory=list)
@@ -104,7 +102,12 @@ class Device:
     backed_up: bool = False
     stand_in: int | None = None
     """Under which author its entries are noted while those of its own may be another branch's."""
+    _drawn: Drawn = field(init=False)
     _replica: Replica | None = None
+
+    def __post_init__(self) -> None:
+        """Draw what its index says."""
+        self._drawn = Drawn(self.index, seed=str(self.index))
 
     @property
     def replica(self) -> Replica:
@@ -115,7 +118,7 @@ class Device:
                 list(self.models),
                 durability="normal",
                 state_dir=self.state_dir,
-                sources=Sources(now_ms=lambda: self.now_ms, entropy=self._entropy, new_record_id=self._new_id),
+                sources=self._drawn.sources(lambda: self.now_ms),
             )
             self.authors.add(self.author)
         return self._replica
@@ -182,14 +185,6 @@ class Device:
         assert self.path is not None
         assert self.state_dir is not None
         return [(place, place.with_suffix(".then")) for place in (self.path.parent, self.state_dir)]
-
-    def _entropy(self, count: int) -> bytes:
-        self.drawn += 1
-        return blake3(f"{self.index}/{self.drawn}".encode()).digest(count)
-
-    def _new_id(self) -> str:
-        self.ids += 1
-        return f"01970000-0000-7000-8000-{self.index:04x}{self.ids:08x}"
 
 
 @dataclass(slots=True)

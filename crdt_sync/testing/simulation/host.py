@@ -10,7 +10,6 @@ from pathlib import Path
 from random import Random
 
 import msgpack
-from blake3 import blake3
 
 from crdt_sync.aio.backoff import BackoffPolicy
 from crdt_sync.aio.manager import SyncManager
@@ -19,11 +18,12 @@ from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import keep_current
 from crdt_sync.core.ids import Author
 from crdt_sync.errors import CRDTSyncError, StoreError
-from crdt_sync.replica import Replica, Sources
+from crdt_sync.replica import Replica
 from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.opening import open_on
 from crdt_sync.replica.rows import after_prefix, chain_prefix, split_chain_key, unpack_vector
 from crdt_sync.storage.base import Store, Table
+from crdt_sync.testing.drawn import Drawn
 from crdt_sync.testing.simulation.disk import Disk
 from crdt_sync.testing.simulation.network import LIMITS, Network
 from crdt_sync.testing.simulation.story import MODELS
@@ -80,13 +80,11 @@ class Host:
         self._struck = False
         self.rests = 0
         """Steps until it is started again."""
-        self._number = number
         self._network = network
         self._folder = folder
         self._wall_ms = wall_ms
-        self._seed = f"{seed}/{number}"
-        self._chance = Random(self._seed)
-        self._drawn = self._ids = 0
+        self._chance = Random(f"{seed}/{number}")
+        self._drawn = Drawn(number, seed=f"{seed}/{number}")
         self._wrap = wrap
         self.store: Store | None = None
         self._manager: SyncManager | None = None
@@ -107,7 +105,7 @@ class Host:
     async def start(self) -> bool:
         """Open the store and go on syncing; whether that was possible."""
         self.disk.break_after(None)
-        sources = Sources(now_ms=self.now_ms, entropy=self._entropy, new_record_id=self._new_id)
+        sources = self._drawn.sources(self.now_ms)
         try:
             self.store = self.disk.open()
             self.replica = Replica(open_on(self.store, MODELS, state_dir=self._folder, sources=sources), name=self.name)
@@ -238,11 +236,3 @@ class Host:
         """The store died under the process; nothing that it does from here on reaches anybody."""
         self._struck = True
         self._network.drop(self.name, told=True)
-
-    def _entropy(self, count: int) -> bytes:
-        self._drawn += 1
-        return blake3(f"{self._seed}/{self._drawn}".encode()).digest(count)
-
-    def _new_id(self) -> str:
-        self._ids += 1
-        return f"01970000-0000-7000-8000-{self._number:04x}{self._ids:08x}"

@@ -55,16 +55,21 @@ class Place:
         self._tasks.clear()
 
 
+def dialling(place: Place, stack: AsyncExitStack) -> tuple[list[Peer], list[asyncio.Task[None]]]:
+    """Devices that dial the hub, each with dice of its own."""
+    replicas = [stack.enter_context(memory()) for _ in range(DEVICES)]
+    peers = [
+        Peer(replica, "ws://hub:1", policy=BackoffPolicy(), shell=place.shell(seed))
+        for seed, replica in enumerate(replicas)
+    ]
+    return peers, [asyncio.create_task(peer.run()) for peer in peers]
+
+
 async def test_a_hub_that_restarts_is_not_met_by_all_of_its_devices_at_once(hub: Replica) -> None:
     clock = Clock()
     place = Place(clock)
     async with AsyncExitStack() as stack:
-        replicas = [stack.enter_context(memory()) for _ in range(DEVICES)]
-        peers = [
-            Peer(replica, "ws://hub:1", policy=BackoffPolicy(), shell=place.shell(seed))
-            for seed, replica in enumerate(replicas)
-        ]
-        tasks = [asyncio.create_task(peer.run()) for peer in peers]
+        peers, tasks = dialling(place, stack)
         async with asyncio.timeout(PATIENCE_S):
             async with place.hub(hub) as server:
                 await until(lambda: len(server.devices) == DEVICES)
@@ -93,12 +98,7 @@ async def test_a_hub_that_vanishes_is_dialled_ever_more_rarely(hub: Replica) -> 
     clock = Clock()
     place = Place(clock)
     async with AsyncExitStack() as stack:
-        replicas = [stack.enter_context(memory()) for _ in range(DEVICES)]
-        peers = [
-            Peer(replica, "ws://hub:1", policy=BackoffPolicy(), shell=place.shell(seed))
-            for seed, replica in enumerate(replicas)
-        ]
-        tasks = [asyncio.create_task(peer.run()) for peer in peers]
+        _, tasks = dialling(place, stack)
         for _ in range(600):
             clock.advance(1)
             for _ in range(5):

@@ -110,7 +110,7 @@ class TestMerging:
         low, high = site(LOW), site(HIGH)
         low.map["k"], high.map["k"] = b"loses", b"wins"
         keys: list[object] = []
-        high.map.observe(lambda event: keys.append(dict(getattr(event, "keys"))))  # noqa: B009 - its stub lacks it
+        high.map.observe(lambda event: keys.append(dict(getattr(event, "keys"))))  # noqa: B009  its stub lacks it
         high.doc.apply_update(low.doc.get_update())
         assert keys == [{}]
 
