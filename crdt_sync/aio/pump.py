@@ -202,7 +202,8 @@ class Pump:
 
     async def _idle(self) -> None:
         """Wait while the app holds a local transaction open across an await. A goodbye does not need the replica."""
-        await self._bell.until(lambda: self.conversation.end is not None or not self._port.busy())
+        if self._port.busy() and self.conversation.end is None:
+            await self._bell.until(lambda: self.conversation.end is not None or not self._port.busy())
 
     # ── what both use ────────────────────────────────────────────────────────────────────────────────────────────────
 

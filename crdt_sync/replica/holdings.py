@@ -25,6 +25,8 @@ _LATEST, _KNOWN, _FIRST = b"\0v", b"\0k", b"\0f"
 OTHERS = b"\x01"
 """Keys from here on are not of this module."""
 _LIMITS = WireLimits()
+READ_BEFORE_MAX = 256
+"""Signed vectors that are kept as objects; a space with more devices reads them anew."""
 
 
 class HoldingsBook:
@@ -41,6 +43,8 @@ class HoldingsBook:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._read_before: dict[bytes, tuple[bytes, DurableVector]] = {}
+        """Row → its bytes, and what they say: each session asks for all of them over and over."""
 
     def latest(self) -> dict[bytes, DurableVector]:
         """The latest vector of each device, our own as it was last told, by public key."""
@@ -205,13 +209,23 @@ class HoldingsBook:
 
     def _read(self, key: bytes) -> DurableVector | None:
         data = self._state.store.get(Table.HOLDING, key)
-        return None if data is None else decode_durable(data, _LIMITS)
+        return None if data is None else self._decode(key, data)
+
+    def _decode(self, key: bytes, data: bytes) -> DurableVector:
+        held = self._read_before.get(key)
+        if held is not None and held[0] == data:
+            return held[1]
+        vector = decode_durable(data, _LIMITS)
+        if len(self._read_before) >= READ_BEFORE_MAX:
+            self._read_before.clear()
+        self._read_before[key] = (data, vector)
+        return vector
 
     def _scan(self, prefix: bytes) -> Iterator[DurableVector]:
         end = prefix[:-1] + bytes((prefix[-1] + 1,)) if prefix[-1] < 255 else prefix + b"\xff" * 64
         for key, data in self._state.store.scan(Table.HOLDING, start=prefix, end=end):
             try:
-                yield decode_durable(data, _LIMITS)
+                yield self._decode(key, data)
             except PeerError as error:
                 told(log, logging.WARNING, "a signed vector cannot be read", key=key.hex(), reason=error.message)
 

@@ -35,7 +35,7 @@ from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.late import DeletedAgain
-from crdt_sync.replica.ledger import CONTENT_AUTHOR, ChainEnd, shortened
+from crdt_sync.replica.ledger import CONTENT_AUTHOR, shortened
 from crdt_sync.replica.rows import (
     Base,
     LogRow,
@@ -318,7 +318,7 @@ class _Steps:
         ledger = self._state.ledger
         after = ledger.floor_of(self._partition, author).sequence
         clock, gone = ledger.clock(), list[int]()
-        reached = last = ChainEnd(position.sequence, position.hash)
+        reached = last = position
         for at, row in islice(ledger.rows_of(self._partition, author, after=after), BATCH_ROWS + 1):
             if row.first > position.sequence:
                 break
@@ -328,7 +328,7 @@ class _Steps:
             self._forget_touches(at, row, through=position.sequence)
             if row.last <= position.sequence:
                 gone.append(at)
-            last = ChainEnd(row.last, row.head)
+            last = Position(row.last, row.head)
         ledger.raise_floor(self._partition, author, reached)
         ledger.drop(gone, clock=clock)
 

@@ -87,7 +87,8 @@ class LogCheck:
         if row.author == CONTENT_AUTHOR:
             return
         entries = split_entries(row.body)
-        held, start = self._ends.get((row.partition, row.author), self._ledger.floor_of(row.partition, row.author))
+        floor = self._ledger.floor_of(row.partition, row.author)
+        held, start = self._ends.get((row.partition, row.author), (floor.sequence, floor.hash))
         if row.first > held + 1:
             self._find("chain", f"author {row.author} goes from entry {held} to {row.first}", row=row)
         if row.first != held + 1:
