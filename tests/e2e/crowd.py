@@ -1,7 +1,8 @@
 """Many devices in one process, for the soak: ``python -m tests.e2e.crowd '{…}'``; it ends what it does on a line in.
 
-The data is of one size for good: a fixed number of records, whose fields are written over and over. So whatever grows
-is not data.
+The data is of one size for good: so many records, whose fields are written over and over, and of which one is replaced
+by another now and then. So whatever grows is not data. They are replaced because the engine keeps some bytes of every
+edit for as long as a record lives.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import json
 import random
 import sys
-from collections.abc import Sequence
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,12 @@ from tests.e2e.told import Item
 POLICY = BackoffPolicy(base_s=0.5, cap_s=5.0, retry_after_s_max=5.0)
 LIMITS = ChannelLimits(open_timeout_s=10, idle_timeout_s=20, close_timeout_s=2)
 TAGS = [f"tag {number}" for number in range(10)]
+WRITES = 2
+"""In one transaction."""
+REPLACED = 0.05
+"""How many of the writes make or delete a record."""
+LATE_S = 0.5
+"""A device that is called so much later than it wanted to be writes nothing: the machine has enough to do."""
 FINISH_S = 600.0
 LOOK_S = 0.5
 
@@ -38,7 +45,7 @@ class Crowd:
         first: number of the first device.
         devices: how many there are.
         records: how many there are in all; the first device makes them.
-        pause_s: between two edits of one device, on average.
+        pause_s: between two transactions of one device, on average.
         seed: of what is written.
     """
 
@@ -60,6 +67,8 @@ class Device:
         self._dice = dice
         self._sync: SyncManager | None = None
         self.edits = 0
+        self.left_out = 0
+        """Times that it was late, and did not write."""
         self.given_up = 0
 
     async def stay_online(self) -> None:
@@ -70,25 +79,46 @@ class Device:
                     await asyncio.sleep(LOOK_S)
             self.given_up += 1
 
-    async def edit(self, *, pause_s: float, ids: Sequence[str]) -> None:
-        """Write over what is there, until cancelled."""
+    async def edit(self, *, pause_s: float, records: int) -> None:
+        """Write over what is there, until cancelled.
+
+        Args:
+            pause_s: between two transactions, on average.
+            records: how many there are to be.
+        """
         while True:
-            await asyncio.sleep(pause_s * 2 * self._dice.random())
-            item = self.replica.get(Item, self._dice.choice(ids))
-            word = "".join(self._dice.choices("abcdefghijklmnopqrstuvwxyz ", k=40))
-            match self._dice.randrange(5):
-                case 0:
-                    item.title = word
-                case 1:
-                    item.state = word[:5]
-                case 2:
-                    item.notes.replace(word)
-                case 3:
-                    item.votes.increment()
-                case _:
-                    tag = self._dice.choice(TAGS)
-                    item.tags.discard(tag) if tag in item.tags else item.tags.add(tag)
-            self.edits += 1
+            due_s = time.monotonic() + pause_s * 2 * self._dice.random()
+            await asyncio.sleep(due_s - time.monotonic())
+            if time.monotonic() > due_s + LATE_S:
+                self.left_out += 1
+                continue
+            with self.replica.transaction():
+                for _ in range(WRITES):
+                    self._write(records)
+            self.edits += WRITES
+
+    def _write(self, records: int) -> None:
+        items = list(self.replica.find(Item))
+        item = self._dice.choice(items)
+        word = "".join(self._dice.choices("abcdefghijklmnopqrstuvwxyz ", k=40))
+        if self._dice.random() < REPLACED:
+            if len(items) > records:
+                self.replica.delete(min(items, key=lambda item: item.id))  # the oldest: ids grow with time
+            else:
+                self.replica.create(Item, title=word, notes=word)
+            return
+        match self._dice.randrange(5):
+            case 0:
+                item.title = word
+            case 1:
+                item.state = word[:5]
+            case 2:
+                item.notes.replace(word)
+            case 3:
+                item.votes.increment()
+            case _:
+                tag = self._dice.choice(TAGS)
+                item.tags.discard(tag) if tag in item.tags else item.tags.add(tag)
 
     async def caught_up(self) -> None:
         """Wait until proven equal to the hub, however often the connection is lost."""
@@ -120,10 +150,9 @@ async def main(crowd: Crowd) -> None:
         await heard()
         for device in devices:
             await device.caught_up()
-        ids = [item.id for item in devices[0].replica.find(Item)]
-        say(records=len(ids))
+        say(records=devices[0].replica.count(Item))
         await heard()
-        editing = [asyncio.create_task(device.edit(pause_s=crowd.pause_s, ids=ids)) for device in devices]
+        editing = [asyncio.create_task(device.edit(pause_s=crowd.pause_s, records=crowd.records)) for device in devices]
         say(writing=True)
         await heard()
         problems = await ended(editing)
@@ -137,6 +166,9 @@ async def main(crowd: Crowd) -> None:
             pending=sum(device.replica.pending_count() for device in devices),
             reconnects=sum(device.replica.metrics().reconnects for device in devices),
             given_up=sum(device.given_up for device in devices),
+            left_out=sum(device.left_out for device in devices),
+            records=devices[0].replica.count(Item),
+            conflicts=len(devices[0].replica.conflicts()),
             fingerprints=sorted({device.replica.port.fingerprint("").hex() for device in devices}),
             problems=[*problems, *(repr(task.exception()) for task in online if task.done())],
         )
