@@ -198,7 +198,7 @@ def _miscounted(held: Held, owners: Sequence[Owner], *, name: str) -> list[str]:
 
 
 def _misstated(held: Held, owners: Sequence[Owner], *, name: str) -> list[str]:
-    """Fields that ask: a value goes by a later write of its record alone, so some value stands, and an only one does."""
+    """Fields that ask: a value goes by a later write of its record alone, so one stands, and an only one does."""
     tried: dict[str, set[str]] = {}
     for write in (write for owner in owners for write in owner.writes.values() if write.what == "state"):
         tried.setdefault(write.record, set()).add(write.token)
