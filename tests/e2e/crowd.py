@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import sys
 import time
@@ -183,8 +184,11 @@ async def ended(tasks: list[asyncio.Task[None]]) -> list[str]:
 
 
 async def heard() -> None:
-    await asyncio.to_thread(sys.stdin.readline)
+    """Wait for a line; where none can come any more, whoever started this is gone."""
+    if not await asyncio.to_thread(sys.stdin.readline):
+        raise SystemExit("nobody listens any more")
 
 
 if __name__ == "__main__":
+    os.setsid()  # Linux may share time out between sessions: so many devices are not to count as one with their hub
     asyncio.run(main(Crowd(**json.loads(sys.argv[1]))))
