@@ -14,7 +14,7 @@ from tests.e2e.soak import PLOT, SAMPLES, Settings, Soak, draw
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="tells what processes hold from /proc")
 async def test_devices_agree_after_a_soak(tmp_path: Path) -> None:
-    settings = Settings(minutes=0.05, devices=3, records=5, transactions_per_s=10.0, sample_s=0.5)
+    settings = Settings(minutes=0.05, devices=3, records=5, edits_per_s=10.0, sample_s=0.5)
     samples, told = tmp_path / SAMPLES, list[str]()
     soak = Soak(settings, tmp_path / "place", samples=samples, tell=told.append)
     (tmp_path / "place").mkdir()
