@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgpack
 
-from crdt_sync.core.entry import SEQUENCE_MAX
+from crdt_sync.core.entry import RECORD_HASH_BYTES, SEQUENCE_MAX
 from crdt_sync.core.ids import Author, device_id
 from crdt_sync.core.logs import told
 from crdt_sync.protocol.codes import PeerError
 from crdt_sync.protocol.durable import DURABLE_BYTES_MAX, STAMP_MAX, DurableVector, decode_durable
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES, Position, Vector
+from crdt_sync.replica.rows import after_prefix
 from crdt_sync.replica.state import State
 from crdt_sync.security.identity import DeviceKey, verify
 from crdt_sync.storage.base import Table
@@ -36,6 +37,7 @@ class HoldingsBook:
         1. Kept are only vectors whose signature holds, of devices with a binding, and of each device the one with the
            highest stamp.
         2. Our own is signed anew whenever it is asked for after our vector, or our horizons, have changed.
+    3. The first vectors that named a horizon are kept until another horizon is further.
 
     Args:
         state: the replica.
@@ -144,6 +146,18 @@ class HoldingsBook:
         store.delete(Table.HOLDING, _LATEST + public_key)
         store.delete(Table.HOLDING, _KNOWN + public_key)
 
+    def let_go(self) -> None:
+        """Let go of what named horizons that are over: it was kept for their successors, in the caller's transaction.
+
+        Where one counts again, since the store lost something, the next vectors of all devices name it again. They hold
+        more than the first ones did, so what is made of them waits for no less.
+        """
+        store = self._state.store
+        end = len(_FIRST) + RECORD_HASH_BYTES
+        names = {key[len(_FIRST) : end] for key, _ in store.scan(Table.HOLDING, start=_FIRST, end=after_prefix(_FIRST))}
+        for name in filter(self._is_over, names):
+            store.delete_range(Table.HOLDING, start=_FIRST + name, end=after_prefix(_FIRST + name))
+
     def _sure(self, partition: str, author: Author, theirs: Position | None, own: Vector) -> int:
         if theirs is None:
             return 0
@@ -204,8 +218,16 @@ class HoldingsBook:
         self._state.store.put(Table.HOLDING, _LATEST + vector.public_key, data)
         for name in vector.horizons:
             first = _FIRST + name + vector.public_key
-            if self._state.store.get(Table.HOLDING, first) is None:
+            if self._state.store.get(Table.HOLDING, first) is None and not self._is_over(name):
                 self._state.store.put(Table.HOLDING, first, data)
+
+    def _is_over(self, horizon: bytes) -> bool:
+        """Whether a horizon is known and held here, and another one is further."""
+        state = self._state
+        record = state.records.horizons().get(horizon)
+        if record is None or not state.ledger.covers(record):
+            return False
+        return horizon not in state.horizon_tips(record.partition)
 
     def _read(self, key: bytes) -> DurableVector | None:
         data = self._state.store.get(Table.HOLDING, key)

@@ -269,6 +269,7 @@ class Horizons:
         with state.store.transaction():
             applied = sorted({*self._applied(), name})
             state.store.put(Table.META, APPLIED, msgpack.packb(applied))
+            self._book.let_go()
         return changes
 
     def give_up(self, key: DocumentKey) -> list[Change]:
