@@ -213,7 +213,7 @@ class Shown:
         """All of it; equal documents have equal pictures."""
         assert version_of_update(self._engine.encode()) == self.version()
         cells = sorted(self._engine.cells().items())
-        return self.version(), cells, [self._engine.text(name) for name in texts], self.index.to_bytes()
+        return self.version(), cells, [self._engine.text(name) for name in texts]
 
     def content(self, *texts: str) -> Content:
         """What it holds."""
