@@ -30,7 +30,7 @@ from crdt_sync.storage.base import Store, Table
 log = logging.getLogger("crdt_sync.replica")
 
 FORKS_MAX: Final = 64
-"""Authors whose forks are noted; a peer that claims more of them is not noted."""
+"""Authors whose forks are noted; the one that was met longest ago makes room."""
 DEVICES_MAX: Final = 16
 """Devices noted for each."""
 _FORKS: Final = b"forks"
@@ -122,7 +122,7 @@ def note_fork(state: State, partition: str, author: Author, *, differs_at: int, 
     notes, now_ms = _notes(state.store), state.now_ms()
     held = notes.get((partition, author))
     if held is None and len(notes) >= FORKS_MAX:
-        return None
+        del notes[min(notes, key=lambda name: notes[name].last_ms)]
     devices = () if held is None else held.devices
     if device is not None and device not in devices:
         devices = (*devices, device)[:DEVICES_MAX]
@@ -232,10 +232,10 @@ def forks_of(state: State) -> tuple[Fork, ...]:
     own = state.lease.own_authors()
     found: list[Fork] = []
     for note in sorted(_notes(store).values(), key=lambda note: (note.first_ms, note.author)):
-        kept = list(_kept(state, note.partition, note.author))
         devices = tuple(item for item in note.devices if item in waited_for)
-        if not devices and not kept:
-            continue
+        if note.devices and not devices:
+            continue  # nobody is waited for any more who holds another branch
+        kept = list(_kept(state, note.partition, note.author))
         key = records.bound_key(note.author)
         found.append(
             Fork(

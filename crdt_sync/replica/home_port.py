@@ -84,8 +84,9 @@ class HomePort:
             note_alike(self._state, device, vector, apart=apart)
         for item in statuses:
             if item.code == ForkError.code and not item.retry:
-                end = self._state.ledger.end_of(item.partition, item.author)
-                note_fork(self._state, item.partition, item.author, differs_at=end.sequence, device=device)
+                end = self._state.ledger.end_of(item.partition, item.author).sequence
+                if end:
+                    note_fork(self._state, item.partition, item.author, differs_at=end, device=device)
 
     def care(self, public_key: bytes) -> Care:
         """How to send to a device with which sessions ended at some entry."""

@@ -12,6 +12,7 @@ from crdt_sync import Fork, Replica
 from crdt_sync.core.entry import ChainHash, decode_run
 from crdt_sync.core.ids import DEFAULT_PARTITION, Author, DeviceId
 from crdt_sync.errors import InputError
+from crdt_sync.protocol.source import EntryStatus, StatusKind
 from crdt_sync.protocol.vectors import Position
 from crdt_sync.replica.branches import DEVICES_MAX, FORKS_MAX, note_fork
 from crdt_sync.replica.state import EVIDENCE_MAX
@@ -203,6 +204,16 @@ def test_notes_and_evidence_are_bounded(world: World) -> None:
         for number in range(2 * FORKS_MAX):
             note_fork(state, DEFAULT_PARTITION, Author(number + 1), differs_at=1, device=device_of(world.left))
         assert len(replica.forks()) == FORKS_MAX
+        note_fork(state, DEFAULT_PARTITION, world.author, differs_at=3, device=device_of(world.left))
+        assert world.author in {fork.author for fork in replica.forks()}, (
+            "what is claimed keeps out nothing that is met"
+        )
+        unknown = EntryStatus(
+            partition="", author=Author(5), sequence=1, kind=StatusKind.PARKED, code="forked", reason="", retry=False
+        )
+        before = store_of(replica).get(Table.META, b"forks")
+        replica.port.acknowledged(device_of(world.right), {}, [unknown])
+        assert store_of(replica).get(Table.META, b"forks") == before
         for number in range(2 * DEVICES_MAX):
             note_fork(state, DEFAULT_PARTITION, world.author, differs_at=1, device=DeviceId(f"device {number}"))
         noted = store_of(replica).get(Table.META, b"forks")
