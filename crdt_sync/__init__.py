@@ -25,6 +25,8 @@ from crdt_sync.core.model import Model
 from crdt_sync.core.reference import Ref
 from crdt_sync.replica import (
     Change,
+    Fork,
+    ForkedRecord,
     InvalidField,
     LocalStorage,
     OperationQueue,
@@ -48,6 +50,8 @@ __all__ = [
     "Choice",
     "Conflict",
     "Counter",
+    "Fork",
+    "ForkedRecord",
     "InvalidField",
     "List",
     "LocalStorage",

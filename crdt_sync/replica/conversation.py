@@ -342,21 +342,24 @@ class Conversation:
     def _mend(self, session: Session, event: OwnFork | OwnAhead | ForeignFork | ContentDiffers) -> None:
         """Act on what shows that one of the two pasts was rewound, doubled or damaged."""
         match event:
-            case OwnFork():
-                self._port.own_fork(event.partition, event.author)
-                self._doubts = True
-                session.restate()
+            case OwnFork() | ForeignFork():
+                self._met_branch(session, event)
             case OwnAhead():
                 self._port.own_ahead(event.partition, event.author)
-            case ForeignFork():
-                self.obstacle = f": the peer holds another branch of author {event.author}"
-                told(log, logging.WARNING, "a branch differs", device=session.peer.device_id, author=event.author)
             case ContentDiffers():
                 told(log, logging.WARNING, "documents differ at equal vectors", documents=len(event.keys))
                 self._port.rederive(event.keys)
                 session.repaired(event.partition)
             case _:
                 assert_never(event)
+
+    def _met_branch(self, session: Session, event: OwnFork | ForeignFork) -> None:
+        if isinstance(event, OwnFork):
+            self._port.own_fork(event.partition, event.author)
+            self._doubts = True
+            session.restate()
+        device = session.peer.device_id
+        self.obstacle = self._port.branch_met(event.partition, event.author, event.position, device=device)
 
     def _took(self, session: Session, batch: Batch, *, number: int | None = None) -> None:
         if number is not None:

@@ -101,7 +101,7 @@ def settle_fork(state: State, journal: Journal, run: Run, *, sent: Sent) -> list
         ForkError: the branches part before what was sent, or others have built on ours.
         EntryError: what we wrote cannot be written again; nothing was changed.
     """
-    return _write_again(state, journal, run.partition, run.author, after=_shared_sequence(state, run), sent=sent)
+    return _write_again(state, journal, run.partition, run.author, after=shared_sequence(state, run), sent=sent)
 
 
 def leave_branch(state: State, journal: Journal, partition: str, author: Author, *, sent: Sent) -> list[Change]:
@@ -190,7 +190,7 @@ def _write_again(
     return derivation.changes
 
 
-def _shared_sequence(state: State, run: Run) -> int:
+def shared_sequence(state: State, run: Run) -> int:
     """The last sequence up to which the run and our branch are alike."""
     before = run.first_sequence - 1
     shared = max(before, state.ledger.floor_of(run.partition, run.author).sequence)  # what was folded, everybody held

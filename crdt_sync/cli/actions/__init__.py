@@ -8,6 +8,7 @@ from crdt_sync.cli.actions.base import Action, Actor, Json
 from crdt_sync.cli.actions.compaction import COMPACT, FORGET
 from crdt_sync.cli.actions.conflicts import CONFLICT, CONFLICTS, RESOLVE
 from crdt_sync.cli.actions.copies import SAFE_TO_WIPE
+from crdt_sync.cli.actions.forking import FORKS
 from crdt_sync.cli.actions.journal import HISTORY, LOG, RESULTS, STATUS
 from crdt_sync.cli.actions.many_conflicts import RESOLVE_ALL
 from crdt_sync.cli.actions.naming import NAMES, RENAME
@@ -49,6 +50,7 @@ ACTIONS: dict[str, Action[Any]] = {
         COMPACT,
         FORGET,
         SAFE_TO_WIPE,
+        FORKS,
         NAMES,
         RENAME,
     )

@@ -14,6 +14,7 @@ from crdt_sync.core.records import RecordSet
 from crdt_sync.errors import CorruptStoreError, CRDTSyncError
 from crdt_sync.protocol.durable import decode_durable
 from crdt_sync.protocol.limits import WireLimits
+from crdt_sync.replica.branches import read_notes
 from crdt_sync.replica.checking.findings import CheckReport
 from crdt_sync.replica.checking.reading import whole_rows
 from crdt_sync.replica.derive import described_models
@@ -90,6 +91,17 @@ def check_totals(store: Store) -> None:
         CorruptStoreError: they cannot.
     """
     Totals.of(store)
+
+
+def check_forks(store: Store, report: CheckReport) -> None:
+    """Count forks that stay apart, which are no damage.
+
+    Raises:
+        CorruptStoreError: the notes of them cannot be read.
+    """
+    noted = read_notes(store)
+    if noted:
+        report.count("forks", noted)
 
 
 def check_readable(store: Store, report: CheckReport) -> None:
