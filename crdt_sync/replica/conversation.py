@@ -222,8 +222,9 @@ class Conversation:
                     code=failed.value,
                     text=error.message,
                     by_peer=by_peer,
-                    permanent=True,
+                    permanent=bool(self._handshake.shown),
                     handshake=True,
+                    shown=self._handshake.shown,
                     hint=error.hint,
                 )
             )
