@@ -89,7 +89,8 @@ class Sending:
                 return Runs(runs=tuple([run for run, *_ in runs]))
         if not out.at_end or not self._suspected:
             return None
-        return self._suspected.next_message(now_ms=now_ms)
+        message = self._suspected.next_message(now_ms=now_ms)
+        return message if message is not None or out.at_end else self.next_message(now_ms=now_ms)
 
     def _is_sent(self, run: SentRun) -> bool:
         return not (self._held_back and self._is_held_back(run)) and not self._suspected.skips(run)

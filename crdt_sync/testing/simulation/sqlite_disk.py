@@ -45,6 +45,7 @@ class _Store(SqliteStore):
             if not poison.kills:
                 raise EntryError(POISONED)
             self._disk.break_after(-1)
+            self._disk.on_death()
         super().put(table, key, value)
 
     def flush(self) -> None:
