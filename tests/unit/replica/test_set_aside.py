@@ -271,6 +271,24 @@ def test_an_open_session_tries_again_when_the_pause_is_over() -> None:
         pair.close()
 
 
+def test_what_was_written_since_does_not_go_beside_what_is_sent_alone() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        other.create(Task, title="before")
+        exchange(other, replica)
+        replica.create(Task, title="poison")
+        with poisoned(Poison(author_of(replica), 1, Dies), at=hub):
+            for _ in range(3):
+                meet(replica, hub)
+            assert titles(hub) == {"before"}
+            other.create(Task, title="since")
+            relay(other, replica)
+            for _ in range(6):
+                meet(replica, hub)
+            assert titles(hub) == {"before", "since"}
+            (item,) = replica.set_aside()
+            assert (item.author, item.sequence) == (author_of(replica), 1)
+
+
 def test_what_rests_on_such_an_entry_follows_in_the_same_session() -> None:
     dice = Dice(1)
     with memory(1, dice=dice) as replica, memory(2) as hub, memory(3) as other:
