@@ -91,6 +91,10 @@ class Host:
         self.device = ""
         """Its device's id; of the last time that it was up."""
         self._struck = False
+        self.proven = False
+        """Whether its last round said that all hold the same ..."""
+        self.errors: tuple[str, ...] = ()
+        """... and what it said otherwise."""
         self.rests = 0
         """Steps until it is started again."""
         self.folder = folder
@@ -171,10 +175,13 @@ class Host:
 
     async def sync(self, *, timeout_s: float) -> bool:
         """One round with every peer; whether it says that both sides hold the same."""
+        self.proven, self.errors = self._manager is None, ()
         if self._manager is None:
             return True
         try:
-            return (await self._manager.sync(timeout_s=timeout_s)).proven_equal
+            report = await self._manager.sync(timeout_s=timeout_s)
+            self.proven, self.errors = report.proven_equal, tuple(report.errors.values())
+            return self.proven
         except StoreError:
             return False  # late news of a disk that was full: the next round shows whether it goes on
 

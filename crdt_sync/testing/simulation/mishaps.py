@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from crdt_sync.storage.base import Table
 from crdt_sync.testing.simulation.disk import Image
 from crdt_sync.testing.simulation.host import Host
 from crdt_sync.testing.simulation.invariant import must
@@ -61,6 +62,11 @@ class Mishaps:
         self._repairs = 0
         self.poisoned = False
         """Whether anybody met what it could not take in."""
+
+    @property
+    def may_fork(self) -> bool:
+        """Whether a machine was rewound, or may be."""
+        return bool(self._machines) or self._story.forked
 
     async def befall(self, host: Host, step: Step) -> None:
         """Have something happen to a host."""
@@ -145,9 +151,12 @@ class Mishaps:
     async def _rot(self, host: Host, first: int, second: int) -> None:
         """Damage what is at rest; a file while it is closed, so that its user finds it at the next start."""
         disk = host.disk
+        others = [other.disk.tables[Table.RECORD].rows.values() for other in self._hosts if other is not host]
+        # Who nobody else knows for the writer of what is here cannot be proven again: that is not mended yet.
+        disk.spared = set(disk.tables[Table.RECORD].rows.values()).difference(*others)
         if isinstance(disk, SqliteDisk):
             await host.kill(told=True)
-            if disk.full or not disk.rot(first, second):
+            if disk.full or disk.spared or not disk.rot(first, second):
                 return
             self._note("bits", host.name, "")
             if not is_sound(disk.path):

@@ -16,6 +16,7 @@ from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.replica import Replica
 from crdt_sync.replica.state import EVIDENCE_MAX
 from crdt_sync.storage.base import Table
+from crdt_sync.testing.simulation.forks import Forks
 from crdt_sync.testing.simulation.host import Host
 from crdt_sync.testing.simulation.invariant import must
 from crdt_sync.testing.simulation.network import LIMITS
@@ -43,6 +44,7 @@ class Truth:
         self._world = world
         self._ever: dict[str, dict[int, int]] = {}
         """Device id → author → the last entry that it ever held durably."""
+        self._forks = Forks(world)
         world.on_sync = self._note
 
     def after_step(self) -> None:
@@ -51,6 +53,7 @@ class Truth:
         Raises:
             BrokenInvariantError: it does not hold.
         """
+        self._forks.look()
         vectors = {host.name: host.vector() for host in self._world.hosts}
         for host in self._world.hosts:
             if not host.disk.at_risk:
@@ -83,6 +86,10 @@ class Truth:
                 wire.cut(2)
             await self._settle()
         self.after_step()
+        if self._forks.apart():
+            world.note("apart", world.hosts[0].name)
+            self._forks.must_be_told()
+            return
         self._converged()
         self._statuses()
         for host in world.hosts:
@@ -300,6 +307,7 @@ class Truth:
         return 0 if host.replica is None else host.replica.pending_count()
 
     def _note(self, host: Host) -> None:
+        self._forks.look()
         self._keep(host, host.vector())
 
     def _keep(self, host: Host, vector: dict[int, int]) -> None:
