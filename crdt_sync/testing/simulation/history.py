@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crdt_sync.security.identity import signatures_remembered
+from crdt_sync.testing.simulation.invariant import BrokenInvariantError
 from crdt_sync.testing.simulation.loop import VirtualLoop
 from crdt_sync.testing.simulation.schedule import FAULT_STEPS, VERSION, Schedule, schedule_of
-from crdt_sync.testing.simulation.truth import BrokenInvariantError, Truth
+from crdt_sync.testing.simulation.truth import Truth
 from crdt_sync.testing.simulation.world import World
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  a folder is made there under a name that nobody can guess
