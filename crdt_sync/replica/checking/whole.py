@@ -46,7 +46,8 @@ def check_store(store: Store, *, progress: Progress | None = None) -> CheckRepor
 def _look(store: Store, *, progress: Progress | None) -> CheckReport:
     report = CheckReport()
     for damage in store.check(progress=progress):
-        where = f"table {damage.table}, key {damage.key.hex()}" if damage.table else "file"
+        where = f"table {damage.table}" if damage.table else "file"
+        where += f", key {damage.key.hex()}" if damage.key else ""
         report.add("row" if damage.table else "structure", where=where, reason=damage.reason)
     for table in Table:
         report.part(f"table {table}", partial(_count_rows, store, report, table))
