@@ -15,7 +15,7 @@ from crdt_sync.replica.checking.duplicates import check_duplicates
 from crdt_sync.replica.checking.findings import CheckReport
 from crdt_sync.replica.checking.journal import check_journal
 from crdt_sync.replica.checking.log import LogCheck, check_indexes, sound_records
-from crdt_sync.replica.checking.small_tables import check_identity, check_models, check_readable, check_totals
+from crdt_sync.replica.checking.small_tables import check_identity, check_models, check_readable
 from crdt_sync.replica.rows import FOLDED
 from crdt_sync.storage.base import Progress, Store, Table
 
@@ -58,7 +58,6 @@ def _look(store: Store, *, progress: Progress | None) -> CheckReport:
         report.add("unreadable", where="space records", reason=error.message)
     report.part("identity", lambda: check_identity(store, report, records))
     report.part("models", lambda: check_models(store, report))
-    report.part("totals", lambda: check_totals(store))
     report.part("tables", lambda: check_readable(store, report))
     report.part("log", lambda: LogCheck(store, report, records).run())
     report.part("indexes", lambda: check_indexes(store, report))

@@ -26,8 +26,8 @@ from crdt_sync.replica.repairing.identity import mend_identity
 from crdt_sync.replica.repairing.journal import mend_journal
 from crdt_sync.replica.repairing.quarantine import Quarantine
 from crdt_sync.replica.repairing.salvage import Salvage, rows_to_read
-from crdt_sync.storage.base import Progress
-from crdt_sync.storage.damaged_rows import damaged_rows
+from crdt_sync.storage.base import Progress, Table
+from crdt_sync.storage.damaged_rows import broken_tables, damaged_rows
 from crdt_sync.storage.sqlite import SqliteStore, open_sqlite
 from crdt_sync.storage.sqlite_file import sync_directory
 
@@ -180,7 +180,8 @@ def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | N
         for raw in damaged_rows(place):
             reason = "the checksum does not hold"
             quarantine.add(raw.table, raw.key, raw.value, reason=reason, checksum=raw.sum)
-        salvage = Salvage(source, target, quarantine, step=_counter(source, progress))
+        seals = broken_tables(place)
+        salvage = Salvage(source, target, quarantine, step=_counter(source, progress), broken_seals=seals)
         salvage.run()
         if progress is not None:
             total = sum(rows_to_read(source))
@@ -195,9 +196,9 @@ def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | N
         restored.run()
         draft.kept_content = tuple(split_document_key(key)[1:] for key in restored.kept_content)
         draft.lost = tuple(split_document_key(key)[1:] for key in restored.lost)
-        draft.journal_added = mend_journal(source, target, quarantine)
+        draft.journal_added = mend_journal(source, target, quarantine, is_doubtful=Table.OPERATION in seals)
         is_incomplete = mend_identity(target, path=place, state_dir=state_dir)
-        if quarantine.rows or draft.missing or is_incomplete:
+        if quarantine.rows or draft.missing or is_incomplete or Table.META in seals:
             salvage.forget_fence()
         draft.after = check_store(target)
         restored.leave_tables_to_the_app()
