@@ -39,7 +39,7 @@ def mend_journal(source: Store, target: Store, quarantine: Quarantine, *, is_dou
             for key, data in batch:
                 try:
                     row = unpack_operation_row(data)
-                    reason = _refused(ledger, row)
+                    reason = refused_operation(ledger, row)
                 except CRDTSyncError as error:
                     quarantine.add(Table.OPERATION, key, data, reason=error.message)
                     continue
@@ -51,7 +51,7 @@ def mend_journal(source: Store, target: Store, quarantine: Quarantine, *, is_dou
                 numbers[OwnOperation(row.author, sequence, row.index)] = number
                 if is_doubtful and status_of(row) is OperationStatus.COMPLETED and _is_queued(source, key):
                     row = row.changed(status=0, finished_ms=0)
-                _put(target, number, row)
+                put_operation(target, number, row)
     return _add_missing(target, numbers)
 
 
@@ -62,7 +62,7 @@ def _is_queued(source: Store, key: bytes) -> bool:
         return True  # it is damaged, and there
 
 
-def _refused(ledger: Ledger, row: OperationRow) -> str:
+def refused_operation(ledger: Ledger, row: OperationRow) -> str:
     """Why an operation does not stand in the log, or an empty string."""
     if row.sequence == NO_ENTRY:
         return "" if row.data else "its entry was taken back, and what it wrote is not kept"
@@ -90,13 +90,14 @@ def _add_missing(target: Store, numbers: dict[OwnOperation, int]) -> int:
                 # Numbers follow the log, so a lost one is free where it was; else it goes to the end.
                 number = last + 1 if last + 1 not in taken else max(taken) + 1
                 taken.add(number)
-                _put(target, number, row)
+                put_operation(target, number, row)
                 added += 1
             last = number
     return added
 
 
-def _put(target: Store, number: int, row: OperationRow) -> None:
+def put_operation(target: Store, number: int, row: OperationRow) -> None:
+    """Put a row into the journal, and into the queue where it waits, in the caller's store transaction."""
     target.put(Table.OPERATION, number_key(number), row.pack())
     listed = listed_as(number_key(number), row)
     if listed is not None:

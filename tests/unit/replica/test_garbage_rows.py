@@ -91,7 +91,7 @@ def use(store: MemoryStore) -> None:
     ):
         works: tuple[Callable[[], object], ...] = (
             lambda: [record.model_dump() for model in MODELS for record in replica.find(model)],
-            lambda: [replica.conflicts(), replica.operations(), replica.sync_log(), replica.safe_to_wipe()],
+            lambda: [replica.conflicts(), list(replica.operations()), list(replica.sync_log()), replica.safe_to_wipe()],
             lambda: replica.create(Task, title="new"),
             replica.undo,
             replica.redo,
