@@ -80,7 +80,6 @@ class Replica(
         """Durable key-value storage that is private to the device."""
         self.port = Port(self._state, self._journal, self._observers, check=self._check_idle)
         self.port.policy = retry_policy or RetryPolicy()
-        """What sessions and their pumps use."""
 
     @classmethod
     def open(

@@ -14,6 +14,7 @@ from crdt_sync.protocol.codes import PeerError
 from crdt_sync.protocol.durable import DURABLE_BYTES_MAX, STAMP_MAX, DurableVector, decode_durable
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES, Position, Vector
+from crdt_sync.replica.packing import unpack_shaped
 from crdt_sync.replica.rows import after_prefix
 from crdt_sync.replica.state import State
 from crdt_sync.security.identity import DeviceKey, verify
@@ -94,8 +95,7 @@ class HoldingsBook:
         data = self._state.store.get(Table.HOLDING, _KNOWN + public_key)
         if data is None:
             return {}
-        known: dict[bytes, int] = msgpack.unpackb(data, strict_map_key=False)
-        return known
+        return read_known(data)
 
     def note_known(self, public_key: bytes, known: Mapping[bytes, int]) -> None:
         """Keep what a device knows now of devices with a binding, in a store transaction of its own."""
@@ -250,6 +250,16 @@ class HoldingsBook:
                 yield self._decode(key, data)
             except PeerError as error:
                 told(log, logging.WARNING, "a signed vector cannot be read", key=key.hex(), reason=error.message)
+
+
+def read_known(data: bytes) -> dict[bytes, int]:
+    """What a device knew of signed vectors: public key → stamp.
+
+    Raises:
+        CorruptStoreError: the stored row is no such thing.
+    """
+    known: dict[bytes, int] = unpack_shaped(data, {bytes: int}, table=Table.HOLDING)
+    return known
 
 
 def _same(one: Vector, other: Vector) -> bool:

@@ -14,6 +14,7 @@ from crdt_sync.cli.actions.many_conflicts import RESOLVE_ALL
 from crdt_sync.cli.actions.naming import NAMES, RENAME
 from crdt_sync.cli.actions.outcomes import METRICS, RETRY, REVERT
 from crdt_sync.cli.actions.past import EXPLAIN, REDO, SHOW_AT, UNDO
+from crdt_sync.cli.actions.quarantined import PUT_BACK_QUARANTINED
 from crdt_sync.cli.actions.records import CREATE, DELETE, LIST, RESTORE, SET, SHOW
 from crdt_sync.cli.actions.transfer import CSV_HEADER, EXPORT_PAGE, IMPORT_CHUNK, IMPORT_MARK
 from crdt_sync.errors import InputError
@@ -49,6 +50,7 @@ ACTIONS: dict[str, Action[Any]] = {
         EXPORT_PAGE,
         COMPACT,
         FORGET,
+        PUT_BACK_QUARANTINED,
         SAFE_TO_WIPE,
         FORKS,
         NAMES,
