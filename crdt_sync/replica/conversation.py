@@ -95,7 +95,7 @@ class Conversation:
         self.steps = 0
         """Grows with each step forward: a phase begun, data taken in, data of ours acknowledged, a proof."""
         self.traffic = Traffic()
-        self._doubts = False
+        self._doubts = self._parked = False
         self.obstacle = ""
         """What keeps both sides from being proven equal, as far as it is known; to be put behind an error's text."""
         self.clock_offset_ms = 0
@@ -365,8 +365,10 @@ class Conversation:
     def _took(self, session: Session, batch: Batch, *, number: int | None = None) -> None:
         if number is not None:
             session.persisted(number, batch.outcome)
-        if batch.restated:
-            session.restate()
+        if batch.restated or (self._parked and batch.entries):
+            session.restate()  # what was parked may rest on this, and is sent again then
+            self._parked = False
+        self._parked |= any(status.retry for status in batch.outcome.statuses)
         self.traffic.entries_in += batch.entries
         self._note(batch.outcome.statuses)
         self._held.changes += batch.changes
