@@ -23,7 +23,7 @@ INPUT_S_MAX = 10.0
 MEMORY_MB_MAX = 400
 """Of Python's, for one input."""
 
-SLOW = ("rows", "damaged")
+SLOW = ("rows", "damaged", "backups")
 """A whole store is checked for each input."""
 
 
