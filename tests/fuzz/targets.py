@@ -30,10 +30,10 @@ class Target:
 
 
 _RUNS: Final[tuple[Run, ...]] = (
-    opening.handshake,
     wire.frames,
     wire.messages,
     wire.session,
+    opening.handshake,
     entries.entries,
     entries.values,
     entries.updates,
