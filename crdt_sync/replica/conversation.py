@@ -328,7 +328,8 @@ class Conversation:
             case SnapshotReceived():
                 self._take_snapshot(session, event)
             case HoldingsReceived():
-                self._held.anything |= self._port.accept_holdings(event.vectors) > 0
+                sender = session.peer.public_key
+                self._held.anything |= self._port.accept_holdings(event.vectors, sender=sender) > 0
             case _:
                 assert_never(event)
 

@@ -62,8 +62,9 @@ class DurabilityCalls(ABC):
     """What a replica offers about copies of its data.
 
     A device counts as holding what it said, with its signature, to hold durably. Each says so when a session has proven
-    that both sides are equal, and once a minute while one is open; replicas pass the latest word of each on. A device
-    that was wiped since, and has talked to nobody, is not known to be wiped.
+    that both sides are equal, and once a minute while one is open; replicas pass the latest word of each on. What it
+    shows at the beginning of a session to hold no more counts no more, at once. A device that was wiped since, and was
+    not met here, is not known to be wiped.
     """
 
     _state: State
@@ -154,7 +155,7 @@ class DurabilityCalls(ABC):
         before = {records.bound_key(author) for author in lease.journaled_authors()} - mine
         return {
             key: vector
-            for key, vector in book.latest().items()
+            for key, vector in book.held().items()
             if key not in mine and (key not in before or _holds_any(vector, own))
         }
 

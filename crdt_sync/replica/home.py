@@ -18,6 +18,7 @@ from crdt_sync.protocol.source import EntryStatus
 from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.rows import pack_vector, unpack_vector
+from crdt_sync.replica.stated import note_nothing
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Store, Table
 
@@ -111,6 +112,7 @@ def let_go(store: Store, authors: Collection[Author] | None) -> bool:
 def note_gone(state: State, journal: Journal, device: DeviceId) -> None:
     """A device counts as holding nothing until it says otherwise, in the caller's store transaction."""
     ever, now = _row(state.store, device)
+    note_nothing(state.store, device)
     if now:
         before = _held_by_any(state.store)
         _keep(state.store, device, ever=ever, now={})

@@ -12,6 +12,7 @@ from crdt_sync.errors import StoreError
 from crdt_sync.protocol.care import Care, Flight
 from crdt_sync.protocol.source import EntryStatus, Position, StatusKind, Vector
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
+from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.home import Word, ever_acknowledged, held_back, hold_back, let_go, note_met, note_word
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers
@@ -55,6 +56,7 @@ class HomePort:
                 for those of these authors.
         """
         self._check()
+        HoldingsBook(self._state).correct(device, vector, is_all=but_for is not None)
         own = self._state.lease.journaled_authors()
         held: dict[Author, int] = {}
         unsure = set(but_for or ())

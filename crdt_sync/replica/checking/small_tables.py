@@ -20,6 +20,7 @@ from crdt_sync.replica.derive import described_models
 from crdt_sync.replica.derived_rows import unpack_settled_row
 from crdt_sync.replica.rows import unpack_base, unpack_log_row, unpack_operation_row, unpack_sync_log_row, unpack_vector
 from crdt_sync.replica.set_aside import read_doubts
+from crdt_sync.replica.stated import read_stated
 from crdt_sync.replica.totals import Totals
 from crdt_sync.storage.base import Store, Table
 
@@ -113,6 +114,8 @@ def _read_holding(key: bytes, data: bytes) -> None:
             read_doubts(data)
         case b"\0u":
             data.decode()
+        case b"\0n":
+            read_stated(data)
         case _:
             unpack_vector(data)
 
