@@ -25,6 +25,7 @@ from crdt_sync.core.model import Model
 from crdt_sync.core.reference import Ref
 from crdt_sync.replica import (
     Change,
+    HomePeer,
     InvalidField,
     LocalStorage,
     OperationQueue,
@@ -48,6 +49,7 @@ __all__ = [
     "Choice",
     "Conflict",
     "Counter",
+    "HomePeer",
     "InvalidField",
     "List",
     "LocalStorage",

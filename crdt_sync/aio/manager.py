@@ -34,7 +34,7 @@ class SyncManager:
     Args:
         replica: what to sync.
         peers: the peers' urls; a peer that is not there is tried again with growing pauses. A url given twice counts
-            once.
+            once. They are home from now on, until another manager is entered: `Replica.home_peers`.
         policy: those pauses.
         limits: of the channels.
         pending_max: so many changes may be pending before `queue_operation` takes another.
@@ -76,10 +76,13 @@ class SyncManager:
         Raises:
             StoreReadOnlyError, StoreClosedError, WrongThreadError: the replica cannot sync, or not here.
             LocalProtocolError: it was entered before.
+            TransactionError: a transaction is open.
+            StoreError: which peers are home could not be kept.
         """
         if self._entered:
             raise LocalProtocolError("a SyncManager is entered once", hint="Make a new one.")
         check_usable(self._replica)
+        self._replica.port.set_home([peer.url for peer in self.peers])
         self._entered = self._running = True
         self._tasks = [asyncio.create_task(peer.run(), name=f"crdt_sync peer {peer.url}") for peer in self.peers]
         self._upkeep = [asyncio.create_task(keep_current(self._replica), name="crdt_sync upkeep")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crdt_sync.replica.facade import Replica
 from crdt_sync.replica.history import FieldChange, HistoryItem
+from crdt_sync.replica.home_peers import HomePeer
 from crdt_sync.replica.invalid import InvalidField
 from crdt_sync.replica.journal import OperationStatus, SyncOperation
 from crdt_sync.replica.local import LocalStorage
@@ -21,6 +22,7 @@ __all__ = [
     "Change",
     "FieldChange",
     "HistoryItem",
+    "HomePeer",
     "InvalidField",
     "LocalStorage",
     "OperationQueue",

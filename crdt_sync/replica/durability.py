@@ -13,6 +13,7 @@ from crdt_sync.protocol.vectors import Vector
 from crdt_sync.replica.arguments import checked_path
 from crdt_sync.replica.backup import BackupReport, back_up
 from crdt_sync.replica.holdings import HoldingsBook
+from crdt_sync.replica.home_peers import HomePeer, home_peers
 from crdt_sync.replica.journal import Journal, SyncOperation
 from crdt_sync.replica.rows import NO_ENTRY
 from crdt_sync.replica.state import State
@@ -122,6 +123,15 @@ class DurabilityCalls(ABC):
             parked=store.count(Table.EVIDENCE),
             local_keys=store.count(Table.LOCAL),
         )
+
+    def home_peers(self) -> tuple[HomePeer, ...]:
+        """The peers that are home: a change is completed once one of them holds it durably, whoever else does.
+
+        They are those that the `SyncManager` which was entered last was given. Where it was given none, or there never
+        was one, there are none here, and every peer is home.
+        """
+        self._check()
+        return home_peers(self._state.store)
 
     def backup(self, path: str | Path, /, *, progress: Progress | None = None) -> BackupReport:
         """Copy the store into a new file while it is in use, and check the copy.

@@ -18,6 +18,7 @@ from crdt_sync.replica.checking.findings import CheckReport
 from crdt_sync.replica.checking.reading import whole_rows
 from crdt_sync.replica.derive import described_models
 from crdt_sync.replica.derived_rows import unpack_settled_row
+from crdt_sync.replica.home_peers import read_home
 from crdt_sync.replica.rows import unpack_base, unpack_log_row, unpack_operation_row, unpack_sync_log_row, unpack_vector
 from crdt_sync.replica.set_aside import read_doubts
 from crdt_sync.replica.stated import read_stated
@@ -114,6 +115,8 @@ def _read_holding(key: bytes, data: bytes) -> None:
             read_doubts(data)
         case b"\0u":
             data.decode()
+        case b"\0h":
+            read_home(data)
         case b"\0n":
             read_stated(data)
         case _:
