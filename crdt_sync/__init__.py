@@ -25,6 +25,8 @@ from crdt_sync.core.model import Model
 from crdt_sync.core.reference import Ref
 from crdt_sync.replica import (
     Change,
+    Fork,
+    ForkedRecord,
     HomePeer,
     InvalidField,
     LocalStorage,
@@ -49,6 +51,8 @@ __all__ = [
     "Choice",
     "Conflict",
     "Counter",
+    "Fork",
+    "ForkedRecord",
     "HomePeer",
     "InvalidField",
     "List",

@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 
 from crdt_sync.aio.backoff import Backoff, BackoffPolicy
+from crdt_sync.aio.giving_up import GivingUp
 from crdt_sync.aio.pump import Pump
 from crdt_sync.aio.shell import Bell, Shell
 from crdt_sync.aio.upkeep import kept_current
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.core.logs import told
-from crdt_sync.errors import CRDTSyncError, StoreClosedError, StoreError, SyncError, SyncTimeoutError
+from crdt_sync.errors import CRDTSyncError, InputError, StoreClosedError, StoreError, SyncError, SyncTimeoutError
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.facade import Replica
 from crdt_sync.replica.report import Traffic
@@ -49,6 +50,7 @@ class Peer:
         self._replica = replica
         self._shell = shell or Shell()
         self._backoff = Backoff(policy, chance=self._shell.chance)
+        self._giving_up = GivingUp()
         self._limits = limits
         self._tls = tls
         self._pump: Pump | None = None
@@ -134,7 +136,7 @@ class Peer:
                     return
                 channel = None
                 delay_s = self._backoff.failed(now_s=self._shell.monotonic(), retry_after_s=retry_after_s)
-                told(log, logging.INFO, "a peer is tried again", url=self.url, delay_s=delay_s)
+                self._tell_pause(delay_s)
                 await self._shell.sleep(delay_s)
                 self.reconnects += 1
                 self._replica.port.totals.reconnects += 1
@@ -168,7 +170,7 @@ class Peer:
     async def _dial(self) -> Channel | None:
         try:
             return await self._shell.dial(self.url, limits=self._limits, tls=self._tls)
-        except SyncError as error:
+        except (SyncError, InputError) as error:  # the address was read before: by now it is what answers there
             self.last_error = error
             told(log, logging.INFO, "a peer cannot be reached", url=self.url, reason=error.message)
             return None
@@ -197,10 +199,14 @@ class Peer:
         if end is None or pump.failed:
             return None
         self.last_error = end.error()
-        if end.permanent and not self._leaving:
+        if self._giving_up.ended(end) and not self._leaving:
             self.failure = self.last_error
             told(log, logging.WARNING, "a peer is given up", url=self.url, reason=self.failure.message)
         return end.retry_after_s
+
+    def _tell_pause(self, delay_s: float) -> None:
+        reason = "" if self.last_error is None else self.last_error.message
+        told(log, logging.INFO, "a peer is tried again", url=self.url, delay_s=delay_s, reason=reason)
 
     def _note_store_failure(self, error: StoreError) -> None:
         """A full disk may have room again later; a replica that was closed stays so."""

@@ -63,6 +63,7 @@ class Pump:
         self._commits = False
         """There are commits of which the conversation has not been told."""
         self._retries = port.retries
+        self._takeovers = port.takeovers
         self._commits_told_s = -LIVE_PAUSE_S
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = None
@@ -142,7 +143,9 @@ class Pump:
                 data = await self._channel.receive()
                 await self._idle()
                 self._tell_commits()
+                before = self._port.takeovers
                 conversation.receive(data)
+                self._takeovers += self._port.takeovers - before  # our own peer knows what it gave us
                 if not ready and self.connected:
                     ready = True
                     self._on_ready()
@@ -202,7 +205,8 @@ class Pump:
 
     async def _idle(self) -> None:
         """Wait while the app holds a local transaction open across an await. A goodbye does not need the replica."""
-        await self._bell.until(lambda: self.conversation.end is not None or not self._port.busy())
+        if self._port.busy() and self.conversation.end is None:
+            await self._bell.until(lambda: self.conversation.end is not None or not self._port.busy())
 
     # ── what both use ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -228,8 +232,9 @@ class Pump:
             self._timer = None
         self._commits_told_s = now_s
         self.conversation.wake()
-        if self._retries != self._port.retries:
-            self.conversation.close(ErrorCode.BYE)  # the next session considers what failed anew
+        if (self._retries, self._takeovers) != (self._port.retries, self._port.takeovers):
+            # The next session considers what failed anew, and whether the peer lacks what was taken over from another.
+            self.conversation.close(ErrorCode.BYE)
 
     def _publish(self) -> None:
         """Tell observers, or leave it to `_finish` where the conversation ended amid a local transaction."""

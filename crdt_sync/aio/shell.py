@@ -43,14 +43,26 @@ class Bell:
     """Lets any number of coroutines wait until something holds; whoever changes it rings, also from ordinary code."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        """In the order in which they came."""
 
     def ring(self) -> None:
         """Have everybody look again."""
-        rung, self._rung = self._rung, asyncio.Event()
-        rung.set()
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting:
+            if not future.done():  # its waiter was cancelled just now
+                future.set_result(None)
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until ``holds()``; it is asked at once and after each ring."""
         while not holds():
-            await self._rung.wait()
+            await self.rung()
+
+    async def rung(self) -> None:
+        """Wait for the next ring."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[future] = None
+        try:
+            await future
+        finally:
+            self._waiting.pop(future, None)

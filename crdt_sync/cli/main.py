@@ -16,6 +16,7 @@ from crdt_sync.cli.commands import (
     conflicts,
     copies,
     demo,
+    forking,
     naming,
     network,
     outcomes,
@@ -73,6 +74,7 @@ app.command()(store.status)
 app.command()(store.check)
 app.command()(repairing.repair)
 app.command()(repairing.quarantine)
+app.command()(forking.forks)
 app.command()(compaction.compact)
 app.command()(compaction.forget)
 app.command()(copies.backup)

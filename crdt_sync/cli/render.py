@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from rich import box
 from rich.console import Console
@@ -17,6 +17,9 @@ from crdt_sync.cli.output import short, visible
 from crdt_sync.cli.times import local_time
 from crdt_sync.core.naming import label_of
 from crdt_sync.core.validating import WHOLE_RECORD
+
+FORKED_RECORDS_SHOWN: Final = 20
+"""Records of a fork that are shown; JSON has all."""
 
 
 def show_record(out: Console, result: Json) -> None:
@@ -168,11 +171,39 @@ def show_status(out: Console, result: Json) -> None:
         again = "`retry` sends it again" if item["due"] is None else f"again at {local_time(item['due'])}"
         what = f"entry {item['sequence']} of author {item['author']}, {item['tries']} times; {again}: {item['reason']}"
         out.print(Text(f"{'set aside':<10}  {visible(f'for {device(item)}: {what}')}"))
+    for item in result["forks"]:
+        writer = "this device" if item["is_own"] else f"device {device(item)}"
+        what = f"{writer} wrote on from two pasts, which stay apart: `crdt-sync forks` tells more"
+        out.print(Text(f"{'fork':<10}  {visible(what)}"))
     for model in result["models"]:
         fields = ", ".join(f"{name} ({kind})" for name, kind in model["fields"].items())
         out.print(Text(f"{'model':<10}  {model['name']}: {model['records']} records; {fields}"))
     if not result["models"]:
         out.print(f"{'models':<10}  none declared: crdt-sync init PATH --models …")
+
+
+def show_forks(out: Console, result: Json) -> None:
+    """Devices that wrote on from two pasts, and what to do about it."""
+    for item in result["forks"]:
+        writer = "this device" if item["is_own"] else f"device {_named(item['device_id'], item['device_name'])}"
+        times = f"met first {local_time(item['first_seen'])}, last {local_time(item['last_seen'])}"
+        out.print(Text(f"{visible(writer)} wrote on from two pasts: {times}", style="bold"))
+        after = f"entry {item['shared']} of author {item['author']}" if item["shared"] else "an entry that is not known"
+        out.print(f"  they part after {after}; entry {item['differs_at']} is another one elsewhere")
+        for there in item["devices"]:
+            held = _named(there["device_id"], there["device_name"])
+            out.print(Text(f"  device {visible(held)} holds another branch than this store"))
+        if item["kept"]:
+            out.print(f"  {item['kept']:,} entries of the other branch are kept here; they do not count")
+        for record in item["records"][:FORKED_RECORDS_SHOWN]:
+            where = [name for name, is_so in (("here", record["here"]), ("elsewhere", record["kept"])) if is_so]
+            out.print(Text(f"    {visible(record['model'])} {record['id']}: written {' and '.join(where)}"))
+        if len(item["records"]) > FORKED_RECORDS_SHOWN:
+            out.print(f"    and {len(item['records']) - FORKED_RECORDS_SHOWN:,} more: --json lists all")
+    if result["forks"]:
+        out.print("To get out of it, carry one branch's values over: docs/howto/recover.md, “Two pasts of one device”.")
+    else:
+        out.print("no forks")
 
 
 def show_initialised(out: Console, result: Json) -> None:
@@ -225,9 +256,12 @@ def show_check(out: Console, result: Json) -> None:
     """What a check found."""
     for damage in result["damage"]:
         out.print(Text(f"{damage['what']}: {visible(damage['where'])}: {visible(damage['reason'])}", style="red"))
-    checked = result["checked"]
+    checked = dict(result["checked"])
+    forks = checked.pop("forks", 0)
     counts = ", ".join(f"{count} {name}" for name, count in checked.items())
     out.print(f"{'sound' if result['ok'] else 'damaged'}: {counts}")
+    if forks:
+        out.print(f"{forks} devices wrote on from two pasts, which is no damage: `crdt-sync forks` tells more")
     if result["not_current"]:
         waiting = ", ".join(f"{count} {visible(name)}" for name, count in result["not_current"].items())
         out.print(f"not brought up to date yet, which is no damage: {waiting}")

@@ -33,13 +33,12 @@ class Document:
         updates: the document's state, or what led to it, in causal order.
     """
 
-    __slots__ = ("_doc", "_emitted", "_map", "_subscription", "_texts")
+    __slots__ = ("_doc", "_emitted", "_map", "_texts")
 
     def __init__(self, author: Author, *, updates: Iterable[bytes] = ()) -> None:
         self._doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=author)
         self._map: pycrdt.Map[Any] = self._doc.get(MAP_ROOT, type=pycrdt.Map)
         self._emitted: list[bytes] = []
-        self._subscription: Any = None
         self._texts: dict[str, str] = {}
         for update in updates:
             self.apply(update)
@@ -63,12 +62,14 @@ class Document:
         Raises:
             EngineError: the engine refused a write.
         """
-        if self._subscription is None:
-            self._subscription = self._doc.observe(self._emit)
         self._emitted.clear()
-        with _engine_seam(), self._doc.transaction():
-            for write in writes:
-                self._write(write)
+        subscription = self._doc.observe(self._emit)  # not for longer: it would keep the document in memory for good
+        try:
+            with _engine_seam(), self._doc.transaction():
+                for write in writes:
+                    self._write(write)
+        finally:
+            self._doc.unobserve(subscription)
         if len(self._emitted) != 1:
             raise EngineError("a transaction of the engine gave no update")
         return self._emitted.pop()

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any, NewType
 
 import msgpack
@@ -169,6 +170,7 @@ def split_entries(body: bytes) -> list[bytes]:
     return entries
 
 
+@lru_cache(maxsize=1024)
 def genesis_hash(partition: str, author: Author) -> ChainHash:
     """The chain hash before an author's first entry in a partition."""
     seed = author.to_bytes(5, "big") + partition.encode()

@@ -69,6 +69,7 @@ def parse_author_text(text: str) -> Author:
     return Author(value)
 
 
+@lru_cache(maxsize=1024)
 def device_id(public_key: bytes) -> DeviceId:
     """Name a device by its Ed25519 public key (32 bytes): 80 bits in four groups of four, for people to compare."""
     digest = blake3(public_key, derive_key_context="crdt_sync 2026 device id").digest(10)

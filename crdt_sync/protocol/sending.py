@@ -48,6 +48,8 @@ class Sending:
         care = source.care(public_key)
         self._careful_until = care.until
         self._suspected = Suspected(source, limits, outflow, standing, suspects=care.suspects)
+        self._is_alone = False
+        """What was sent last stays alone in flight, whatever comes behind it."""
         self._has_looked = False
         """Every run up to our own vector was considered once, so what is not in ``standing.known`` the peer holds."""
         self.snapshots = Snapshots(source, limits)
@@ -71,7 +73,7 @@ class Sending:
             return self._next_snapshot() if out.may_send else None
         while not out.at_end and out.may_send:
             careful = out.cursor < self._careful_until
-            if self._suspected.in_flight or (careful and not out.settled):
+            if self._suspected.in_flight or ((careful or self._is_alone) and not out.settled):
                 return None
             bytes_max = 1 if careful else self._limits.batch_bytes_max
             page = self._source.runs_after(out.cursor, self._standing.known, bytes_max=bytes_max)
@@ -85,11 +87,13 @@ class Sending:
                 self._standing.prune()
                 self._looked()
             if runs:
+                self._is_alone = careful
                 out.sent_runs(runs, known=self._standing.known, is_single=careful)
                 return Runs(runs=tuple([run for run, *_ in runs]))
         if not out.at_end or not self._suspected:
             return None
-        return self._suspected.next_message(now_ms=now_ms)
+        message = self._suspected.next_message(now_ms=now_ms)
+        return message if message is not None or out.at_end else self.next_message(now_ms=now_ms)
 
     def _is_sent(self, run: SentRun) -> bool:
         return not (self._held_back and self._is_held_back(run)) and not self._suspected.skips(run)

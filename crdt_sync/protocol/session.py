@@ -77,14 +77,12 @@ class Session:
         now_ms: int,
         versions: tuple[int, ...] = WIRE_VERSIONS,
     ) -> None:
-        self.peer = peer
-        self.initiator = initiator
+        self.peer, self.initiator = peer, initiator
         self.state = Phase.HELLO
         self.hello: Hello | None = None
         """The peer's."""
-        self._source = source
+        self._source, self._versions = source, versions
         self._limits = limits = limits or WireLimits()
-        self._versions = versions
         self._now_ms = self._began_ms = now_ms
         self._decoder = FrameDecoder(limits)
         self._frame_bytes_max = FRAME_BYTES_FLOOR
@@ -99,14 +97,12 @@ class Session:
         self._receiving = Receiving(self._inflow, self._standing, self._reconciling, self.sending.snapshots)
         self._telling = Telling(source, peer.public_key, now_ms)
         self._queue: list[Message] = []
-        self._hello_due = True
+        self._said_all = False  # there was nothing more to send, and nothing has changed since
+        self._hello_due, self._drained_told, self._proven_told = True, False, -1
         self._farewell: Message | None = None
-        self._drained_told = False
-        self._proven_told = -1
 
     def __repr__(self) -> str:
-        side = "to" if self.initiator else "from"
-        out, into = self._outflow, self._inflow
+        side, out, into = "to" if self.initiator else "from", self._outflow, self._inflow
         return (
             f"<session {side} {self.peer.device_id} {self.state.value},"
             f" sent {out.sent} acked {out.acked}, received {into.received} persisted {into.persisted}>"
@@ -151,8 +147,9 @@ class Session:
 
     def data_to_send(self) -> list[bytes]:
         """The next frames for the channel: one packet, about a batch at most. Call it until it returns nothing."""
-        parts: list[bytes] = []
-        size = 0
+        if self._said_all:
+            return []
+        parts, size, message = list[bytes](), 0, None
         try:
             while size < _PACKET_BYTES_ENOUGH and len(parts) < _PACKET_MESSAGES_MAX:
                 message = self._next()
@@ -167,6 +164,7 @@ class Session:
             self._fail(fault)
             return self.data_to_send()
         self._progress()
+        self._said_all = message is None and not self._events
         return encode_frames(b"".join(parts), frame_bytes_max=self._frame_bytes_max) if parts else []
 
     def tick(self, now_ms: int) -> None:
@@ -187,6 +185,7 @@ class Session:
 
     def wake(self) -> None:
         """The source has new commits or records that did not come from this session."""
+        self._said_all = False
         self._records.wake()
         self._outflow.at_end = False
         self._reconciling.look()
@@ -205,6 +204,7 @@ class Session:
 
     def restate(self) -> None:
         """Our own vector was changed otherwise than by growing: tell it again; the peer plans anew."""
+        self._said_all = False
         self._standing.restate()
         self._reconciling.reopen()
 
@@ -230,8 +230,8 @@ class Session:
     def request_proof(self) -> int:
         """Want proof that both sides are equal at or after now; `AllProven` with this token, or a later one, is it."""
         token = self._reconciling.request()
-        self._queue = [message for message in self._queue if not isinstance(message, Proof)]
-        self._queue.append(Proof(token=token))
+        self._said_all = False
+        self._queue = [*(message for message in self._queue if not isinstance(message, Proof)), Proof(token=token)]
         return token
 
     def close(self, code: ErrorCode = ErrorCode.BYE, text: str = "", *, retry_after_s: float | None = None) -> None:
@@ -324,9 +324,9 @@ class Session:
     def _take_end(self, message: Error | Bye) -> None:
         if isinstance(message, Bye):
             self._end(ErrorCode.BYE, "", retry_after_s=None, by_peer=True)
-            return
-        retry_after_s = message.retry_after_ms / 1000 if message.retry_after_ms else None
-        self._end(message.code, message.text, retry_after_s=retry_after_s, by_peer=True)
+        else:
+            retry_after_s = message.retry_after_ms / 1000 if message.retry_after_ms else None
+            self._end(message.code, message.text, retry_after_s=retry_after_s, by_peer=True)
 
     def _greet(self, hello: Hello) -> None:
         self._frame_bytes_max = hello.agree(self._limits, self._versions)
@@ -359,6 +359,7 @@ class Session:
 
     def _progress(self) -> None:
         """Move on by what the last call changed."""
+        self._said_all = False
         if self.state in (Phase.HELLO, Phase.RECORDS, Phase.VECTORS, Phase.ENDED):
             return
         try:
@@ -375,14 +376,13 @@ class Session:
         proofs = self._reconciling.proofs
         if self.state is Phase.STREAMING or self._proven_told >= proofs.token or not self._reconciling.all_proven():
             return
-        self._proven_told = proofs.token
-        proofs.wanted = False
+        self._proven_told, proofs.wanted = proofs.token, False
         if self.state is Phase.FINGERPRINTS:
             self._signal(Signal.PROVEN)
         self._events.append(AllProven(token=proofs.token or None))
 
     def _signal(self, signal: Signal) -> None:
-        self.state = TRANSITIONS[self.state, signal]
+        self.state, self._said_all = TRANSITIONS[self.state, signal], False
 
     def _fail(self, fault: PeerError) -> None:
         self._end(fault.error_code, fault.message, retry_after_s=fault.retry_after_s, by_peer=False)

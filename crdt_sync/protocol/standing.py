@@ -42,6 +42,8 @@ class Standing:
         """The peer's vector is known."""
         self._forked: set[tuple[str, Author]] = set()
         self._forks_to_tell: list[Fork] = []
+        self._short: dict[tuple[str, Author], Position] = {}
+        """Positions of the peer where what we sent was not applied."""
 
     def statement(self) -> VectorMessage | VectorDigest | None:
         """What has to be said about our own vector now."""
@@ -80,7 +82,7 @@ class Standing:
             self._stated_in_full = self._statement_due = True
         self.complete = True
         self.known = vector
-        self._forked = set()
+        self._forked, self._short = set(), {}
         return self._check(vector)
 
     def receive_positions(self, positions: Vector) -> list[ForkEvent]:
@@ -89,7 +91,23 @@ class Standing:
             for author, position in authors.items():
                 if (partition, author) not in self._forked:
                     self.known.setdefault(partition, {})[author] = position
+                    self._short[partition, author] = position
         return self._check(positions)
+
+    def recall(self) -> bool:
+        """Have what was not applied considered anew, all else as held; whether there is any.
+
+        Only when every run up to our own vector was considered.
+        """
+        short, self._short = self._short, {}
+        if short:
+            own = _copy(self._source.vector())
+            for partition, authors in self.known.items():
+                own.setdefault(partition, {}).update(authors)
+            for (partition, author), position in short.items():
+                own.setdefault(partition, {})[author] = position
+            self.known = own
+        return bool(short)
 
     def receive_fork(self, fork: Fork) -> list[ForkEvent]:
         """The peer holds another branch than the one whose position we stated."""

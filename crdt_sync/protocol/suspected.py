@@ -23,7 +23,7 @@ class Suspected:
 
     Invariants:
         1. A suspect is alone in flight, and goes when everything else that either side has is durable on both.
-        2. What its author wrote after it goes when it was answered, in its order.
+        2. What its author wrote after it goes when it was answered, in its order; then what was not applied before.
 
     Args:
         source: the replica.
@@ -77,7 +77,7 @@ class Suspected:
 
     def next_message(self, *, now_ms: int) -> Runs | None:
         """The next runs, where it is their turn."""
-        while self._skipped and self._outflow.may_send and self._outflow.settled:
+        while self._skipped and self._outflow.at_end and self._outflow.may_send and self._outflow.settled:
             if self._tried is None:
                 self._tried, self._cursor = self._next_suspect(now_ms), 0
             if self._tried is None:
@@ -115,6 +115,8 @@ class Suspected:
             del self._suspects[name]
             self._skipped.discard(name)
             self._tried = None
+            if self._standing.recall():
+                self._outflow.restart()  # what rested on it was not applied before
         return None
 
     def _all_but(self, suspect: Suspect) -> Vector:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crdt_sync.replica.branches import Fork, ForkedRecord
 from crdt_sync.replica.facade import Replica
 from crdt_sync.replica.history import FieldChange, HistoryItem
 from crdt_sync.replica.home_peers import HomePeer
@@ -21,6 +22,8 @@ from crdt_sync.replica.undo import UndoItem, UndoReport
 __all__ = [
     "Change",
     "FieldChange",
+    "Fork",
+    "ForkedRecord",
     "HistoryItem",
     "HomePeer",
     "InvalidField",

@@ -27,6 +27,9 @@ class CompactingPort:
         check: raises where the replica is closed, in another thread, or amid a local transaction.
     """
 
+    takeovers = 0
+    """How often a peer's bases were taken over; sessions with others that began before cannot pass them on."""
+
     def __init__(self, state: State, compactor: Compactor, *, check: Callable[[], None]) -> None:
         self._state = state
         self._compactor = compactor
@@ -92,6 +95,7 @@ class CompactingPort:
             )
         )
         self._state.store.flush()
+        self.takeovers += batch.restated
         return batch
 
     # ── what the facade asks for ─────────────────────────────────────────────────────────────────────────────────────

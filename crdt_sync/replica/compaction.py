@@ -19,10 +19,11 @@ from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.screening import screen_again
 from crdt_sync.core.version import version_of_update
 from crdt_sync.errors import CorruptStoreError
+from crdt_sync.protocol.source import Position
 from crdt_sync.replica.bases import base_span, touched_by_base
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.journal import Journal
-from crdt_sync.replica.ledger import CONTENT_AUTHOR, ChainEnd
+from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.rows import (
     FLOOR_POSITION,
     Base,
@@ -275,11 +276,11 @@ class Folding:
         if not positions:
             return
         ledger = self._state.ledger
-        floors: dict[tuple[str, Author], ChainEnd] = {}
+        floors: dict[tuple[str, Author], Position] = {}
         for position in positions:
             row, _ = ledger.row(position)
             if row.author != CONTENT_AUTHOR:
-                floors[row.partition, row.author] = ChainEnd(row.last, row.head)
+                floors[row.partition, row.author] = Position(row.last, row.head)
         clock = ledger.clock()
         for (partition, author), floor in floors.items():
             ledger.raise_floor(partition, author, floor)

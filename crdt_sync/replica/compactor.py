@@ -111,6 +111,7 @@ class Compactor:
         state.has_settled = self._horizons.has_settled
         state.is_settled = self._horizons.is_settled
         self._finish_begun()
+        self.apply_due()  # a process that was killed may have left some
 
     # ── what sessions read ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -222,8 +222,9 @@ class Conversation:
                     code=failed.value,
                     text=error.message,
                     by_peer=by_peer,
-                    permanent=True,
+                    permanent=bool(self._handshake.shown),
                     handshake=True,
+                    shown=self._handshake.shown,
                     hint=error.hint,
                 )
             )
@@ -292,7 +293,7 @@ class Conversation:
         match event:
             case PeerReady():
                 self.steps += 1
-                self.clock_offset_ms = self._port.totals.clock_offset_ms = event.hello.time_ms - self._port.now_ms()
+                self.clock_offset_ms = self._port.totals.greeted(event.hello.time_ms - self._port.now_ms())
             case RecordsReceived() | RunsReceived() | DocumentsReceived() | SnapshotReceived() | HoldingsReceived():
                 self._take_in(session, event)
             case Acknowledged():
@@ -328,8 +329,7 @@ class Conversation:
             case SnapshotReceived():
                 self._take_snapshot(session, event)
             case HoldingsReceived():
-                sender = session.peer.public_key
-                self._held.anything |= self._port.accept_holdings(event.vectors, sender=sender) > 0
+                self._held.anything |= self._port.accept_holdings(event.vectors, sender=session.peer.public_key) > 0
             case _:
                 assert_never(event)
 
@@ -343,21 +343,24 @@ class Conversation:
     def _mend(self, session: Session, event: OwnFork | OwnAhead | ForeignFork | ContentDiffers) -> None:
         """Act on what shows that one of the two pasts was rewound, doubled or damaged."""
         match event:
-            case OwnFork():
-                self._port.own_fork(event.partition, event.author)
-                self._doubts = True
-                session.restate()
+            case OwnFork() | ForeignFork():
+                self._met_branch(session, event)
             case OwnAhead():
                 self._port.own_ahead(event.partition, event.author)
-            case ForeignFork():
-                self.obstacle = f": the peer holds another branch of author {event.author}"
-                told(log, logging.WARNING, "a branch differs", device=session.peer.device_id, author=event.author)
             case ContentDiffers():
                 told(log, logging.WARNING, "documents differ at equal vectors", documents=len(event.keys))
                 self._port.rederive(event.keys)
                 session.repaired(event.partition)
             case _:
                 assert_never(event)
+
+    def _met_branch(self, session: Session, event: OwnFork | ForeignFork) -> None:
+        if isinstance(event, OwnFork):
+            self._port.own_fork(event.partition, event.author)
+            self._doubts = True
+            session.restate()
+        device = session.peer.device_id
+        self.obstacle = self._port.branch_met(event.partition, event.author, event.position, device=device)
 
     def _took(self, session: Session, batch: Batch, *, number: int | None = None) -> None:
         if number is not None:

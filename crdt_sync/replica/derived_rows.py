@@ -10,12 +10,17 @@ from crdt_sync.core.conflict import ConflictKind
 from crdt_sync.core.content import Content, Dot, RegisterValue, parse_content
 from crdt_sync.core.ids import DocumentKey
 from crdt_sync.core.layout import ENTRY_SEPARATOR
-from crdt_sync.replica.rows import pack_values, unpack_values
+from crdt_sync.errors import CorruptStoreError
+from crdt_sync.replica.packing import Shape, has_shape, pack_values, unpack_shaped, unpack_values
 
 GONE: Final = b""
 """Stands for the value of a deletion, in a row about the whole record ..."""
 AS_IT_WAS: Final = b"+"
 """... and for that of an edit: the values that the record showed."""
+
+
+_SETTLED: Final[Shape] = (str, [str], [(int, int, int, bytes)], str, bytes)
+_KINDS: Final = frozenset(kind.value for kind in ConflictKind)
 
 
 def settled_key(document: DocumentKey, conflict: str, chosen: Dot) -> bytes:
@@ -63,9 +68,15 @@ class SettledRow:
 
 
 def unpack_settled_row(data: bytes) -> SettledRow:
-    """Read a row of the table of settled conflicts."""
-    register, paths, values, *whole = unpack_values(data, (3, 5), "settled")
-    kind, held = whole or (ConflictKind.CONCURRENT_EDIT, b"")
+    """Read a row of the table of settled conflicts.
+
+    Raises:
+        CorruptStoreError: it is none.
+    """
+    row = unpack_values(data, (3, 5), "settled")
+    register, paths, values, kind, held = row if len(row) > 3 else (*row, ConflictKind.CONCURRENT_EDIT.value, b"")
+    if not has_shape((register, paths, values, kind, held), _SETTLED) or not values or kind not in _KINDS:
+        raise CorruptStoreError("a row of table settled has the wrong shape", table="settled")
     chosen, *candidates = (
         RegisterValue(Dot(author, counter), hlc, value, {}, "") for author, counter, hlc, value in values
     )
@@ -86,7 +97,7 @@ def write_held(cells: Mapping[str, bytes], texts: Mapping[str, str]) -> bytes:
 
 def read_held(data: bytes) -> Content:
     """What a record held."""
-    cells, texts = unpack_values(data, 2, "settled")
+    cells, texts = unpack_shaped(data, ([(str, bytes)], [(str, str)]), table="settled")
     return parse_content(dict(cells), dict(texts), {})
 
 
@@ -126,5 +137,5 @@ class UniqueRow:
 
 def unpack_unique_row(data: bytes) -> UniqueRow:
     """Read a row of the table of unique values."""
-    shown, values, links = unpack_values(data, 3, "unique")
+    shown, values, links = unpack_shaped(data, (int, bytes, [str]), table="unique")
     return UniqueRow(shown=shown, values=values, links=links)

@@ -25,12 +25,10 @@ PERMANENT_CODES = frozenset(
 )
 """Codes after which dialling again would end the same way: those whose receiver stops, in docs/spec/wire.md."""
 
-_AT_ENTRIES = PERMANENT_CODES - {
-    ErrorCode.VERSION,
-    ErrorCode.LIMITS,
-    ErrorCode.NOT_CONVERGING,
-    ErrorCode.REFUSED,
-} | {ErrorCode.INTERNAL, ErrorCode.OTHER}
+_SAID_PLAINLY = frozenset((ErrorCode.VERSION, ErrorCode.LIMITS, ErrorCode.REFUSED))
+"""Those that a damaged line cannot bring about: frames have checksums, and none of these follows from a lost one."""
+
+_AT_ENTRIES = PERMANENT_CODES - _SAID_PLAINLY - {ErrorCode.NOT_CONVERGING} | {ErrorCode.INTERNAL, ErrorCode.OTHER}
 """Codes that can be about what was in flight."""
 _AT_LINES = frozenset((ErrorCode.CHECKSUM, ErrorCode.TIMEOUT))
 """Codes that tell of a bad connection."""
@@ -58,6 +56,7 @@ class End:
         permanent: whether dialling again would end the same way.
         handshake: whether it ended before there was a session.
         hint: what the user can do, where the code alone does not say it.
+        shown: what the peer showed in a handshake that makes it `permanent`.
     """
 
     code: str
@@ -67,6 +66,12 @@ class End:
     permanent: bool = False
     handshake: bool = False
     hint: str | None = None
+    shown: bytes = b""
+
+    @property
+    def sure(self) -> bool:
+        """Whether a `permanent` end is believed at once; another one may come of a damaged line."""
+        return not self.handshake and self.code in _SAID_PLAINLY
 
     @property
     def fault(self) -> Fault | None:

@@ -16,6 +16,7 @@ from crdt_sync.core.model import Model, bind
 from crdt_sync.core.naming import checked_name
 from crdt_sync.errors import InputError, StoreClosedError, TransactionError, WrongThreadError
 from crdt_sync.replica.arguments import checked_models, checked_path
+from crdt_sync.replica.branches import ForkCalls
 from crdt_sync.replica.checking.calls import ChecksStore
 from crdt_sync.replica.conflict_calls import ConflictCalls
 from crdt_sync.replica.durability import DurabilityCalls
@@ -44,7 +45,15 @@ M = TypeVar("M", bound=Model)
 
 
 class Replica(
-    ConflictCalls, HistoryCalls, InvalidCalls, JournalCalls, DurabilityCalls, ChecksStore, KeepsSmall, NamesDevices
+    ConflictCalls,
+    HistoryCalls,
+    InvalidCalls,
+    JournalCalls,
+    DurabilityCalls,
+    ForkCalls,
+    ChecksStore,
+    KeepsSmall,
+    NamesDevices,
 ):
     """One durable copy of the data, in one store. Every call is synchronous, and durable when it returns.
 
@@ -71,7 +80,6 @@ class Replica(
         """Durable key-value storage that is private to the device."""
         self.port = Port(self._state, self._journal, self._observers, check=self._check_idle)
         self.port.policy = retry_policy or RetryPolicy()
-        """What sessions and their pumps use."""
 
     @classmethod
     def open(

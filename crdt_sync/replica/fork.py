@@ -32,6 +32,7 @@ from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.lease import Identity
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.opening import bind_author
+from crdt_sync.replica.packing import unpack_shaped
 from crdt_sync.replica.rows import LogRow, Touch, key_number, number_key, touch_key, unpack_log_row
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.transaction import sign_entry
@@ -48,7 +49,7 @@ Sent = Callable[[Author], int]
 CLAIMS_MAX: Final = 8
 """New authors that are drawn in a day because of what peers say, and have not proven."""
 
-_CLAIMS: Final = b"claims"
+CLAIMS: Final = b"claims"
 """Key in the meta table: the day, and how many were drawn in it."""
 _DAY_MS: Final = 86_400_000
 
@@ -68,22 +69,32 @@ def lease_new_author(state: State, identity: Identity) -> None:
 def believe_claim(state: State, identity: Identity) -> None:
     """Draw a new author on a peer's word; not more than `CLAIMS_MAX` times a day, or until a claim was proven."""
     today = state.now_ms() // _DAY_MS
-    noted = state.store.get(Table.META, _CLAIMS)
-    day, count = (today, 0) if noted is None else msgpack.unpackb(noted)
+    noted = state.store.get(Table.META, CLAIMS)
+    day, count = (today, 0) if noted is None else read_claims(noted)
     count = count if day == today else 0
     if count >= CLAIMS_MAX:
         log.warning("peers named our author too often without a proof: we keep it until there is one")
         return
     with state.store.transaction():
-        state.store.put(Table.META, _CLAIMS, msgpack.packb((today, count + 1)))
+        state.store.put(Table.META, CLAIMS, msgpack.packb((today, count + 1)))
     lease_new_author(state, identity)
+
+
+def read_claims(data: bytes) -> tuple[int, int]:
+    """A day, and how many claims were believed in it.
+
+    Raises:
+        CorruptStoreError: the stored row is no such thing.
+    """
+    day, count = unpack_shaped(data, (int, int), table=Table.META, key=CLAIMS)
+    return day, count
 
 
 def note_proof(state: State) -> None:
     """A run came that we signed, and that is not in our log: what peers said of our authors was true."""
-    if state.store.get(Table.META, _CLAIMS) is not None:
+    if state.store.get(Table.META, CLAIMS) is not None:
         with state.store.transaction():
-            state.store.delete(Table.META, _CLAIMS)
+            state.store.delete(Table.META, CLAIMS)
 
 
 def settle_fork(state: State, journal: Journal, run: Run, *, sent: Sent) -> list[Change]:
@@ -101,7 +112,7 @@ def settle_fork(state: State, journal: Journal, run: Run, *, sent: Sent) -> list
         ForkError: the branches part before what was sent, or others have built on ours.
         EntryError: what we wrote cannot be written again; nothing was changed.
     """
-    return _write_again(state, journal, run.partition, run.author, after=_shared_sequence(state, run), sent=sent)
+    return _write_again(state, journal, run.partition, run.author, after=shared_sequence(state, run), sent=sent)
 
 
 def leave_branch(state: State, journal: Journal, partition: str, author: Author, *, sent: Sent) -> list[Change]:
@@ -190,7 +201,7 @@ def _write_again(
     return derivation.changes
 
 
-def _shared_sequence(state: State, run: Run) -> int:
+def shared_sequence(state: State, run: Run) -> int:
     """The last sequence up to which the run and our branch are alike."""
     before = run.first_sequence - 1
     shared = max(before, state.ledger.floor_of(run.partition, run.author).sequence)  # what was folded, everybody held

@@ -8,12 +8,15 @@ from dataclasses import replace
 
 import msgpack
 
+from crdt_sync.core.entry import RECORD_HASH_BYTES
 from crdt_sync.core.ids import Author, DeviceId, device_id
 from crdt_sync.core.logs import told
 from crdt_sync.protocol.codes import PeerError
 from crdt_sync.protocol.durable import DURABLE_BYTES_MAX, STAMP_MAX, DurableVector, decode_durable
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES, Position, Vector
+from crdt_sync.replica.packing import unpack_shaped
+from crdt_sync.replica.rows import after_prefix
 from crdt_sync.replica.state import State
 from crdt_sync.replica.stated import as_stated, forget_stated, note_more, note_stated, stated_by
 from crdt_sync.security.identity import DeviceKey, verify
@@ -26,6 +29,8 @@ _LATEST, _KNOWN, _FIRST = b"\0v", b"\0k", b"\0f"
 OTHERS = b"\x01"
 """Keys from here on are not of this module."""
 _LIMITS = WireLimits()
+READ_BEFORE_MAX = 256
+"""Signed vectors that are kept as objects; a space with more devices reads them anew."""
 
 
 class HoldingsBook:
@@ -37,6 +42,7 @@ class HoldingsBook:
         2. Our own is signed anew whenever it is asked for after our vector, or our horizons, have changed.
         3. A position counts where its hash is in the chain that is here. One past the end of ours may be on another
            branch, so it counts for nothing until our chain has grown to it.
+        4. The first vectors that named a horizon are kept until another horizon is further.
 
     Args:
         state: the replica.
@@ -44,6 +50,8 @@ class HoldingsBook:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._read_before: dict[bytes, tuple[bytes, DurableVector]] = {}
+        """Row → its bytes, and what they say: each session asks for all of them over and over."""
 
     def latest(self) -> dict[bytes, DurableVector]:
         """The latest vector of each device, our own as it was last told, by public key."""
@@ -117,8 +125,7 @@ class HoldingsBook:
         data = self._state.store.get(Table.HOLDING, _KNOWN + public_key)
         if data is None:
             return {}
-        known: dict[bytes, int] = msgpack.unpackb(data, strict_map_key=False)
-        return known
+        return read_known(data)
 
     def note_known(self, public_key: bytes, known: Mapping[bytes, int]) -> None:
         """Keep what a device knows now of devices with a binding, in a store transaction of its own."""
@@ -180,6 +187,18 @@ class HoldingsBook:
         stated = stated_by(self._state.store, device_id(vector.public_key))
         return vector if stated is None else replace(vector, vector=as_stated(vector.vector, stated))
 
+    def let_go(self) -> None:
+        """Let go of what named horizons that are over: it was kept for their successors, in the caller's transaction.
+
+        Where one counts again, since the store lost something, the next vectors of all devices name it again. They hold
+        more than the first ones did, so what is made of them waits for no less.
+        """
+        store = self._state.store
+        end = len(_FIRST) + RECORD_HASH_BYTES
+        names = {key[len(_FIRST) : end] for key, _ in store.scan(Table.HOLDING, start=_FIRST, end=after_prefix(_FIRST))}
+        for name in filter(self._is_over, names):
+            store.delete_range(Table.HOLDING, start=_FIRST + name, end=after_prefix(_FIRST + name))
+
     def say_anew(self) -> None:
         """Sign again what this replica holds: its past is in doubt, and what it said last may be more than it has now.
 
@@ -228,20 +247,48 @@ class HoldingsBook:
         self._state.store.put(Table.HOLDING, _LATEST + vector.public_key, data)
         for name in vector.horizons:
             first = _FIRST + name + vector.public_key
-            if self._state.store.get(Table.HOLDING, first) is None:
+            if self._state.store.get(Table.HOLDING, first) is None and not self._is_over(name):
                 self._state.store.put(Table.HOLDING, first, data)
+
+    def _is_over(self, horizon: bytes) -> bool:
+        """Whether a horizon is known and held here, and another one is further."""
+        state = self._state
+        record = state.records.horizons().get(horizon)
+        if record is None or not state.ledger.covers(record):
+            return False
+        return horizon not in state.horizon_tips(record.partition)
 
     def _read(self, key: bytes) -> DurableVector | None:
         data = self._state.store.get(Table.HOLDING, key)
-        return None if data is None else decode_durable(data, _LIMITS)
+        return None if data is None else self._decode(key, data)
+
+    def _decode(self, key: bytes, data: bytes) -> DurableVector:
+        held = self._read_before.get(key)
+        if held is not None and held[0] == data:
+            return held[1]
+        vector = decode_durable(data, _LIMITS)
+        if len(self._read_before) >= READ_BEFORE_MAX:
+            self._read_before.clear()
+        self._read_before[key] = (data, vector)
+        return vector
 
     def _scan(self, prefix: bytes) -> Iterator[DurableVector]:
         end = prefix[:-1] + bytes((prefix[-1] + 1,)) if prefix[-1] < 255 else prefix + b"\xff" * 64
         for key, data in self._state.store.scan(Table.HOLDING, start=prefix, end=end):
             try:
-                yield decode_durable(data, _LIMITS)
+                yield self._decode(key, data)
             except PeerError as error:
                 told(log, logging.WARNING, "a signed vector cannot be read", key=key.hex(), reason=error.message)
+
+
+def read_known(data: bytes) -> dict[bytes, int]:
+    """What a device knew of signed vectors: public key → stamp.
+
+    Raises:
+        CorruptStoreError: the stored row is no such thing.
+    """
+    known: dict[bytes, int] = unpack_shaped(data, {bytes: int}, table=Table.HOLDING)
+    return known
 
 
 def _same(one: Vector, other: Vector) -> bool:

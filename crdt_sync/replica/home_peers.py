@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from crdt_sync.core.ids import DeviceId
-from crdt_sync.replica.rows import pack_values, unpack_values
+from crdt_sync.replica.packing import pack_values, unpack_shaped
 from crdt_sync.storage.base import Store, Table
 
 _MET: Final = b"\0u"
@@ -46,7 +46,8 @@ def read_home(data: bytes | None) -> tuple[str, ...]:
     Raises:
         CorruptStoreError: it cannot be read.
     """
-    return () if data is None else tuple(map(str, unpack_values(data, 1, "holding")[0]))
+    places: tuple[str, ...] = () if data is None else unpack_shaped(data, ([str],), table=Table.HOLDING)[0]
+    return places
 
 
 def home_devices(store: Store) -> frozenset[DeviceId] | None:
@@ -87,6 +88,6 @@ def note_met_at(store: Store, address: str, device: DeviceId) -> None:
 
 
 def place_of(address: str) -> str:
-    """An address without user, password, query and fragment: these may be secret, and change where the peer does not."""
+    """An address without user, password, query and fragment: they may be secret, and change where the peer stays."""
     parts = urlsplit(address)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

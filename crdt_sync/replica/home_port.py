@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from crdt_sync.core.entry import SEQUENCE_MAX
 from crdt_sync.core.ids import Author, DeviceId, device_id
 from crdt_sync.core.logs import told
-from crdt_sync.errors import StoreError
+from crdt_sync.errors import ForkError, StoreError
 from crdt_sync.protocol.care import Care, Flight
 from crdt_sync.protocol.source import EntryStatus, Position, StatusKind, Vector
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
+from crdt_sync.replica.branches import note_alike, note_fork
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.home import Word, ever_acknowledged, held_back, hold_back, let_go, note_met, note_word, set_home
 from crdt_sync.replica.home_peers import is_home
@@ -75,11 +76,23 @@ class HomePort:
         refused = [item for item in statuses if item.kind is StatusKind.REFUSED and item.author in own]
         word = Word(device=device, held=held, unsure=frozenset(unsure), whole=but_for is not None)
         self.completed += note_word(self._state, self._journal, word, refused=refused)
+        self._note_branches(device, vector, statuses, apart=but_for)
         doubts = Doubts(self._state.store, device)
         if doubts:
             with self._state.store.transaction():
                 cut = {item.author: item.sequence for item in statuses if item.kind is StatusKind.REFUSED}
                 doubts.note_answer(vector, cut)
+
+    def _note_branches(
+        self, device: DeviceId, vector: Vector, statuses: Sequence[EntryStatus], *, apart: frozenset[Author] | None
+    ) -> None:
+        if apart is not None:
+            note_alike(self._state, device, vector, apart=apart)
+        for item in statuses:
+            if item.code == ForkError.code and not item.retry:
+                end = self._state.ledger.end_of(item.partition, item.author).sequence
+                if end:
+                    note_fork(self._state, item.partition, item.author, differs_at=end, device=device)
 
     def care(self, public_key: bytes) -> Care:
         """How to send to a device with which sessions ended at some entry."""

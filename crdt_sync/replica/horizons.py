@@ -28,6 +28,7 @@ from crdt_sync.replica.compaction import Acknowledged
 from crdt_sync.replica.derive import ALL, derive_marked
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
+from crdt_sync.replica.packing import unpack_shaped
 from crdt_sync.replica.rows import after_prefix, split_touch_key, unpack_document_row
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.trimming import Trimming
@@ -269,6 +270,7 @@ class Horizons:
         with state.store.transaction():
             applied = sorted({*self._applied(), name})
             state.store.put(Table.META, APPLIED, msgpack.packb(applied))
+            self._book.let_go()
         return changes
 
     def give_up(self, key: DocumentKey) -> list[Change]:
@@ -338,8 +340,16 @@ class Horizons:
         return data is not None and unpack_document_row(data).live
 
     def _applied(self) -> set[bytes]:
-        data = self._state.store.get(Table.META, APPLIED)
-        return set() if data is None else set(msgpack.unpackb(data))
+        return read_applied(self._state.store.get(Table.META, APPLIED))
+
+
+def read_applied(data: bytes | None) -> set[bytes]:
+    """The ids of horizons in a stored row.
+
+    Raises:
+        CorruptStoreError: it is none.
+    """
+    return set() if data is None else set(unpack_shaped(data, [bytes], table=Table.META, key=APPLIED))
 
 
 def is_removable(key: DocumentKey) -> bool:

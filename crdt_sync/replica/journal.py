@@ -157,9 +157,8 @@ class Journal:
         """
         for key, data in self._rows(status, reverse=latest_first):
             row = unpack_operation_row(data)
-            if (status is None or _STATUSES[row.status] is status) and max(
-                physical_ms(row.hlc), row.finished_ms
-            ) >= since_ms:
+            changed_ms = max(physical_ms(row.hlc), row.finished_ms)
+            if (status is None or _STATUSES[row.status] is status) and changed_ms >= since_ms:
                 yield key, row
 
     def _rows(self, status: OperationStatus | None, *, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
@@ -265,9 +264,8 @@ class Journal:
     def reopen(self, held: Mapping[Author, int], *, error: str, peer: str, now_ms: int) -> int:
         """Have operations wait again that no home peer is known to hold any more. In the caller's store transaction.
 
-        Args:
-            held: author → the last sequence that any home peer holds; of these authors only.
-            error, peer, now_ms: why; the device that holds less than before; milliseconds since 1970.
+        ``held``: author → the last sequence that any home peer holds; of these authors only. ``error``: why;
+        ``peer``: the device that holds less than before, or empty.
         """
         lost: list[tuple[bytes, OperationRow]] = []
         for key, row in self.rows(status=OperationStatus.COMPLETED):

@@ -45,7 +45,7 @@ class JournalCalls:
 
         Args:
             status: only ``pending``, ``completed`` or ``failed`` ones.
-            since: only those made at this time or later; with a zone.
+            since: only those made, or with a result noted, at this time or later; with a zone.
             latest_first: in the other order.
 
         Raises:

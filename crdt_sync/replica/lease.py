@@ -20,6 +20,7 @@ import msgpack
 from crdt_sync.core.ids import Author, author_of
 from crdt_sync.core.records import SALT_BYTES
 from crdt_sync.errors import KeyFileError, StoreInUseError, StoreReadOnlyError
+from crdt_sync.replica.packing import unpack_author, unpack_authors, unpack_sized
 from crdt_sync.security.identity import SEED_BYTES, DeviceKey
 from crdt_sync.security.keyfile import load, load_or_create
 from crdt_sync.storage.base import Store, Table
@@ -149,8 +150,8 @@ class Lease:
         Runs in its own store transactions; the inside is written before the outside, so that a crash in between is seen
         as a broken fence, never as an intact one.
         """
-        replica_id = self._store.get(Table.META, _REPLICA)
-        epoch, reason = self._store.get(Table.META, _EPOCH), self._doubt(replica_id)
+        replica_id, epoch = self._named()
+        reason = self._doubt(replica_id)
         reason = reason or doubt
         if replica_id is None or reason == "copied":
             replica_id, epoch = self._entropy(REPLICA_ID_BYTES), None
@@ -167,7 +168,7 @@ class Lease:
             author = author_of(key.public_key, salt)
             authors.append(author)
         else:
-            author = Author(int.from_bytes(held, "big"))
+            author = unpack_author(held, key=_AUTHOR)
         token = self._entropy(_TOKEN_BYTES)
         with self._store.transaction():
             self._store.put(Table.META, _REPLICA, replica_id)
@@ -223,18 +224,26 @@ class Lease:
 
     def held(self) -> tuple[Author, bytes | None] | None:
         """The author held since the last open, and this device's public key where it is here."""
-        author, replica_id = self._store.get(Table.META, _AUTHOR), self._store.get(Table.META, _REPLICA)
+        author, replica_id = self._store.get(Table.META, _AUTHOR), self._named()[0]
         if author is None or replica_id is None:
             return None
         folder = self._folder(replica_id)
         path = None if folder is None else folder / "device.key"
         key = load(path).public_key if path is not None and path.exists() else None
-        return Author(int.from_bytes(author, "big")), key
+        return unpack_author(author, key=_AUTHOR), key
 
     def peek(self) -> tuple[bytes, bytes]:
         """Replica id and epoch without taking a lease, for read-only use."""
-        replica_id, epoch = self._store.get(Table.META, _REPLICA), self._store.get(Table.META, _EPOCH)
+        replica_id, epoch = self._named()
         return replica_id or bytes(REPLICA_ID_BYTES), epoch or bytes(EPOCH_BYTES)
+
+    def _named(self) -> tuple[bytes | None, bytes | None]:
+        """Replica id and epoch, as far as there are any."""
+        replica_id, epoch = self._store.get(Table.META, _REPLICA), self._store.get(Table.META, _EPOCH)
+        return (
+            None if replica_id is None else unpack_sized(replica_id, REPLICA_ID_BYTES, key=_REPLICA),
+            None if epoch is None else unpack_sized(epoch, EPOCH_BYTES, key=_EPOCH),
+        )
 
     def _put_author(self, author: Author, authors: list[Author]) -> None:
         self._store.put(Table.META, _AUTHOR, author.to_bytes(5, "big"))
@@ -244,8 +253,7 @@ class Lease:
         return self._stored_authors(_AUTHORS)
 
     def _stored_authors(self, name: bytes) -> list[Author]:
-        data = self._store.get(Table.META, name)
-        return [] if data is None else [Author(item) for item in msgpack.unpackb(data)]
+        return unpack_authors(self._store.get(Table.META, name), key=name)
 
     def _doubt(self, replica_id: bytes | None) -> str:
         """Why a new author is needed, or an empty string."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from crdt_sync.core.entry import (
     SHORT_HASH_BYTES,
@@ -58,13 +57,8 @@ CONTENT_AUTHOR = Author(0)
 _ROW_CACHE_MAX = 16
 _DECODED_MAX = 8
 SCAN_ROWS_MAX = 512
-
-
-class ChainEnd(NamedTuple):
-    """The last entry of an author that this replica holds."""
-
-    sequence: int
-    hash: ChainHash
+LEAP_ROWS = 16
+"""Where more rows than this are left, it is asked for each author where the needed ones begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +80,8 @@ class Ledger:
         self._store = store
         self._rows: OrderedDict[int, tuple[LogRow, list[bytes]]] = OrderedDict()
         self._decoded: OrderedDict[tuple[int, int], Entry] = OrderedDict()
-        self.heads: dict[str, dict[Author, ChainEnd]] = {}
-        self.floors: dict[str, dict[Author, ChainEnd]] = {}
+        self.heads: dict[str, dict[Author, Position]] = {}
+        self.floors: dict[str, dict[Author, Position]] = {}
         """Each author's last entry that was folded; authors without one are left out."""
         self.folded = Folded(0, 0, 0)
         self.end = 0
@@ -107,7 +101,7 @@ class Ledger:
             if found is None:
                 break
             partition, author, sequence = split_chain_key(found[0])
-            self.heads.setdefault(partition, {})[author] = ChainEnd(sequence, unpack_chain_row(found[1])[1])
+            self.heads.setdefault(partition, {})[author] = Position(sequence, unpack_chain_row(found[1])[1])
             end = chain_prefix(partition, author)
             if self.folded.generation:
                 self._read_floor(partition, author, start=end)
@@ -118,7 +112,7 @@ class Ledger:
         key, data = next(self._store.scan(Table.CHAIN, start=start, limit=1))
         position, head = unpack_chain_row(data)
         if position == FLOOR_POSITION:
-            self.floors.setdefault(partition, {})[author] = ChainEnd(split_chain_key(key)[2], head)
+            self.floors.setdefault(partition, {})[author] = Position(split_chain_key(key)[2], head)
 
     def is_behind(self) -> bool:
         """Whether somebody else has appended to the log, or folded rows of it."""
@@ -132,11 +126,11 @@ class Ledger:
         last = next(self._store.scan(Table.LOG, reverse=True, limit=1), None)
         return max(self.folded.clock, 0 if last is None else unpack_log_row(last[1]).clock)
 
-    def floor_of(self, partition: str, author: Author) -> ChainEnd:
+    def floor_of(self, partition: str, author: Author) -> Position:
         """The last entry of an author that was folded; sequence 0 with the genesis hash where there is none."""
-        return self.floors.get(partition, {}).get(author) or ChainEnd(0, genesis_hash(partition, author))
+        return self.floors.get(partition, {}).get(author) or Position(0, genesis_hash(partition, author))
 
-    def raise_floor(self, partition: str, author: Author, floor: ChainEnd) -> None:
+    def raise_floor(self, partition: str, author: Author, floor: Position) -> None:
         """Note that an author's entries up to ``floor`` are in the bases, in the caller's store transaction.
 
         The chain rows of what lies below it are taken out; rows of the log are the caller's to `drop`.
@@ -158,9 +152,9 @@ class Ledger:
         self._rows.clear()
         self._decoded.clear()
 
-    def end_of(self, partition: str, author: Author) -> ChainEnd:
+    def end_of(self, partition: str, author: Author) -> Position:
         """The last entry held of an author; sequence 0 with the genesis hash where there is none."""
-        return self.heads.get(partition, {}).get(author) or ChainEnd(0, genesis_hash(partition, author))
+        return self.heads.get(partition, {}).get(author) or Position(0, genesis_hash(partition, author))
 
     def covers(self, record: HorizonRecord) -> bool:
         """Whether a horizon's vector is held, on the same branches."""
@@ -179,7 +173,7 @@ class Ledger:
         if row.author != CONTENT_AUTHOR:
             key = chain_key(row.partition, row.author, row.last)
             self._store.put(Table.CHAIN, key, pack_chain_row(position, row.head))
-            self.heads.setdefault(row.partition, {})[row.author] = ChainEnd(row.last, row.head)
+            self.heads.setdefault(row.partition, {})[row.author] = Position(row.last, row.head)
         self.end = position
         return Appended(position=position, row=row)
 
@@ -251,10 +245,7 @@ class Ledger:
 
     def vector(self) -> dict[str, dict[Author, Position]]:
         """What this replica has durably applied."""
-        return {
-            partition: {author: Position(sequence=end.sequence, hash=end.hash) for author, end in ends.items()}
-            for partition, ends in self.heads.items()
-        }
+        return {partition: dict(ends) for partition, ends in self.heads.items()}
 
     def rows_of(self, partition: str, author: Author, *, after: int) -> Iterator[tuple[int, LogRow]]:
         """The rows of an author with entries behind sequence ``after``, in order, with their positions."""
@@ -279,7 +270,8 @@ class Ledger:
         runs: list[SentRun] = []
         size = looked = open_size = 0
         open_rows: list[LogRow] = []
-        cursor = max(cursor, self._first_needed(known) - 1)
+        if self.end - cursor > LEAP_ROWS:
+            cursor = max(cursor, self._first_needed(known) - 1)
         for key, data in self._store.scan(Table.LOG, start=number_key(cursor + 1), limit=SCAN_ROWS_MAX):
             looked += 1
             if before is not None and key_number(key) >= before:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from crdt_sync.core.entry import ChainHash, Run, encode_run
+from crdt_sync.core.entry import ChainHash, Run, encode_run, split_entries
 from crdt_sync.core.fingerprint import fingerprint
-from crdt_sync.core.ids import Author, DocumentKey
+from crdt_sync.core.ids import Author, DeviceId, DocumentKey
 from crdt_sync.core.logs import told
 from crdt_sync.core.version import Version, encode_state_vector
 from crdt_sync.errors import CRDTSyncError, EntryError, StoreReadOnlyError, TransactionError
 from crdt_sync.protocol.source import ApplyOutcome, Position, RunPage, Vector
 from crdt_sync.replica.accept import Batch, accept_records, accept_runs
+from crdt_sync.replica.branches import note_fork, note_settled
 from crdt_sync.replica.compacting_port import CompactingPort
 from crdt_sync.replica.compactor import Compactor
 from crdt_sync.replica.content import accept_content, rederive
@@ -257,6 +258,19 @@ class Port(CompactingPort, HomePort):
         self._believe(author)
         self._state.doubted[partition, author] = self._acknowledged_by_anybody(author)
 
+    def branch_met(self, partition: str, author: Author, position: Position, *, device: DeviceId) -> str:
+        """A peer holds another branch of an author: noted until they come together. Returns what errors say of it."""
+        self._check()
+        told(log, logging.WARNING, "a peer holds another branch", device=device, author=author, at=position.sequence)
+        at = position.sequence
+        shared = self._guarded(lambda: note_fork(self._state, partition, author, differs_at=at, device=device))
+        doubted = self._state.doubted.get((partition, author))
+        if doubted is not None and shared is not None and at <= doubted:
+            # what parts was acknowledged, so it will stay apart: have the other branch sent once, to keep and to tell
+            self._state.doubted[partition, author] = min(doubted, shared)
+        wrote = self._state.name_of(author)
+        return f": it holds another branch of what device {wrote} wrote; `crdt-sync forks` shows what that affects"
+
     @property
     def totals(self) -> Totals:
         """What is counted over all sessions."""
@@ -336,11 +350,16 @@ class Port(CompactingPort, HomePort):
             self._guarded(lambda: lease_new_author(self._state, identity))
             self._observers.wake()
 
+    def _keep_branch(self, run: Run) -> None:
+        self._state.keep_evidence(run)
+        last = run.first_sequence + len(split_entries(run.body)) - 1
+        self._guarded(lambda: note_fork(self._state, run.partition, run.author, differs_at=last, device=None))
+
     def _settle_fork(self, run: Run, batch: Batch) -> None:
         name = (run.partition, run.author)
         if run.author not in self.own_authors() or name not in self._state.doubted:
             told(log, logging.WARNING, "two branches of an author: one is kept, the other reported", author=run.author)
-            self._state.keep_evidence(run)
+            self._keep_branch(run)
             return
         del self._state.doubted[name]
         sent = self._acknowledged_by_anybody
@@ -348,8 +367,9 @@ class Port(CompactingPort, HomePort):
             settled = self._guarded(lambda: settle_fork(self._state, self._journal, run, sent=sent))
         except EntryError as error:
             told(log, logging.ERROR, "two branches of our author stay apart", author=run.author, reason=error.message)
-            self._state.keep_evidence(run)
+            self._keep_branch(run)
             return
+        self._guarded(lambda: note_settled(self._state, *name))
         batch.changes.extend(settled)
         batch.restated = True
         again = self._guarded(lambda: accept_runs(self._state, [encode_run(run)]))

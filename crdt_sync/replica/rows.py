@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import msgpack
-
 from crdt_sync.core.clock import HLC_MAX
 from crdt_sync.core.entry import ChainHash, OperationType
 from crdt_sync.core.ids import AUTHOR_MAX, Author, DocumentKey
 from crdt_sync.errors import CorruptStoreError
+from crdt_sync.replica.packing import pack_values, unpack_shaped, unpack_values
 
 POSITION_BYTES = 8
+_CHAIN_ROW_BYTES = POSITION_BYTES + 32
+_CHAIN_KEY_BYTES = 1 + 5 + 8
+"""Without the partition's name."""
+TOUCH_BYTES = 12
+"""Of a key of the touch table, behind the document's address."""
 
 
 def number_key(number: int) -> bytes:
@@ -38,8 +42,11 @@ def chain_key(partition: str, author: Author, sequence: int) -> bytes:
 
 def split_chain_key(key: bytes) -> tuple[str, Author, int]:
     """(partition, author, sequence) of a chain key."""
-    end = 1 + key[0]
-    return key[1:end].decode(), Author(int.from_bytes(key[end : end + 5], "big")), int.from_bytes(key[end + 5 :], "big")
+    end = 1 + key[0] if key else 0
+    if len(key) != _CHAIN_KEY_BYTES + end - 1:
+        raise CorruptStoreError("a key of table chain names no entry", table="chain", key=key)
+    partition, author = key[1:end].decode(errors="replace"), Author(int.from_bytes(key[end : end + 5], "big"))
+    return partition, author, int.from_bytes(key[end + 5 :], "big")
 
 
 def after_prefix(prefix: bytes) -> bytes:
@@ -118,6 +125,8 @@ def pack_chain_row(position: int, head: ChainHash) -> bytes:
 
 def unpack_chain_row(data: bytes) -> tuple[int, ChainHash]:
     """Read a row of the chain table."""
+    if len(data) != _CHAIN_ROW_BYTES:
+        raise CorruptStoreError("a row of table chain has the wrong length", table="chain")
     return key_number(data[:POSITION_BYTES]), ChainHash(data[POSITION_BYTES:])
 
 
@@ -141,6 +150,8 @@ def touch_key(document: DocumentKey, touch: Touch) -> bytes:
 
 def split_touch_key(key: bytes) -> Touch:
     """The touch of a key of the touch table."""
+    if len(key) <= TOUCH_BYTES:
+        raise CorruptStoreError("a key of table touch names no operation", table="touch", key=key)
     return Touch(int.from_bytes(key[-12:-4], "big"), int.from_bytes(key[-4:-2], "big"), int.from_bytes(key[-2:], "big"))
 
 
@@ -168,9 +179,7 @@ class DocumentRow(NamedTuple):
 
 def unpack_document_row(data: bytes) -> DocumentRow:
     """Read a row of the document table."""
-    values = unpack_values(data, 5, "document")
-    _check_types(values, (int, bool, tuple, bytes, bytes), "document")
-    return DocumentRow._make(values)
+    return DocumentRow._make(unpack_shaped(data, (int, bool, [bytes], bytes, bytes), table="document"))
 
 
 NO_ENTRY = 0
@@ -292,8 +301,8 @@ def pack_vector(vector: dict[str, dict[Author, int]]) -> bytes:
 
 def unpack_vector(data: bytes) -> dict[str, dict[Author, int]]:
     """Read a vector of sequences."""
-    (vector,) = unpack_values(data, 1, "holding")
-    return vector  # type: ignore[no-any-return]  # the shape is what pack_vector wrote; rows carry a checksum
+    (vector,) = unpack_shaped(data, ({str: {int: int}},), table="holding")
+    return vector  # type: ignore[no-any-return]  # it has this shape
 
 
 class Base(NamedTuple):
@@ -364,27 +373,6 @@ def unpack_folded(data: bytes | None) -> Folded:
     values = unpack_values(data, 3, "meta")
     _check_types(values, (int, int, int), "meta")
     return Folded(*values)
-
-
-def pack_values(*values: Any) -> bytes:
-    """The bytes of a row that is an array of values."""
-    packed: bytes = msgpack.packb(values)
-    return packed
-
-
-def unpack_values(data: bytes, count: int | tuple[int, ...], table: str) -> tuple[Any, ...]:
-    """Read a row that is an array of so many values, or of one of these numbers of them.
-
-    Raises:
-        CorruptStoreError: it is no such array.
-    """
-    try:
-        values = msgpack.unpackb(data, use_list=False, strict_map_key=False)
-    except (ValueError, TypeError, msgpack.exceptions.UnpackException):  # TypeError: a map whose key is a map
-        raise CorruptStoreError(f"a row of table {table} cannot be read", table=table) from None
-    if not isinstance(values, tuple) or len(values) not in (count if isinstance(count, tuple) else (count,)):
-        raise CorruptStoreError(f"a row of table {table} has the wrong shape", table=table)
-    return values
 
 
 def _check_types(values: tuple[Any, ...], types: tuple[type, ...], table: str) -> None:

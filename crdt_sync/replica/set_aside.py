@@ -21,10 +21,10 @@ from typing import Final
 
 from crdt_sync.core.ids import Author, DeviceId
 from crdt_sync.core.logs import told
-from crdt_sync.errors import InputError
+from crdt_sync.errors import CorruptStoreError, InputError
 from crdt_sync.protocol.care import Care, Flight, Suspect
 from crdt_sync.protocol.vectors import Vector
-from crdt_sync.replica.rows import pack_values, unpack_values
+from crdt_sync.replica.packing import Shape, has_shape, pack_values, unpack_values
 from crdt_sync.storage.base import Store, Table
 
 log = logging.getLogger("crdt_sync.replica")
@@ -312,11 +312,15 @@ def doubts(store: Store) -> Iterator[Doubts]:
         yield Doubts(store, DeviceId(key.removeprefix(DOUBTED).decode()))
 
 
+_PLACE: Final[Shape] = (str, int, int, int, int, int, int)
+_DOUBTED: Final[Shape] = (str, int, int, int, int, int, str, bool)
+
+
 def read_doubts(data: bytes) -> None:
     """Check that a row can be read.
 
     Raises:
-        CorruptStoreError, TypeError: it cannot.
+        CorruptStoreError: it cannot.
     """
     _read(data)
 
@@ -325,6 +329,8 @@ def _read(data: bytes | None) -> tuple[_Place | None, list[_Doubted]]:
     if data is None:
         return None, []
     place, doubted = unpack_values(data, 2, "holding")
+    if not has_shape(doubted, [_DOUBTED]) or not (place is None or has_shape(place, _PLACE)):
+        raise CorruptStoreError("a row of table holding has values of other types", table="holding")
     return (
         None if place is None else _Place(**dict(zip(_Place.__slots__, place, strict=True))),
         [_Doubted(**dict(zip(_Doubted.__slots__, item, strict=True))) for item in doubted],

@@ -98,12 +98,7 @@ class State:
 
     def heads_to_name(self, partition: str) -> tuple[Head, ...]:
         """The heads that a new entry names; the most recent ones where there are more than an entry may name."""
-        moved = [
-            head
-            for author, head in self.moved.get(partition, {}).items()
-            if head.sequence <= self.doubted.get((partition, author), head.sequence)
-        ]
-        return tuple(moved[-ENTRY_LIMITS.heads_max :])
+        return tuple(self.moved.get(partition, {}).values())[-ENTRY_LIMITS.heads_max :]
 
     def records_to_name(self) -> tuple[bytes, ...]:
         """The space records that a new entry names: the maximal ones, where they changed since the last entry."""

@@ -12,7 +12,7 @@ from typing import Final
 from crdt_sync.core.ids import Author, DeviceId
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES, Position, Vector, flatten_vector, restore_vector
-from crdt_sync.replica.rows import pack_values, unpack_values
+from crdt_sync.replica.packing import pack_values, unpack_shaped
 from crdt_sync.storage.base import Store, Table
 
 STATED: Final = b"\0n"
@@ -32,8 +32,8 @@ def read_stated(data: bytes) -> Vector:
     Raises:
         CorruptStoreError, PeerError: it cannot be read.
     """
-    (flat,) = unpack_values(data, 1, "holding")
-    return restore_vector(tuple(flat), _LIMITS)
+    (flat,) = unpack_shaped(data, ([object],), table=Table.HOLDING)
+    return restore_vector(flat, _LIMITS)
 
 
 def note_stated(store: Store, device: DeviceId, stated: Vector, *, signed: Vector) -> None:

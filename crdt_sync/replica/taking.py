@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-import msgpack
-
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.screening import screen_content
@@ -35,7 +33,8 @@ from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.late import DeletedAgain
-from crdt_sync.replica.ledger import CONTENT_AUTHOR, ChainEnd, shortened
+from crdt_sync.replica.ledger import CONTENT_AUTHOR, shortened
+from crdt_sync.replica.packing import Shape, pack_values, unpack_shaped
 from crdt_sync.replica.rows import (
     Base,
     LogRow,
@@ -66,6 +65,7 @@ BATCH_ROWS = 256
 """Rows of the log in one transaction."""
 KEEPING, PUTTING, LOWERING, REMOVING = range(4)
 """The steps."""
+_MARK: Final[Shape] = (int, bool, [(int, int, bytes)], bytes)
 _REMOVED = b""
 """What is staged of a document that is to be removed; a base is never empty."""
 
@@ -89,13 +89,12 @@ class Mark:
     def pack(self) -> bytes:
         """As it is stored."""
         floor = [(author, position.sequence, position.hash) for author, position in self.floor.items()]
-        packed: bytes = msgpack.packb((self.step, self.contains, floor, self.vouched))
-        return packed
+        return pack_values(self.step, self.contains, floor, self.vouched)
 
 
 def read_mark(data: bytes) -> Mark:
-    """A stored mark."""
-    step, contains, floor, vouched = msgpack.unpackb(data)
+    """A stored mark; raises `CorruptStoreError` where it is none."""
+    step, contains, floor, vouched = unpack_shaped(data, _MARK, table=Table.META, key=TAKING)
     positions = {Author(author): Position(sequence=sequence, hash=digest) for author, sequence, digest in floor}
     return Mark(step=step, contains=contains, floor=positions, vouched=vouched)
 
@@ -318,7 +317,7 @@ class _Steps:
         ledger = self._state.ledger
         after = ledger.floor_of(self._partition, author).sequence
         clock, gone = ledger.clock(), list[int]()
-        reached = last = ChainEnd(position.sequence, position.hash)
+        reached = last = position
         for at, row in islice(ledger.rows_of(self._partition, author, after=after), BATCH_ROWS + 1):
             if row.first > position.sequence:
                 break
@@ -328,7 +327,7 @@ class _Steps:
             self._forget_touches(at, row, through=position.sequence)
             if row.last <= position.sequence:
                 gone.append(at)
-            last = ChainEnd(row.last, row.head)
+            last = Position(row.last, row.head)
         ledger.raise_floor(self._partition, author, reached)
         ledger.drop(gone, clock=clock)
 

@@ -11,7 +11,7 @@ from crdt_sync.errors import CorruptStoreError
 from crdt_sync.replica.report import Moved
 from crdt_sync.storage.base import Store, Table
 
-_KEY: Final = b"totals"
+TOTALS: Final = b"totals"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,13 +38,22 @@ class Totals(Moved):
         Raises:
             CorruptStoreError: they cannot be read.
         """
-        data = store.get(Table.META, _KEY)
+        data = store.get(Table.META, TOTALS)
+        return cls() if data is None else cls.read(data)
+
+    @classmethod
+    def read(cls, data: bytes) -> Totals:
+        """Those of a stored row.
+
+        Raises:
+            CorruptStoreError: they cannot be read.
+        """
         try:
-            held = {} if data is None else msgpack.unpackb(data)
+            held = msgpack.unpackb(data)
         except (ValueError, msgpack.exceptions.UnpackException):
-            raise CorruptStoreError("the running totals cannot be read", table=Table.META, key=_KEY) from None
+            raise CorruptStoreError("the running totals cannot be read", table=Table.META, key=TOTALS) from None
         if not isinstance(held, dict) or any(type(count) is not int for count in held.values()):
-            raise CorruptStoreError("the running totals have the wrong shape", table=Table.META, key=_KEY)
+            raise CorruptStoreError("the running totals have the wrong shape", table=Table.META, key=TOTALS)
         known = {item.name for item in fields(cls)}
         return cls(**{name: count for name, count in held.items() if name in known})
 
@@ -52,6 +61,6 @@ class Totals(Moved):
         """Keep them, in a store transaction of its own; nothing is written where they have not changed."""
         counts = asdict(self)
         data: bytes = msgpack.packb(counts)
-        if any(counts.values()) and data != store.get(Table.META, _KEY):
+        if any(counts.values()) and data != store.get(Table.META, TOTALS):
             with store.transaction():
-                store.put(Table.META, _KEY, data)
+                store.put(Table.META, TOTALS, data)

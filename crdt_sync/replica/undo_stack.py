@@ -11,11 +11,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgpack
-
 from crdt_sync.core.blocks import UnitId
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.respelling import Alias
+from crdt_sync.replica.packing import Shape, pack_values, unpack_shaped
 from crdt_sync.replica.rows import OperationRow, key_number, number_key, unpack_operation_row
 from crdt_sync.storage.base import Store, Table
 
@@ -23,8 +22,9 @@ UNDO_MAX: Final = 100
 """Transactions that can be undone."""
 ALIASES_MAX: Final = 500
 """Pieces of text that were put back and are known for what they stand for; the oldest are forgotten first."""
-_KEY: Final = b"undo"
+STACK: Final = b"undo"
 """Key in the meta table."""
+_SHAPE: Final[Shape] = (int, [int], [int], [(bytes, (int, int, int, int, int))])
 
 
 @dataclass(slots=True)
@@ -50,8 +50,18 @@ class UndoStack:
     def keep(self, store: Store, *, at: int) -> None:
         """Note how things stand, in the caller's store transaction; ``at`` is the journal's last number after it."""
         aliases = [(key, tuple(alias)) for key, alias in self.aliases[-ALIASES_MAX:]]
-        row = msgpack.packb((at, self.undo[-UNDO_MAX:], self.redo[-UNDO_MAX:], aliases))
-        store.put(Table.META, _KEY, row)
+        row = pack_values(at, self.undo[-UNDO_MAX:], self.redo[-UNDO_MAX:], aliases)
+        store.put(Table.META, STACK, row)
+
+
+def read_stack(data: bytes) -> UndoStack:
+    """How things stood at the last undo or redo.
+
+    Raises:
+        CorruptStoreError: the stored row is no such thing.
+    """
+    at, undo, redo, aliases = unpack_shaped(data, _SHAPE, table=Table.META, key=STACK)
+    return UndoStack(at, list(undo), list(redo), [(DocumentKey(key), Alias(*alias)) for key, alias in aliases])
 
 
 def load_stack(store: Store, *, own: frozenset[Author]) -> UndoStack:
@@ -61,11 +71,10 @@ def load_stack(store: Store, *, own: frozenset[Author]) -> UndoStack:
         store: with the journal.
         own: every author of ours.
     """
-    data = store.get(Table.META, _KEY)
+    data = store.get(Table.META, STACK)
     stack = UndoStack()
     if data is not None:
-        at, undo, redo, aliases = msgpack.unpackb(data)
-        stack = UndoStack(at, undo, redo, [(DocumentKey(key), Alias(*alias)) for key, alias in aliases])
+        stack = read_stack(data)
     fresh: list[int] = []
     last: tuple[int, int] | None = None
     for key, data in store.scan(Table.OPERATION, reverse=True):
@@ -84,12 +93,12 @@ def load_stack(store: Store, *, own: frozenset[Author]) -> UndoStack:
 
 def rename_aliases(store: Store, renamed: Callable[[DocumentKey, UnitId], UnitId]) -> None:
     """Follow units that were written again under a new author, in the caller's store transaction."""
-    data = store.get(Table.META, _KEY)
+    data = store.get(Table.META, STACK)
     if data is None:
         return
-    at, undo, redo, aliases = msgpack.unpackb(data)
+    stack = read_stack(data)
     found: list[tuple[DocumentKey, Alias]] = []
-    for key, alias in ((DocumentKey(key), Alias(*alias)) for key, alias in aliases):
+    for key, alias in stack.aliases:
         for number in range(alias.length):
             old = renamed(key, (alias.old_author, alias.old_clock + number))
             new = renamed(key, (alias.author, alias.clock + number))
@@ -98,7 +107,8 @@ def rename_aliases(store: Store, renamed: Callable[[DocumentKey, UnitId], UnitId
                 found[-1] = key, last._replace(length=last.length + 1)
             else:
                 found.append((key, Alias(*old, *new, 1)))
-    UndoStack(at, undo, redo, found).keep(store, at=at)
+    stack.aliases = found
+    stack.keep(store, at=stack.at)
 
 
 def forget_operations(store: Store, numbers: Collection[int], *, own: frozenset[Author]) -> None:

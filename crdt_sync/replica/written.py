@@ -14,7 +14,7 @@ from crdt_sync.core.index import DocumentIndex
 from crdt_sync.core.kinds.list_cells import read_cell
 from crdt_sync.core.layout import KeyClass, parse_map_key, parse_text_root
 from crdt_sync.core.update import parse_update
-from crdt_sync.replica.rows import pack_values, unpack_values
+from crdt_sync.replica.packing import pack_values, unpack_shaped
 
 
 def pack_written(data: Mapping[str, Any]) -> bytes:
@@ -24,7 +24,7 @@ def pack_written(data: Mapping[str, Any]) -> bytes:
 
 def unpack_written(data: bytes) -> dict[str, Any]:
     """What an operation wrote, as `pack_written` was given it."""
-    (packed,) = unpack_values(data, 1, "operation")
+    (packed,) = unpack_shaped(data, ({str: object},), table="operation")
     return {name: _unpacked(value) for name, value in packed.items()}
 
 

@@ -179,6 +179,9 @@ class Handshake:
         self._peer: PeerIdentity | None = None
         self._failed: HandshakeCode | None = None
         self._failed_by_peer = False
+        self.shown = b""
+        """What the peer showed, where that alone ends every handshake with it. A line that flips bits can show it, too:
+        who sees the same several times in a row may believe it."""
 
     @property
     def peer(self) -> PeerIdentity | None:
@@ -245,14 +248,14 @@ class Handshake:
 
     def _receive_preamble(self, data: bytes) -> list[bytes]:
         if not data or data[0] != _MAGIC:
-            return self._fail(HandshakeCode.NOT_CRDT_SYNC)
+            return self._fail(HandshakeCode.NOT_CRDT_SYNC, shown=data[:HANDSHAKE_MESSAGE_BYTES_MAX])
         if not _PREAMBLE_BYTES <= len(data) <= _PREAMBLE_BYTES_MAX or data[1] > data[2] or data[3] > 1:
             return self._fail(HandshakeCode.MALFORMED)
         if data[3] != self._role(own=False):
             return self._fail(HandshakeCode.REFLECTED)
         self._version = self._versions.common(VersionRange(lowest=data[1], highest=data[2]))
         if self._version is None:
-            return self._fail(HandshakeCode.VERSION_MISMATCH)
+            return self._fail(HandshakeCode.VERSION_MISMATCH, shown=data)
         self._received.append(data)
         self._phase = _Phase.HELLO
         head = bytes((_Type.HELLO, self._role(own=True)))
@@ -281,7 +284,7 @@ class Handshake:
         if data[1] != self._role(own=False) or nonce == self._nonce:
             return self._fail(HandshakeCode.REFLECTED)
         if space != self._space:
-            return self._fail(HandshakeCode.WRONG_SPACE)
+            return self._fail(HandshakeCode.WRONG_SPACE, shown=space)
         if not is_usable_public_key(public_key):
             return self._fail(HandshakeCode.WRONG_SIGNATURE)
         self._received.append(data)
@@ -306,10 +309,11 @@ class Handshake:
         self._set_failed(_NUMBER_CODES.get(data[1], HandshakeCode.UNSPECIFIED))
         return []
 
-    def _fail(self, code: HandshakeCode) -> list[bytes]:
+    def _fail(self, code: HandshakeCode, *, shown: bytes = b"") -> list[bytes]:
         # Once our proof is out, the peer may be in its session already, where a failure message would make no sense;
         # it then learns of it by the channel's close.
         tell = self._phase in {_Phase.PREAMBLE, _Phase.HELLO}
+        self.shown = shown
         self._set_failed(code)
         return [self._send(bytes((_Type.FAILURE, _CODE_NUMBERS[code])))] if tell else []
 

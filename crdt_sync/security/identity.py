@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NoReturn
 
 from cryptography.exceptions import InvalidSignature
@@ -18,6 +21,8 @@ _PRIME = 2**255 - 19
 # such a point gives y = 0, a point of order 4. A test derives the numbers again.
 _Y_OF_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER = frozenset((0, 1, _PRIME - 1, _PRIME, _PRIME + 1, _Y_OF_ORDER_8, _PRIME - _Y_OF_ORDER_8))
+_remembered: ContextVar[dict[tuple[bytes, bytes, bytes], bool] | None] = ContextVar("signatures", default=None)
+"""Key, statement and signature → whether it holds; None where nothing is remembered."""
 
 
 class DeviceKey:
@@ -71,7 +76,11 @@ class DeviceKey:
         Statements begin with a sentence that says what they are for, so that a signature made for one purpose is never
         valid for another.
         """
-        return self._private.sign(statement)
+        signature = self._private.sign(statement)
+        remembered = _remembered.get()
+        if remembered is not None:
+            remembered[self._public_key, statement, signature] = True
+        return signature
 
     def __repr__(self) -> str:
         return f"<device key {self._device_id}>"
@@ -103,6 +112,30 @@ def verify(public_key: bytes, *, statement: bytes, signature: bytes) -> bool:
     """
     if len(signature) != SIGNATURE_BYTES or not is_usable_public_key(public_key):
         return False
+    remembered = _remembered.get()
+    if remembered is None:
+        return _holds(public_key, statement, signature)
+    holds = remembered.get((public_key, statement, signature))
+    if holds is None:
+        holds = remembered[public_key, statement, signature] = _holds(public_key, statement, signature)
+    return holds
+
+
+@contextmanager
+def signatures_remembered() -> Iterator[None]:
+    """Compute nothing twice about signatures until the block ends, for many replicas in one process and no attacker.
+
+    What was signed here is known to hold, and what was verified once is not verified again: `verify` says the same,
+    since it depends on its arguments alone. Memory grows with each signature.
+    """
+    token = _remembered.set({})
+    try:
+        yield
+    finally:
+        _remembered.reset(token)
+
+
+def _holds(public_key: bytes, statement: bytes, signature: bytes) -> bool:
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, statement)
     except (InvalidSignature, ValueError):

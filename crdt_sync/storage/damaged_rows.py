@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import apsw
 
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.sqlite_file import translated
+from crdt_sync.storage.sqlite_seals import broken_seals
 from crdt_sync.storage.sqlite_statements import checksum, table_name
 
 log = logging.getLogger("crdt_sync.storage")
@@ -28,6 +30,22 @@ class RawRow:
     sum: bytes
 
 
+def broken_tables(path: Path) -> frozenset[str]:
+    """The tables of which rows are gone, or older ones are back.
+
+    Args:
+        path: of the store; nothing is changed.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with closing(_opened(path)) as connection:
+        try:
+            return frozenset(damage.table for damage in broken_seals(connection))
+        except apsw.Error as error:
+            raise translated(error, path=path) from error
+
+
 def damaged_rows(path: Path) -> Iterator[RawRow]:
     """Every damaged row that SQLite can still read; parts of the file that it cannot are left out.
 
@@ -37,16 +55,18 @@ def damaged_rows(path: Path) -> Iterator[RawRow]:
     Raises:
         StoreError: the file cannot be opened.
     """
+    with closing(_opened(path)) as connection:
+        for table in Table:
+            yield from _damaged(connection, table)
+
+
+def _opened(path: Path) -> apsw.Connection:
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     except apsw.Error as error:
         raise translated(error, path=path) from error
-    try:
-        connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)  # a planted file must not run anything
-        for table in Table:
-            yield from _damaged(connection, table)
-    finally:
-        connection.close()
+    connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)  # a planted file must not run anything
+    return connection
 
 
 def _damaged(connection: apsw.Connection, table: Table) -> Iterator[RawRow]:

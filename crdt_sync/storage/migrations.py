@@ -7,10 +7,12 @@ out instead of reading them from `base.Table`, and a test compares the two.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import apsw
+from blake3 import blake3
 
 APPLICATION_ID: Final = 0x43524454
 """`CRDT` in ASCII: marks a SQLite file as a store of ours."""
@@ -69,6 +71,22 @@ def _create_unique(connection: apsw.Connection) -> None:
     _create_table(connection, "unique")
 
 
+def _seal_tables(connection: apsw.Connection) -> None:
+    """Note of each table how many rows it has, and the exclusive or of their checksums: both in 8 bytes."""
+    _create_table(connection, "seal")
+    names = "meta operation record synclog holding local evidence settled base staged"
+    for name in names.split():
+        rows = sums = 0
+        # What cannot be read stays outside of the seal, so that a check tells of it, and a store that is damaged opens.
+        with suppress(apsw.CorruptError):
+            for (kept,) in connection.execute(f'SELECT CAST(sum AS BLOB) FROM "_crdt_{name}"'):  # noqa: S608  a closed set
+                rows, sums = rows + 1, sums ^ int.from_bytes(kept[:8], "big")
+        if rows:
+            key, value = name.encode(), rows.to_bytes(8, "big") + sums.to_bytes(8, "big")
+            row = (key, value, blake3(key + value).digest(8))
+            connection.execute('INSERT INTO "_crdt_seal" (key, value, sum) VALUES (?, ?, ?)', row)
+
+
 def _create_table(connection: apsw.Connection, name: str) -> None:
     connection.execute(
         f'CREATE TABLE "_crdt_{name}" '
@@ -81,6 +99,7 @@ MIGRATIONS: Final[tuple[Migration, ...]] = (
     Migration(name="make the table of settled conflicts", apply=_create_settled),
     Migration(name="make the tables of compaction", apply=_create_tables_of_compaction),
     Migration(name="make the table of unique values", apply=_create_unique),
+    Migration(name="seal the tables that nothing else tells of", apply=_seal_tables),
 )
 """Every step there ever was, in order: the first makes version 1 from an empty file."""
 

@@ -12,16 +12,13 @@ from typing import NoReturn, Self, TypeVar
 
 import apsw
 
-from crdt_sync.errors import (
-    CorruptStoreError,
-    StoreClosedError,
-    StoreReadOnlyError,
-)
+from crdt_sync.errors import CorruptStoreError, StoreClosedError, StoreReadOnlyError
 from crdt_sync.storage import refusals
 from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Query, Store, Table, View, ViewValue
 from crdt_sync.storage.migrations import MIGRATIONS, Migration
-from crdt_sync.storage.sqlite_copy import back_up, damages, give_back
+from crdt_sync.storage.sqlite_copy import back_up, damages, flush, give_back
 from crdt_sync.storage.sqlite_file import BUSY_TIMEOUT_MS, OpenOptions, open_connection, remove_empty_log, translated
+from crdt_sync.storage.sqlite_seals import SEALED, Seals
 from crdt_sync.storage.sqlite_statements import STATEMENTS, checksum, holds, table_name
 from crdt_sync.storage.sqlite_views import SqliteViews
 
@@ -82,6 +79,7 @@ class SqliteStore(Store):
         self._read_only = read_only
         self._durability = durability
         self._schema_version: int = connection.pragma("user_version")
+        self._seals = Seals(connection)
         self._views = SqliteViews(connection, path=path, cached=not read_only)
         self._transaction = _Transaction(self)
         self._writing = False
@@ -139,6 +137,7 @@ class SqliteStore(Store):
             self._roll_back()
             raise refusals.failed()
         try:
+            self._seals.write()
             self._connection.execute("COMMIT")
         except apsw.Error as error:
             system_errno = self._connection.system_errno
@@ -150,6 +149,7 @@ class SqliteStore(Store):
     def _roll_back(self) -> None:
         self._writing = self._writable = False
         self._views.forget()
+        self._seals.forget()
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -201,7 +201,10 @@ class SqliteStore(Store):
         if not self._writable:
             self._refuse_write()
         try:
-            self._connection.execute(STATEMENTS[table].put, (key, value, checksum(key, value)))
+            if table in SEALED:
+                self._seals.put(table, ((key, value),))
+            else:
+                self._connection.execute(STATEMENTS[table].put, (key, value, checksum(key, value)))
         except apsw.Error as error:
             self._writable = False
             raise translated(error, path=self._path, system_errno=self._connection.system_errno) from error
@@ -210,22 +213,27 @@ class SqliteStore(Store):
             raise
 
     def put_many(self, table: Table, items: Iterable[tuple[bytes, bytes]]) -> None:
-        self._write(
-            lambda: self._connection.executemany(
-                STATEMENTS[table].put, [(key, value, checksum(key, value)) for key, value in items]
-            )
-        )
+        if table in SEALED:
+            self._write(lambda: self._seals.put(table, list(items)))
+            return
+        rows = ((key, value, checksum(key, value)) for key, value in items)
+        self._write(lambda: self._connection.executemany(STATEMENTS[table].put, list(rows)))
 
     def delete(self, table: Table, key: bytes) -> None:
-        self._write(lambda: self._connection.execute(STATEMENTS[table].delete, (key,)))
+        self._delete(table, STATEMENTS[table].delete, ((key,),))
 
     def delete_many(self, table: Table, keys: Iterable[bytes]) -> None:
-        rows = ((key,) for key in keys)
-        self._write(lambda: self._connection.executemany(STATEMENTS[table].delete, rows))
+        self._delete(table, STATEMENTS[table].delete, ((key,) for key in keys))
 
     def delete_range(self, table: Table, *, start: bytes = b"", end: bytes | None = None) -> None:
         sql = STATEMENTS[table].delete_from if end is None else STATEMENTS[table].delete_range
-        self._write(lambda: self._connection.execute(sql, _bounds(start, end)))
+        self._delete(table, sql, (_bounds(start, end),))
+
+    def _delete(self, table: Table, sql: str, bound: Iterable[tuple[bytes, ...]]) -> None:
+        if table in SEALED:
+            self._write(lambda: self._seals.delete(table, sql, bound))
+        else:
+            self._write(lambda: self._connection.executemany(sql, bound))
 
     def scan(
         self,
@@ -328,19 +336,10 @@ class SqliteStore(Store):
     # ------------------------------------------------------------------------------------------------ whole store
 
     def flush(self) -> None:
-        # A commit that is synced takes all commits before it along. It has to write something: the version, as it is.
         self._refuse_within_transaction("flush")
-        if self._flushed:
-            return
-        try:
-            self._connection.pragma("synchronous", "full")
-            try:
-                self._connection.pragma("user_version", self._schema_version)
-            finally:
-                self._connection.pragma("synchronous", self._durability)
-        except apsw.Error as error:
-            raise translated(error, path=self._path) from error
-        self._flushed = True
+        if not self._flushed:
+            flush(self._connection, path=self._path, version=self._schema_version, durability=self._durability)
+            self._flushed = True
 
     def give_back(self) -> None:
         self._refuse_within_transaction("give_back")
@@ -348,12 +347,11 @@ class SqliteStore(Store):
 
     def backup(self, path: Path, *, without: Iterable[tuple[Table, bytes]] = ()) -> None:
         self._refuse_within_transaction("backup")
-        rows = [(table_name(str(table)), key) for table, key in without]
-        back_up(self._connection, source=self._path, target=path, without=rows)
+        back_up(self._connection, source=self._path, target=path, without=tuple(without))
 
     def check(self, *, progress: Progress | None = None) -> Iterator[Damage]:
         self._refuse_within_transaction("check")
-        tables = {name: table_name(name) for name in (*map(str, Table), "view")}
+        tables = {name: table_name(name) for name in (*map(str, Table), "view", "seal")}
         return damages(self._connection, path=self._path, tables=tables, progress=progress)
 
     def _refuse_within_transaction(self, what: str) -> None:

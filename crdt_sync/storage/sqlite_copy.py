@@ -11,15 +11,16 @@ from pathlib import Path
 import apsw
 
 from crdt_sync.errors import StoreError
-from crdt_sync.storage.base import STORE_LIMITS, Damage, Progress
+from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Table
 from crdt_sync.storage.sqlite_file import sync_directory, translated
-from crdt_sync.storage.sqlite_statements import holds
+from crdt_sync.storage.sqlite_seals import SEALED, Seals, broken_seals
+from crdt_sync.storage.sqlite_statements import STATEMENTS, holds
 
 _PARTIAL_SUFFIX = ".partial"
 
 
 def back_up(
-    source_connection: apsw.Connection, *, source: Path, target: Path, without: Sequence[tuple[str, bytes]] = ()
+    source_connection: apsw.Connection, *, source: Path, target: Path, without: Sequence[tuple[Table, bytes]] = ()
 ) -> None:
     """Copy a store in use, page by page in one read transaction, to a name that appears only when all is there.
 
@@ -27,7 +28,7 @@ def back_up(
         source_connection: of the store.
         source: of the store.
         target: of the copy.
-        without: rows that the copy does not get: quoted name of the table in SQL, and key.
+        without: rows that the copy does not get, by table and key.
 
     Raises:
         StoreError: `target` exists, or cannot be written; nothing is left there.
@@ -41,8 +42,8 @@ def back_up(
         try:
             with copy.backup("main", source_connection, "main") as backup:
                 backup.step()
-            for table, key in without:
-                copy.execute(f"DELETE FROM {table} WHERE key = ?", (key,))
+            if without:
+                _leave_out(copy, without)
             # One file without a log beside it, so that it can be moved, and read where nothing can be written.
             copy.pragma("journal_mode", "delete")
         finally:
@@ -61,6 +62,35 @@ def back_up(
         raise
 
 
+def _leave_out(copy: apsw.Connection, rows: Sequence[tuple[Table, bytes]]) -> None:
+    seals = Seals(copy)
+    with copy:
+        for table, key in rows:
+            if table in SEALED:
+                seals.delete(table, STATEMENTS[table].delete, ((key,),))
+            else:
+                copy.execute(STATEMENTS[table].delete, (key,))
+        seals.write()
+
+
+def flush(connection: apsw.Connection, *, path: Path, version: int, durability: Durability) -> None:
+    """Make what was committed survive power loss.
+
+    A commit that is synced takes all commits before it along. It has to write something: the version, as it is.
+
+    Raises:
+        StoreError: it cannot be done.
+    """
+    try:
+        connection.pragma("synchronous", "full")
+        try:
+            connection.pragma("user_version", version)
+        finally:
+            connection.pragma("synchronous", durability)
+    except apsw.Error as error:
+        raise translated(error, path=path) from error
+
+
 def give_back(connection: apsw.Connection, *, path: Path) -> None:
     """Rewrite the file without the pages that are free, then bring the write-ahead log into it.
 
@@ -77,7 +107,7 @@ def give_back(connection: apsw.Connection, *, path: Path) -> None:
 def damages(
     connection: apsw.Connection, *, path: Path, tables: Mapping[str, str], progress: Progress | None
 ) -> Iterator[Damage]:
-    """Check the structure of the file, then the checksum of every row.
+    """Check the structure of the file, then the checksum of every row, then the seals.
 
     Args:
         connection: of the store.
@@ -105,6 +135,7 @@ def damages(
                 done += rows
                 if progress is not None:
                     progress(done, total)
+        yield from broken_seals(connection)
     except apsw.Error as error:
         raise translated(error, path=path) from error
 

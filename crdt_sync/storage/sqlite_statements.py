@@ -20,6 +20,8 @@ class Statements:
 
     get: str
     put: str
+    sum: str
+    """The checksum that a row has, whatever became of it."""
     delete: str
     delete_range: str
     delete_from: str
@@ -41,6 +43,7 @@ def _statements(table: Table) -> Statements:
         get=f"SELECT value, sum FROM {name} WHERE key = ?",
         put=f"INSERT INTO {name} (key, value, sum) VALUES (?, ?, ?) "
         "ON CONFLICT (key) DO UPDATE SET value = excluded.value, sum = excluded.sum",
+        sum=f"SELECT CAST(sum AS BLOB) FROM {name} WHERE key = ?",
         delete=f"DELETE FROM {name} WHERE key = ?",
         delete_range=f"DELETE FROM {name} WHERE {ranges[True]}",
         delete_from=f"DELETE FROM {name} WHERE {ranges[False]}",

@@ -1,15 +1,17 @@
 """Many devices in one process, for the soak: ``python -m tests.e2e.crowd '{…}'``; it ends what it does on a line in.
 
-The data is of one size for good: a fixed number of records, whose fields are written over and over. So whatever grows
-is not data.
+The data is of one size for good: readings and tallies that all devices write over and over, and one note of each device,
+which it edits a few times, deletes and replaces. So whatever grows is not data.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -19,11 +21,16 @@ from crdt_sync import BackoffPolicy, Replica, SyncManager
 from crdt_sync.errors import SyncError
 from crdt_sync.transport.base import ChannelLimits
 from tests.e2e.programs import say
-from tests.e2e.told import Item
+from tests.e2e.steady import MODELS, Note, Reading, Tally
 
 POLICY = BackoffPolicy(base_s=0.5, cap_s=5.0, retry_after_s_max=5.0)
 LIMITS = ChannelLimits(open_timeout_s=10, idle_timeout_s=20, close_timeout_s=2)
-TAGS = [f"tag {number}" for number in range(10)]
+NOTES = 0.2
+"""How many of the writes are to a note ..."""
+NOTE_WRITES = 5
+"""... of which each has so many, with those that make and delete it."""
+LATE_S = 0.5
+"""A device that is called so much later than it wanted to be writes nothing: the machine has enough to do."""
 FINISH_S = 600.0
 LOOK_S = 0.5
 
@@ -37,8 +44,8 @@ class Crowd:
         url: of the hub.
         first: number of the first device.
         devices: how many there are.
-        records: how many there are in all; the first device makes them.
-        pause_s: between two edits of one device, on average.
+        records: how many readings, and tallies, there are; the first device makes them.
+        pause_s: between two writes of one device, on average.
         seed: of what is written.
     """
 
@@ -60,6 +67,9 @@ class Device:
         self._dice = dice
         self._sync: SyncManager | None = None
         self.edits = 0
+        self._notes = 0
+        self.left_out = 0
+        """Times that it was late, and did not write."""
         self.given_up = 0
 
     async def stay_online(self) -> None:
@@ -70,25 +80,51 @@ class Device:
                     await asyncio.sleep(LOOK_S)
             self.given_up += 1
 
-    async def edit(self, *, pause_s: float, ids: Sequence[str]) -> None:
-        """Write over what is there, until cancelled."""
+    async def edit(self, *, pause_s: float, readings: Sequence[str], tallies: Sequence[str]) -> None:
+        """Write over what is there, until cancelled.
+
+        Args:
+            pause_s: between two writes, on average.
+            readings: ids.
+            tallies: ids.
+        """
+        note: Note | None = None
         while True:
-            await asyncio.sleep(pause_s * 2 * self._dice.random())
-            item = self.replica.get(Item, self._dice.choice(ids))
-            word = "".join(self._dice.choices("abcdefghijklmnopqrstuvwxyz ", k=40))
-            match self._dice.randrange(5):
-                case 0:
-                    item.title = word
-                case 1:
-                    item.state = word[:5]
-                case 2:
-                    item.notes.replace(word)
-                case 3:
-                    item.votes.increment()
-                case _:
-                    tag = self._dice.choice(TAGS)
-                    item.tags.discard(tag) if tag in item.tags else item.tags.add(tag)
-            self.edits += 1
+            due_s = time.monotonic() + pause_s * 2 * self._dice.random()
+            await asyncio.sleep(due_s - time.monotonic())
+            if time.monotonic() > due_s + LATE_S:
+                self.left_out += 1
+            elif self._dice.random() < NOTES:
+                note = self._write_note(note)
+                self.edits += 1
+            elif self._dice.random() < 0.5:
+                self.replica.get(Reading, self._dice.choice(readings)).value = self._word()
+                self.edits += 1
+            else:
+                self.replica.get(Tally, self._dice.choice(tallies)).votes.increment()
+                self.edits += 1
+
+    def _write_note(self, note: Note | None) -> Note | None:
+        """Make, edit or delete this device's note; the one that it has then."""
+        if note is None:
+            return self.replica.create(Note, title=self._word(), text=self._word())
+        self._notes += 1
+        match self._notes % NOTE_WRITES:
+            case 1:
+                note.text.replace(self._word())
+            case 2:
+                note.state = self._word()
+            case 3:
+                note.tags.add(self._word())
+            case 4:
+                self.replica.delete(note)
+                return None
+            case _:
+                note.title = self._word()
+        return note
+
+    def _word(self) -> str:
+        return "".join(self._dice.choices("abcdefghijklmnopqrstuvwxyz ", k=40))
 
     async def caught_up(self) -> None:
         """Wait until proven equal to the hub, however often the connection is lost."""
@@ -108,22 +144,24 @@ async def main(crowd: Crowd) -> None:
         devices = []
         for number in range(crowd.first, crowd.first + crowd.devices):
             place = folder / f"device-{number}.db"
-            replica = stack.enter_context(Replica.open(place, [Item], state_dir=folder / f"state-{number}"))
+            replica = stack.enter_context(Replica.open(place, MODELS, state_dir=folder / f"state-{number}"))
             devices.append(Device(replica, crowd.url, dice=random.Random(dice.random())))
         online = [asyncio.create_task(device.stay_online()) for device in devices]
         stack.push_async_callback(ended, online)
         if crowd.first == 0:
             with devices[0].replica.transaction():
-                for number in range(crowd.records):
-                    devices[0].replica.create(Item, title=f"item {number}", notes="x" * 40)
+                for _ in range(crowd.records):
+                    devices[0].replica.create(Reading)
+                    devices[0].replica.create(Tally)
         say(ready=crowd.devices)
         await heard()
         for device in devices:
             await device.caught_up()
-        ids = [item.id for item in devices[0].replica.find(Item)]
-        say(records=len(ids))
+        readings, tallies = ([item.id for item in devices[0].replica.find(model)] for model in (Reading, Tally))
+        say(records=len(readings))
         await heard()
-        editing = [asyncio.create_task(device.edit(pause_s=crowd.pause_s, ids=ids)) for device in devices]
+        writes = [device.edit(pause_s=crowd.pause_s, readings=readings, tallies=tallies) for device in devices]
+        editing = [asyncio.create_task(write) for write in writes]
         say(writing=True)
         await heard()
         problems = await ended(editing)
@@ -137,6 +175,8 @@ async def main(crowd: Crowd) -> None:
             pending=sum(device.replica.pending_count() for device in devices),
             reconnects=sum(device.replica.metrics().reconnects for device in devices),
             given_up=sum(device.given_up for device in devices),
+            left_out=sum(device.left_out for device in devices),
+            notes=devices[0].replica.count(Note),
             fingerprints=sorted({device.replica.port.fingerprint("").hex() for device in devices}),
             problems=[*problems, *(repr(task.exception()) for task in online if task.done())],
         )
@@ -151,8 +191,11 @@ async def ended(tasks: list[asyncio.Task[None]]) -> list[str]:
 
 
 async def heard() -> None:
-    await asyncio.to_thread(sys.stdin.readline)
+    """Wait for a line; where none can come any more, whoever started this is gone."""
+    if not await asyncio.to_thread(sys.stdin.readline):
+        raise SystemExit("nobody listens any more")
 
 
 if __name__ == "__main__":
+    os.setsid()  # Linux may share time out between sessions: so many devices are not to count as one with their hub
     asyncio.run(main(Crowd(**json.loads(sys.argv[1]))))

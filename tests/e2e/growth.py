@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -33,10 +34,14 @@ class Series:
         self.values.append(value)
 
     @property
+    def judged_from(self) -> int:
+        """The sample that its second half begins with."""
+        return len(self.values) // 2
+
+    @property
     def growth(self) -> float:
         """How much it rises over its second half, as a part of the mean there."""
-        half = len(self.values) // 2
-        times, values = self.times_s[half:], self.values[half:]
+        times, values = self.times_s[self.judged_from :], self.values[self.judged_from :]
         if len(values) < 2 or not mean(values):
             return 0.0
         return linear_regression(times, values).slope * (times[-1] - times[0]) / mean(values)
@@ -59,11 +64,26 @@ def table(series: Sequence[Series]) -> str:
     """All series: at the start, the middle and the end, how they grew, and their picture."""
     lines = [f"{'':24} {'first':>9} {'middle':>9} {'last':>9} {'most':>9}  growth of the second half"]
     for each in series:
-        shown = (each.values[0], each.values[len(each.values) // 2], each.values[-1], max(each.values))
+        shown = (each.values[0], each.values[each.judged_from], each.values[-1], max(each.values))
         numbers = " ".join(f"{value:9,.1f}" for value in shown)
         verdict = "flat" if each.is_flat else "GROWS"
         lines += [f"{f'{each.name}, {each.unit}':24} {numbers}  {each.growth:+.1%} {verdict}", f"  {each.line()}"]
     return "\n".join(lines)
+
+
+def read_samples(path: Path) -> list[Series]:
+    """The series of a file of samples, also of one whose last line was cut off.
+
+    Args:
+        path: its first line has names and units, and each further one a time and the values, as JSON.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    head, *samples = [json.loads(line) for line in lines if line.endswith("\n")]
+    series = [Series(name=name, unit=unit) for name, unit in head]
+    for at_s, *values in samples:
+        for each, value in zip(series, values, strict=True):
+            each.add(value, at_s=at_s)
+    return series
 
 
 def rss_mb(pid: int) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from crdt_sync import Replica
 from tests.e2e.kills import Run
-from tests.e2e.told import Diary, Held, Item, Owner, look, problems_of, read_diary
+from tests.e2e.told import Diary, Held, Item, Owner, Write, look, problems_of, read_diary
 
 
 @pytest.mark.slow
@@ -41,6 +41,7 @@ FULL = Held(
     tags={"u": "r", "w": "r"},
     notes={},
     votes={"r": 1, "s": 0},
+    states={"r": frozenset()},
     fingerprint="",
     conflicts=frozenset(),
     device_id="",
@@ -98,3 +99,32 @@ def test_a_look_at_a_store_finds_every_kind_of_write(tmp_path: Path) -> None:
         held = look(replica)
         assert (held.titles, held.tags, held.notes) == ({"t": item.id}, {"u": item.id}, {"x": item.id, "y": item.id})
         assert held.votes == {item.id: 1}
+        assert held.states == {item.id: frozenset()}
+        item.state = "z"
+        assert look(replica).states == {item.id: frozenset({"z"})}
+
+
+def stated(*tokens: str, record: str = "r") -> Owner:
+    writes = {token: Write(token=token, what="state", record=record, saved=True) for token in tokens}
+    return Owner(name="one", writes=writes)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown", "problem"),
+    [
+        (("a",), {"a"}, None),
+        (("a", "b"), {"a", "b"}, None),
+        (("a", "b"), {"b"}, None),
+        (("a",), set(), "lacks state a"),
+        (("a", "b"), set(), "lacks state"),
+        ((), {"a"}, "shows"),
+    ],
+    ids=["one", "clash", "settled", "lost", "all lost", "invented"],
+)
+def test_the_checker_sees_what_a_field_that_asks_lost(
+    written: tuple[str, ...], shown: set[str], problem: str | None
+) -> None:
+    held = replace(FULL, titles={}, tags={}, votes={"r": 0}, states={"r": frozenset(shown)})
+    found = problems_of(held, [stated(*written)], name="hub")
+    assert all(problem is not None and problem in each for each in found)
+    assert bool(found) == (problem is not None)

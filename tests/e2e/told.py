@@ -113,13 +113,16 @@ class Held:
     notes: dict[str, str]
     """Word of a text → record."""
     votes: dict[str, int]
+    states: dict[str, frozenset[str]]
+    """Record → what stands in the field that asks: one value, or those that clash."""
     fingerprint: str
     conflicts: frozenset[str]
     device_id: str
 
     @property
     def tokens(self) -> set[str]:
-        return {token.removesuffix("+") for part in (self.titles, self.tags, self.notes) for token in part}
+        parts = (self.titles, self.tags, self.notes, *self.states.values())
+        return {token.removesuffix("+") for part in parts for token in part}
 
 
 def look(replica: Replica) -> Held:
@@ -127,17 +130,21 @@ def look(replica: Replica) -> Held:
     tags: dict[str, str] = {}
     notes: dict[str, str] = {}
     votes: dict[str, int] = {}
+    states: dict[str, frozenset[str]] = {}
     for item in replica.find(Item):
         titles[item.title] = item.id
         tags.update(dict.fromkeys(item.tags, item.id))
         notes.update(dict.fromkeys(str(item.notes).split(), item.id))
         votes[item.id] = int(item.votes)
+        values = {candidate.value for candidate in replica.candidates(item, "state")}
+        states[item.id] = frozenset(values - {""})
     conflicts: Iterable[Conflict] = replica.conflicts()
     return Held(
         titles=titles,
         tags=tags,
         notes=notes,
         votes=votes,
+        states=states,
         fingerprint=replica.port.fingerprint("").hex(),
         conflicts=frozenset(conflict.id for conflict in conflicts),
         device_id=replica.device_id or "",
@@ -163,7 +170,7 @@ def problems_of(held: Held, owners: Sequence[Owner], *, name: str) -> list[str]:
         f"{name} shows {token}, which nobody wrote"
         for token in sorted(held.tokens - {write.token for write in everything})
     ]
-    return problems + _miscounted(held, owners, name=name)
+    return problems + _miscounted(held, owners, name=name) + _misstated(held, owners, name=name)
 
 
 def _is_there(held: Held, write: Write, *, deleted: bool) -> bool:
@@ -188,3 +195,20 @@ def _miscounted(held: Held, owners: Sequence[Owner], *, name: str) -> list[str]:
         for record in most
         if not least[record] <= held.votes.get(record, 0) <= most[record]
     ]
+
+
+def _misstated(held: Held, owners: Sequence[Owner], *, name: str) -> list[str]:
+    """Fields that ask: a value goes by a later write of its record alone, so one stands, and an only one does."""
+    tried: dict[str, set[str]] = {}
+    for write in (write for owner in owners for write in owner.writes.values() if write.what == "state"):
+        tried.setdefault(write.record, set()).add(write.token)
+    problems = [
+        f"{name} shows {sorted(strange)} in {record}, which was not written there"
+        for record, shown in held.states.items()
+        if (strange := shown - tried.get(record, set()))
+    ]
+    for write in (write for owner in owners for write in owner.owed() if write.what == "state"):
+        shown = held.states.get(write.record, frozenset())
+        if not shown or (tried[write.record] == {write.token} and write.token not in shown):
+            problems.append(f"{name} lacks state {write.token}")
+    return problems

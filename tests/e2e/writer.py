@@ -16,10 +16,11 @@ from tests.e2e.told import Diary, Item, Write, read_diary
 
 QUICK = BackoffPolicy(floor_s=0.02, base_s=0.05, cap_s=0.3, retry_after_s_max=0.5)
 IMPATIENT = ChannelLimits(open_timeout_s=5, idle_timeout_s=5, close_timeout_s=1)
-KINDS = ("create", "tag", "note", "vote", "pair", "state", "passing", "delete")
+KINDS = ("create", "tag", "note", "vote", "pair", "state", "state", "state", "passing", "delete")
+"""The field that asks is written most, so that its writes clash."""
 LOOK_S = 0.02
 """Between two looks at what became of the writes."""
-NEAR = 20
+NEAR = 10
 """Devices write to one of so many latest records, so that they meet in them."""
 
 

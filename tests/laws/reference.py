@@ -230,6 +230,8 @@ class RecordView:
         self._reference = reference
         self._policy = policy
         self._operations = operations
+        self._written: dict[str, list[Operation]] | None = None
+        self._chosen: dict[str, tuple[Choice, ...]] = {}
         self._replaced: dict[tuple[OpId, str], frozenset[OpId]] = {}
         self._values: dict[tuple[OpId, str], tuple[tuple[int, int], Any]] = {}
 
@@ -271,6 +273,12 @@ class RecordView:
 
     def choices(self, name: str) -> tuple[Choice, ...]:
         """The writes of a register that none replaced, latest first; a default only where nobody gave anything."""
+        found = self._chosen.get(name)
+        if found is None:
+            found = self._chosen[name] = self._find_choices(name)
+        return found
+
+    def _find_choices(self, name: str) -> tuple[Choice, ...]:
         writes = self._writes(name)
         replaced: set[OpId] = set().union(*(self._replaces(item, name) for item in writes))
         replaced = replaced.union(*(item.seen for item in self._operations.values() if item.action == Unset(name)))
@@ -433,7 +441,12 @@ class RecordView:
         return [action for action in actions if isinstance(action, Type) and action.field == name]
 
     def _writes(self, name: str) -> list[Operation]:
-        return [item for item in self._operations.values() if _is_write(item, name)]
+        if self._written is None:
+            self._written = {}
+            for item in self._operations.values():
+                for register in _registers_of(item):
+                    self._written.setdefault(register, []).append(item)
+        return self._written.get(name, [])
 
     def _replaces(self, item: Operation, name: str) -> frozenset[OpId]:
         """The writes of a register that a write takes the place of."""
@@ -472,14 +485,15 @@ def value_of(operation: Operation, name: str) -> Any:
             raise TypeError(f"{operation.action} writes no register")
 
 
-def _is_write(operation: Operation, name: str) -> bool:
+def _registers_of(operation: Operation) -> tuple[str, ...]:
+    """The registers that an operation writes."""
     match operation.action:
         case Create(values, _):
-            return name in dict(values)
+            return tuple(name for name, _ in values)
         case Write(written, _) | Settle(written, _):
-            return written == name
+            return (written,)
         case _:
-            return False
+            return ()
 
 
 def _is_about(operation: Operation, name: str, element: str) -> bool:

@@ -8,11 +8,13 @@ from crdt_sync.cli.actions.base import Action, Actor, Json
 from crdt_sync.cli.actions.compaction import COMPACT, FORGET
 from crdt_sync.cli.actions.conflicts import CONFLICT, CONFLICTS, RESOLVE
 from crdt_sync.cli.actions.copies import SAFE_TO_WIPE
+from crdt_sync.cli.actions.forking import FORKS
 from crdt_sync.cli.actions.journal import HISTORY, LOG, RESULTS, STATUS
 from crdt_sync.cli.actions.many_conflicts import RESOLVE_ALL
 from crdt_sync.cli.actions.naming import NAMES, RENAME
 from crdt_sync.cli.actions.outcomes import METRICS, RETRY, REVERT
 from crdt_sync.cli.actions.past import EXPLAIN, REDO, SHOW_AT, UNDO
+from crdt_sync.cli.actions.quarantined import PUT_BACK_QUARANTINED
 from crdt_sync.cli.actions.records import CREATE, DELETE, LIST, RESTORE, SET, SHOW
 from crdt_sync.cli.actions.transfer import CSV_HEADER, EXPORT_PAGE, IMPORT_CHUNK, IMPORT_MARK
 from crdt_sync.errors import InputError
@@ -48,7 +50,9 @@ ACTIONS: dict[str, Action[Any]] = {
         EXPORT_PAGE,
         COMPACT,
         FORGET,
+        PUT_BACK_QUARANTINED,
         SAFE_TO_WIPE,
+        FORKS,
         NAMES,
         RENAME,
     )

@@ -105,6 +105,7 @@ def status(replica: Replica, params: NoParams) -> Json:
         "failed": replica.operation_count(status="failed"),
         "set_aside": [_aside_json(item, names) for item in replica.set_aside()],
         "conflicts": len(replica.conflicts()),
+        "forks": [{**device_json(names, item.device_id or ""), "is_own": item.is_own} for item in replica.forks()],
     }
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from crdt_sync.cli import render
 from crdt_sync.cli.actions.base import Json
 from crdt_sync.cli.actions.network import SYNC, SyncParams
+from crdt_sync.cli.actions.quarantined import PUT_BACK_QUARANTINED, QuarantinedParams
 from crdt_sync.cli.opening import Place, reach
 from crdt_sync.cli.options import AsJson, Models, PeerTimeout, StorePath
 from crdt_sync.cli.output import console, emit, reporting, visible
@@ -49,7 +50,7 @@ def repair(
 
     Nobody may have the store open. The damaged file stays beside it, and so does a quarantine file with each row that
     could not stay. A sound store is left as it is, and so is one whose repair is interrupted. Exit code 10 means that
-    something is still wrong, also after the peers.
+    something is still wrong, or a record lost here, also after the peers.
     """
     with reporting(as_json=as_json):
         columns = (TextColumn("taking over"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -75,11 +76,13 @@ def repair(
                 result.update(_left(left))
                 if left.ok and not as_json:
                     console().print("the peers brought what was missing: nothing is left to mend")
+            result["still_lost"] = lost = [list(item) for item in report.still_lost()]
             if as_json:
                 emit(result, as_json=True, render=_show)
-        if not left.ok:
+        if not left.ok or lost:
+            wrong = f"nothing could be read of {len(lost)} records" if left.ok else f"{left.total} findings are left"
             raise CorruptStoreError(
-                f"{path}: {left.total} findings are left",
+                f"{path}: {wrong}",
                 hint="A peer may have what is missing: `--from URL`. Else put a backup back, or begin anew.",
             )
 
@@ -89,13 +92,29 @@ def quarantine(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A quarantine file that a repair made.", show_default=False)
     ],
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            "--put-back-into",
+            metavar="PATH",
+            help="Take back into this store what is sound now, and say why the rest is not.",
+            show_default=False,
+        ),
+    ] = None,
+    models: Models = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a repair put aside: which rows, about which records, and why.
+    """Show what a repair put aside: which rows, about which records, and why; or take back what is sound now.
 
-    The bytes are in the file itself, one JSON object a line; `--json` gives them too.
+    The bytes are in the file itself, one JSON object a line; `--json` gives them too. What is taken back is judged as
+    if a stranger had sent it, so entries go back once those before them have come from a peer. The file stays as it is.
     """
     with reporting(as_json=as_json):
+        if into is not None:
+            with reach(Place(path=into, models=models), writes=True) as act:
+                told = act(PUT_BACK_QUARANTINED, QuarantinedParams(file=str(file.absolute())))
+            emit(told, as_json=as_json, render=_show_put_back)
+            return
         rows = list(read_quarantine(file))
         emit({"path": str(file), "rows": rows}, as_json=as_json, render=_show_quarantine)
 
@@ -110,6 +129,7 @@ def _result(report: RepairReport, *, dry_run: bool) -> Json:
         "missing": [asdict(item) for item in report.missing],
         "kept_content": [list(item) for item in report.kept_content],
         "lost": [list(item) for item in report.lost],
+        "still_lost": [list(item) for item in report.lost],
         "journal_added": report.journal_added,
         "quarantined": report.quarantined,
         "quarantine": None if report.quarantine is None else str(report.quarantine),
@@ -148,6 +168,13 @@ def _show(out: Console, result: Json) -> None:
         out.print(f"{result['quarantined']} rows {verb} put aside")
     if result["damaged"]:
         out.print(Text(f"the damaged store is kept as {visible(result['damaged'])}"))
+
+
+def _show_put_back(out: Console, result: Json) -> None:
+    for row in result["left"]:
+        out.print(Text(visible(f"{row['table']} {row['key']} stays: {row['reason']}")))
+    done = f"{result['put_back']} rows were put back, with {result['entries']} entries"
+    out.print(f"{done}; {result['here']} were here already, {len(result['left'])} stay")
 
 
 def _show_quarantine(out: Console, result: Json) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+from crdt_sync.errors import StoreReadOnlyError
 from crdt_sync.replica.arguments import checked_path
 from crdt_sync.replica.checking.findings import CheckReport
 from crdt_sync.replica.checking.whole import check_store
 from crdt_sync.replica.opening import default_state_dir
+from crdt_sync.replica.port import Port
 from crdt_sync.replica.repairing import RepairReport, repair_store
+from crdt_sync.replica.repairing.returning import Returning, ReturnReport
 from crdt_sync.replica.restoring import RestoreReport, put_back
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Progress
@@ -19,6 +22,8 @@ class ChecksStore(ABC):
     """What a replica offers against damage; what the store keeps is docs/spec/storage.md."""
 
     _state: State
+    port: Port
+    """What sessions and their pumps use."""
 
     @abstractmethod
     def _check_idle(self) -> None:
@@ -69,6 +74,27 @@ class ChecksStore(ABC):
         where = default_state_dir() if state_dir is None else checked_path(state_dir, what="state_dir")
         place = checked_path(path, what="the path of a store")
         return repair_store(place, state_dir=where, dry_run=dry_run, progress=progress)
+
+    def put_back_quarantined(self, file: str | Path, /) -> ReturnReport:
+        """Take back from a quarantine file what is sound now, as entries are whose missing predecessor has arrived.
+
+        Each row is judged as if a stranger had sent it: by its chain, its signature and what it rests on. So the file
+        may be read back at any time, and again. Entries, space records and own operations come back; what follows from
+        the log, or what nobody signed, does not.
+
+        Args:
+            file: as a repair wrote it; it is left as it is.
+
+        Raises:
+            InputError: a path that cannot be, or a file that cannot be read or is no quarantine file.
+            StoreReadOnlyError: the replica was opened read-only.
+            TransactionError: a transaction is open.
+        """
+        self._check_idle()
+        path = checked_path(file, what="the path of a quarantine file")
+        if self._state.identity is None:
+            raise StoreReadOnlyError("the replica was opened read-only")
+        return Returning(self._state, self.port).run(path)
 
     @staticmethod
     def put_back(path: str | Path, backup: str | Path, /, *, state_dir: str | Path | None = None) -> RestoreReport:

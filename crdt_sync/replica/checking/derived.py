@@ -12,6 +12,7 @@ from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, RecordId, documen
 from crdt_sync.core.kinds import FieldKind
 from crdt_sync.core.kinds.merge_with import MergeWithRegister
 from crdt_sync.core.kinds.plain import PlainRegister
+from crdt_sync.replica.conflicts import CONFLICT_ID_BYTES
 from crdt_sync.replica.derive import described_models
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.grouping import ALIAS
@@ -20,7 +21,6 @@ from crdt_sync.replica.schema import EQUALITY, OPEN, UPGRADES, Declared, Schema,
 from crdt_sync.replica.unique_index import held_row, neighbours
 from crdt_sync.storage.base import Column, Filter, FilterOp, Order, Query, Store, Table, View, ViewValue
 
-CONFLICT_ID_BYTES: Final = 16
 PAGE_ROWS: Final = 1_000
 FILTERS_MAX: Final = 16
 """Columns that one query compares."""

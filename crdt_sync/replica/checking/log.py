@@ -14,6 +14,7 @@ from crdt_sync.replica.ledger import CONTENT_AUTHOR, Ledger
 from crdt_sync.replica.rows import (
     FLOOR_POSITION,
     FOLDED,
+    TOUCH_BYTES,
     LogRow,
     Touch,
     chain_key,
@@ -27,9 +28,6 @@ from crdt_sync.replica.rows import (
 from crdt_sync.replica.taking import floors_being_taken
 from crdt_sync.security.identity import verify
 from crdt_sync.storage.base import Store, Table
-
-TOUCH_BYTES = 12
-"""Of a key of the touch table, behind the document's address."""
 
 
 def sound_records(store: Store, report: CheckReport) -> RecordSet:
@@ -87,7 +85,8 @@ class LogCheck:
         if row.author == CONTENT_AUTHOR:
             return
         entries = split_entries(row.body)
-        held, start = self._ends.get((row.partition, row.author), self._ledger.floor_of(row.partition, row.author))
+        floor = self._ledger.floor_of(row.partition, row.author)
+        held, start = self._ends.get((row.partition, row.author), (floor.sequence, floor.hash))
         if row.first > held + 1:
             self._find("chain", f"author {row.author} goes from entry {held} to {row.first}", row=row)
         if row.first != held + 1:

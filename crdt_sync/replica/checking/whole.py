@@ -15,7 +15,7 @@ from crdt_sync.replica.checking.duplicates import check_duplicates
 from crdt_sync.replica.checking.findings import CheckReport
 from crdt_sync.replica.checking.journal import check_journal
 from crdt_sync.replica.checking.log import LogCheck, check_indexes, sound_records
-from crdt_sync.replica.checking.small_tables import check_identity, check_models, check_readable, check_totals
+from crdt_sync.replica.checking.small_tables import check_forks, check_identity, check_models, check_readable
 from crdt_sync.replica.rows import FOLDED
 from crdt_sync.storage.base import Progress, Store, Table
 
@@ -46,7 +46,8 @@ def check_store(store: Store, *, progress: Progress | None = None) -> CheckRepor
 def _look(store: Store, *, progress: Progress | None) -> CheckReport:
     report = CheckReport()
     for damage in store.check(progress=progress):
-        where = f"table {damage.table}, key {damage.key.hex()}" if damage.table else "file"
+        where = f"table {damage.table}" if damage.table else "file"
+        where += f", key {damage.key.hex()}" if damage.key else ""
         report.add("row" if damage.table else "structure", where=where, reason=damage.reason)
     for table in Table:
         report.part(f"table {table}", partial(_count_rows, store, report, table))
@@ -57,7 +58,7 @@ def _look(store: Store, *, progress: Progress | None) -> CheckReport:
         report.add("unreadable", where="space records", reason=error.message)
     report.part("identity", lambda: check_identity(store, report, records))
     report.part("models", lambda: check_models(store, report))
-    report.part("totals", lambda: check_totals(store))
+    report.part("forks", lambda: check_forks(store, report))
     report.part("tables", lambda: check_readable(store, report))
     report.part("log", lambda: LogCheck(store, report, records).run())
     report.part("indexes", lambda: check_indexes(store, report))

@@ -9,6 +9,7 @@ import msgpack
 
 from crdt_sync.core.ids import Author
 from crdt_sync.replica.lease import EPOCH_BYTES, REPLICA_ID_BYTES
+from crdt_sync.replica.packing import unpack_authors
 from crdt_sync.replica.rows import unpack_log_row, unpack_operation_row
 from crdt_sync.storage.base import Store, Table
 
@@ -47,8 +48,7 @@ def mend_identity(target: Store, *, path: Path, state_dir: Path) -> bool:
 
 
 def _held(target: Store, name: bytes) -> list[Author]:
-    data = target.get(Table.META, name)
-    return [] if data is None else list(msgpack.unpackb(data))
+    return unpack_authors(target.get(Table.META, name), key=name)
 
 
 def _writers(target: Store) -> set[Author]:

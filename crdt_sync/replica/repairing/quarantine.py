@@ -1,8 +1,8 @@
 """The quarantine: what a repair could not leave in a store, in a file that people and programs can read.
 
 One JSON object a line. The first says what the file is, each other one is a row: table, key, value and checksum in hex,
-why it is here, and what it is about as far as that can be told. Nothing reads a row back by itself: entries come back
-from peers, and the values of a row of `local` can be saved again.
+why it is here, and what it is about as far as that can be told. Nothing goes back by itself: entries come back from
+peers, or from here (`returning`), and the values of a row of `local` can be saved again.
 """
 
 from __future__ import annotations
@@ -112,6 +112,9 @@ def read_quarantine(path: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(head, dict) or (head.get("format"), head.get("version")) != (FORMAT, VERSION):
                 raise InputError(f"{path} is no quarantine file of this version", hint=hint)
             for line in lines:
-                yield json.loads(line)
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise InputError(f"{path} has a line that is no row", hint=hint)
+                yield row
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}", hint=hint) from None

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from crdt_sync.core.ids import Author, split_document_key
+from crdt_sync.core.ids import DEFAULT_PARTITION, Author, RecordId, document_key, split_document_key
 from crdt_sync.errors import StoreError, StoreInUseError
 from crdt_sync.replica.checking import CheckReport, check_store
 from crdt_sync.replica.lease import StoreLock
@@ -26,8 +26,8 @@ from crdt_sync.replica.repairing.identity import mend_identity
 from crdt_sync.replica.repairing.journal import mend_journal
 from crdt_sync.replica.repairing.quarantine import Quarantine
 from crdt_sync.replica.repairing.salvage import Salvage, rows_to_read
-from crdt_sync.storage.base import Progress
-from crdt_sync.storage.damaged_rows import damaged_rows
+from crdt_sync.storage.base import Progress, Store, Table
+from crdt_sync.storage.damaged_rows import broken_tables, damaged_rows
 from crdt_sync.storage.sqlite import SqliteStore, open_sqlite
 from crdt_sync.storage.sqlite_file import sync_directory
 
@@ -81,6 +81,17 @@ class RepairReport:
     quarantined: int = 0
     quarantine: Path | None = None
     damaged: Path | None = None
+
+    def still_lost(self) -> tuple[tuple[str, str], ...]:
+        """Those of `lost` that are not in the store now either, as no peer has brought them yet."""
+        if not self.lost or not self.changed:
+            return self.lost
+        with open_sqlite(self.path, read_only=True) as store:
+            return tuple(item for item in self.lost if not _is_here(store, *item))
+
+
+def _is_here(store: Store, model: str, record: str) -> bool:
+    return store.get(Table.VERSION, document_key(DEFAULT_PARTITION, model, RecordId(record))) is not None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -180,7 +191,8 @@ def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | N
         for raw in damaged_rows(place):
             reason = "the checksum does not hold"
             quarantine.add(raw.table, raw.key, raw.value, reason=reason, checksum=raw.sum)
-        salvage = Salvage(source, target, quarantine, step=_counter(source, progress))
+        seals = broken_tables(place)
+        salvage = Salvage(source, target, quarantine, step=_counter(source, progress), broken_seals=seals)
         salvage.run()
         if progress is not None:
             total = sum(rows_to_read(source))
@@ -195,9 +207,9 @@ def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | N
         restored.run()
         draft.kept_content = tuple(split_document_key(key)[1:] for key in restored.kept_content)
         draft.lost = tuple(split_document_key(key)[1:] for key in restored.lost)
-        draft.journal_added = mend_journal(source, target, quarantine)
+        draft.journal_added = mend_journal(source, target, quarantine, is_doubtful=Table.OPERATION in seals)
         is_incomplete = mend_identity(target, path=place, state_dir=state_dir)
-        if quarantine.rows or draft.missing or is_incomplete:
+        if quarantine.rows or draft.missing or is_incomplete or Table.META in seals:
             salvage.forget_fence()
         draft.after = check_store(target)
         restored.leave_tables_to_the_app()

@@ -8,24 +8,25 @@ and a peer sends the rest; what documents held of it all the same stays in them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
-
-import msgpack
 
 from crdt_sync.core.entry import Entry, decode_entry, head_hash, run_statement, split_entries
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.records import OPEN_SPACE, RecordSet, decode_record
-from crdt_sync.errors import ChainError, CRDTSyncError, SignatureError
+from crdt_sync.errors import ChainError, CorruptStoreError, CRDTSyncError, SignatureError
 from crdt_sync.replica.bases import touched_by_base
-from crdt_sync.replica.checking.log import TOUCH_BYTES
+from crdt_sync.replica.checking.readers import read_row
 from crdt_sync.replica.checking.reading import whole_rows
 from crdt_sync.replica.lacking import holds_content
 from crdt_sync.replica.lease import FENCES
 from crdt_sync.replica.ledger import CONTENT_AUTHOR, Ledger
+from crdt_sync.replica.repairing.doubts import Doubts
 from crdt_sync.replica.repairing.quarantine import Quarantine
 from crdt_sync.replica.rows import (
     FLOOR_POSITION,
     FOLDED,
+    TOUCH_BYTES,
     Folded,
     LogRow,
     Touch,
@@ -66,9 +67,18 @@ class Salvage:
         target: a new store.
         quarantine: gets what cannot be taken over.
         step: told of each row.
+        broken_seals: tables of the damaged store of which rows are gone, or older ones are back.
     """
 
-    def __init__(self, source: Store, target: Store, quarantine: Quarantine, *, step: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        source: Store,
+        target: Store,
+        quarantine: Quarantine,
+        *,
+        step: Callable[[], None],
+        broken_seals: frozenset[str] = frozenset(),
+    ) -> None:
         self._source = source
         self._target = target
         self._quarantine = quarantine
@@ -77,6 +87,8 @@ class Salvage:
         self._ledger = Ledger(target)
         self._contents: set[int] = set()
         self._here: set[DocumentKey] = set()
+        self._floors: dict[tuple[str, Author], tuple[bytes, bytes]] = {}
+        self._doubts = Doubts(broken_seals)
         self._clock = 0
         self._end = 0
         self.seen: dict[tuple[str, Author], int] = {}
@@ -85,12 +97,14 @@ class Salvage:
     def run(self) -> None:
         """Take over everything but what is derived, and list the documents that are to be."""
         for table in COPIED:
-            self._each(table, lambda key, value, table=table: self._target.put(table, key, value))  # type: ignore[misc]  # mypy does not see the default
+            self._each(table, partial(self._copy, table))
         self._each(Table.RECORD, self._take_record)
         self._each(Table.BASE, self._take_base)
         self._here.update(DocumentKey(key) for table in _DERIVED for key, _ in whole_rows(self._source, table))
         self._here.update(DocumentKey(key[:-TOUCH_BYTES]) for key, _ in whole_rows(self._source, Table.TOUCH))
         self._each(Table.CHAIN, self._take_floor)
+        with self._target.transaction():
+            self._put_floors()
         self._ledger.reload()
         self._each(Table.LOG, self._take_log_row)
         if self._contents:
@@ -124,9 +138,15 @@ class Salvage:
                     self._step()
                     try:
                         take(key, value)
-                    except (CRDTSyncError, ValueError, LookupError, msgpack.exceptions.UnpackException) as error:
-                        reason = error.message if isinstance(error, CRDTSyncError) else "it cannot be read"
-                        self._quarantine.add(table, key, value, reason=reason)
+                    except CRDTSyncError as error:
+                        self._quarantine.add(table, key, value, reason=error.message)
+
+    def _copy(self, table: Table, key: bytes, value: bytes) -> None:
+        read_row(table, key, value)
+        reason = self._doubts.about(table, key)
+        if reason:
+            raise CorruptStoreError(reason, table=table, key=key)
+        self._target.put(table, key, value)
 
     def _take_record(self, key: bytes, value: bytes) -> None:
         record = decode_record(value)
@@ -146,9 +166,16 @@ class Salvage:
         position, head = unpack_chain_row(value)
         self._end = max(self._end, position)
         if position == FLOOR_POSITION:
-            self._target.put(Table.CHAIN, key, pack_chain_row(FLOOR_POSITION, head))
-            if self._target.get(Table.META, FOLDED) is None:
-                self._target.put(Table.META, FOLDED, Folded(0, 0, 1).pack())
+            before = self._floors.get((partition, author))
+            if before is not None:  # keys are in order: this one is behind that
+                reason = f"a later entry of author {author} was folded too"
+                self._quarantine.add(Table.CHAIN, before[0], before[1], reason=reason)
+            self._floors[partition, author] = key, pack_chain_row(FLOOR_POSITION, head)
+
+    def _put_floors(self) -> None:
+        self._target.put_many(Table.CHAIN, self._floors.values())
+        if self._floors and self._target.get(Table.META, FOLDED) is None:
+            self._target.put(Table.META, FOLDED, Folded(0, 0, 1).pack())
 
     def _take_log_row(self, key: bytes, value: bytes) -> None:
         position = key_number(key)

@@ -6,20 +6,26 @@ from its end, never one from the middle. `sqlite_disk` has SQLite itself, and wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn, TypeAlias
 
-from crdt_sync.errors import StoreClosedError, StoreFullError
-from crdt_sync.storage.base import Durability, Store, Table
+from crdt_sync.errors import CorruptStoreError, EntryError, StoreClosedError, StoreFullError
+from crdt_sync.storage.base import Damage, Durability, Progress, Store, Table
 from crdt_sync.storage.memory import MemoryStore, MemoryTable
 from crdt_sync.storage.ordering import Cell
 from crdt_sync.storage.rows import ViewDefinition
+from crdt_sync.testing.simulation.poison import Poison
 
 Undo = list[Callable[[], object]]
 Rows = dict[str, tuple[Cell, ...]]
 """Rows of a view: id → cells."""
+Row: TypeAlias = tuple[Table, bytes]
+"""One row of a table, by its key."""
 Image: TypeAlias = Any
 """What a backup of a store holds; each kind of disk has its own."""
+
+
+POISONED = "the simulated device cannot take this entry in"
 
 
 def _ignore() -> None:
@@ -47,6 +53,14 @@ class Disk:
         """The process dies at this many writes or commits from now."""
         self.on_death: Callable[[], None] = _ignore
         self.on_sync: Callable[[], None] = _ignore
+        self.rotten: set[Row] = set()
+        """Rows whose bytes are not what was written; nobody else ever wrote to them since."""
+        self.spared: set[bytes] = set()
+        """Rows that do not rot."""
+        self.noticed = False
+        """Whether somebody was told so, as a row was read."""
+        self.poison: Poison | None = None
+        """What this machine cannot take in."""
         self._full = False
         self._open: SimulatedStore | None = None
 
@@ -87,6 +101,23 @@ class Disk:
         """Have the process die at one of its next writes; None lets it live."""
         self.breaks_after = writes
 
+    def rot(self, first: int, second: int) -> bool:
+        """Have a row rot, chosen by two numbers; whether there was any."""
+        tables = [table for table in Table if self.tables[table].keys]
+        if not tables:
+            return False
+        table = tables[first % len(tables)]
+        keys = self.tables[table].keys
+        key = keys[second % len(keys)]
+        if self.tables[table].rows[key] in self.spared:
+            return False
+        self.rotten.add((table, key))
+        return True
+
+    def damaged(self) -> list[Row]:
+        """The rotten rows that are there."""
+        return sorted((table, key) for table, key in self.rotten if key in self.tables[table].rows)
+
     def crash(self, loss: int | None) -> int:
         """End the process that has the store open, at once.
 
@@ -126,6 +157,8 @@ class Disk:
     def restore(self, image: Image) -> None:
         """Hold what a copy holds, and nothing else; no process has the store open."""
         tables, definitions, rows = image
+        self.rotten.clear()
+        self.noticed = False
         self.unsynced.clear()
         for table, content in self.tables.items():
             content.rows = dict(tables[table])
@@ -140,6 +173,18 @@ class Disk:
         """Let go of it; the simulation is over."""
 
 
+class DiskReader(MemoryStore):
+    """What is on a disk, to be read by whoever knows everything, as it was written.
+
+    Args:
+        disk: it is copied where it is not in memory.
+    """
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__()
+        self._tables, self._definitions, self._rows = dict(disk.tables), disk.definitions, disk.rows
+
+
 class SimulatedStore(MemoryStore):
     """A `Store` on a `Disk`, for one process that may die at any write."""
 
@@ -152,6 +197,40 @@ class SimulatedStore(MemoryStore):
         """The process ends here: what is not committed is gone, and nothing more is read or written."""
         self._disk.breaks_after = None
         self.close()
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        value = super().get(table, key)
+        if self._disk.rotten and value is not None:
+            self._refuse_rotten(table, key)
+        return value
+
+    def _scan(self, table: Table, *, start: bytes, end: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        for row in super()._scan(table, start=start, end=end, reverse=reverse):
+            if self._disk.rotten:
+                self._refuse_rotten(table, row[0])
+            yield row
+
+    def check(self, *, progress: Progress | None = None) -> Iterator[Damage]:
+        yield from super().check(progress=progress)
+        for table, key in self._disk.damaged():
+            yield Damage(table=table, key=key, reason="its checksum does not hold")
+
+    def _refuse_rotten(self, table: Table, key: bytes) -> None:
+        if (table, key) in self._disk.rotten:
+            self._disk.noticed = True
+            raise CorruptStoreError(f"a row of {table} is damaged", table=table, key=key)
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        poison = self._disk.poison
+        if poison is not None and table is Table.LOG and poison.is_in(value):
+            if not poison.kills:
+                raise EntryError(POISONED)
+            self._end_process()
+        super().put(table, key, value)
+
+    def _put(self, table: Table, key: bytes, value: bytes) -> None:
+        super()._put(table, key, value)
+        self._disk.rotten.discard((table, key))
 
     def flush(self) -> None:
         super().flush()
@@ -184,6 +263,9 @@ class SimulatedStore(MemoryStore):
         if left > 0:
             self._disk.breaks_after = left - 1
             return
+        self._end_process()
+
+    def _end_process(self) -> NoReturn:
         self.die()
         self._disk.on_death()
         raise StoreClosedError("the simulated process died")

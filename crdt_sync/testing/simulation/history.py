@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from crdt_sync.security.identity import signatures_remembered
+from crdt_sync.testing.simulation.invariant import BrokenInvariantError
 from crdt_sync.testing.simulation.loop import VirtualLoop
 from crdt_sync.testing.simulation.schedule import FAULT_STEPS, VERSION, Schedule, schedule_of
-from crdt_sync.testing.simulation.truth import BrokenInvariantError, Truth
+from crdt_sync.testing.simulation.truth import Truth
 from crdt_sync.testing.simulation.world import World
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  a folder is made there under a name that nobody can guess
@@ -84,7 +86,7 @@ def replay(schedule: Schedule | str) -> History:
     loop = VirtualLoop()
     with tempfile.TemporaryDirectory(prefix="crdt-sync-simulation-", dir=_MEMORY if _MEMORY.is_dir() else None) as at:
         try:
-            with _quiet():
+            with _quiet(), signatures_remembered():
                 world = World(loop, schedule, folder=Path(at))
                 return loop.run_until_complete(_run(world))
         finally:

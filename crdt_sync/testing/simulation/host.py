@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 
@@ -18,20 +18,31 @@ from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import keep_current
 from crdt_sync.core.ids import Author
 from crdt_sync.errors import CRDTSyncError, StoreError
-from crdt_sync.replica import Replica
+from crdt_sync.replica import Replica, RetryPolicy
 from crdt_sync.replica.holdings import OTHERS
-from crdt_sync.replica.opening import open_on
-from crdt_sync.replica.rows import after_prefix, chain_prefix, split_chain_key, unpack_vector
+from crdt_sync.replica.ledger import Ledger
+from crdt_sync.replica.opening import Opened, open_on
+from crdt_sync.replica.rows import LogRow, after_prefix, chain_prefix, split_chain_key, unpack_chain_row, unpack_vector
 from crdt_sync.storage.base import Store, Table
 from crdt_sync.testing.drawn import Drawn
-from crdt_sync.testing.simulation.disk import Disk
+from crdt_sync.testing.simulation.disk import Disk, DiskReader
 from crdt_sync.testing.simulation.network import LIMITS, Network
-from crdt_sync.testing.simulation.story import MODELS
+from crdt_sync.testing.simulation.story import MODELS, Holds, Place
 from crdt_sync.transport.base import Channel, ChannelLimits
 
 POLICY = BackoffPolicy(floor_s=0.02, base_s=0.2, cap_s=2.0, stable_after_s=5.0, retry_after_s_max=5.0)
+RETRIES = RetryPolicy(pause_s=5.0, pause_s_max=10.0)
 """Shorter than by default, so that a short history has many reconnects."""
+PRIVATE = 0o600
+"""Mode of files beside a store."""
 Wrap = Callable[[Channel], Channel]
+
+
+Moved = Callable[[Place, Place], None]
+
+
+def _ignore(before: Place, after: Place) -> None:
+    """Nobody wants to know."""
 
 
 def as_it_is(channel: Channel) -> Channel:
@@ -55,6 +66,7 @@ class Host:
         wall_ms: the true time.
         seed: of keys and of chance.
         wrap: what becomes of a channel that it opened.
+        moved: told of an entry of its own that is written again as another one, before that is committed.
     """
 
     def __init__(
@@ -69,6 +81,7 @@ class Host:
         wall_ms: Callable[[], int],
         seed: str,
         wrap: Wrap = as_it_is,
+        moved: Moved = _ignore,
     ) -> None:
         self.name = name
         self.peers = peers
@@ -78,14 +91,19 @@ class Host:
         self.device = ""
         """Its device's id; of the last time that it was up."""
         self._struck = False
+        self.proven = False
+        """Whether its last round said that all hold the same ..."""
+        self.errors: tuple[str, ...] = ()
+        """... and what it said otherwise."""
         self.rests = 0
         """Steps until it is started again."""
+        self.folder = folder
         self._network = network
-        self._folder = folder
         self._wall_ms = wall_ms
         self._chance = Random(f"{seed}/{number}")
         self._drawn = Drawn(number, seed=f"{seed}/{number}")
         self._wrap = wrap
+        self._moved = moved
         self.store: Store | None = None
         self._manager: SyncManager | None = None
         self._server: Server | None = None
@@ -98,6 +116,11 @@ class Host:
         return self._struck or self.disk.dead
 
     @property
+    def excused(self) -> bool:
+        """Whether its store may fail: it has no room, is damaged, or its process was to die."""
+        return self.disk.full or self.died or bool(self.disk.rotten)
+
+    @property
     def up(self) -> bool:
         """Whether its process runs."""
         return self.replica is not None and not self.died
@@ -105,15 +128,18 @@ class Host:
     async def start(self) -> bool:
         """Open the store and go on syncing; whether that was possible."""
         self.disk.break_after(None)
+        self.replica = None
         sources = self._drawn.sources(self.now_ms)
         try:
             self.store = self.disk.open()
-            self.replica = Replica(open_on(self.store, MODELS, state_dir=self._folder, sources=sources), name=self.name)
+            opened = open_on(self.store, MODELS, state_dir=self.folder, sources=sources)
+            self.replica = Replica(opened, name=self.name, retry_policy=RETRIES)
         except CRDTSyncError:
-            if not self.disk.full:
+            if not (self.disk.full or self.disk.noticed):
                 raise
             self.replica = None
             return False
+        self._follow(opened, self.replica)
         self.device = str(self.replica.device_id)
         shell = Shell(
             sleep=asyncio.sleep, chance=self._chance.random, monotonic=self._network.loop.time, dial=self._dial
@@ -128,6 +154,11 @@ class Host:
             self._upkeep = self._network.loop.create_task(keep_current(self.replica))
         return True
 
+    @property
+    def given_up(self) -> bool:
+        """Whether it dials somebody no more, until its user starts it again."""
+        return self._manager is not None and any(peer.failure is not None for peer in self._manager.peers)
+
     async def stop(self) -> None:
         """End the process in good order."""
         if self.replica is None:
@@ -136,15 +167,21 @@ class Host:
         if self.died:
             await self.kill(told=True)
             return
+        if self.disk.rotten:
+            await self.kill(told=True)
+            return
         replica, self.replica = self.replica, None
         replica.close()
 
     async def sync(self, *, timeout_s: float) -> bool:
         """One round with every peer; whether it says that both sides hold the same."""
+        self.proven, self.errors = self._manager is None, ()
         if self._manager is None:
             return True
         try:
-            return (await self._manager.sync(timeout_s=timeout_s)).proven_equal
+            report = await self._manager.sync(timeout_s=timeout_s)
+            self.proven, self.errors = report.proven_equal, tuple(report.errors.values())
+            return self.proven
         except StoreError:
             return False  # late news of a disk that was full: the next round shows whether it goes on
 
@@ -169,9 +206,22 @@ class Host:
         """This machine's clock."""
         return self._wall_ms() + self.skew_ms
 
+    def files(self) -> dict[Path, bytes]:
+        """What is kept beside the store."""
+        return {path.relative_to(self.folder): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+
+    def put_files(self, files: Mapping[Path, bytes]) -> None:
+        """Have these kept beside the store, and nothing else."""
+        self.forget_machine()
+        for name, content in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            path.chmod(PRIVATE)
+
     def forget_machine(self) -> None:
         """Lose what is kept beside the store: its key and its fence."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def break_after(self, writes: int) -> None:
         """Have the process die at one of its next writes."""
@@ -190,12 +240,31 @@ class Host:
             end = chain_prefix(partition, author)
         return ends
 
-    def last_entry(self) -> int:
-        """The number of its last entry under its present author; 0 where there is none."""
-        prefix, table = chain_prefix("", Author(self.author())), self.disk.tables[Table.CHAIN]
+    def last_entry(self) -> Place:
+        """Its last entry under its present author; of number 0 where there is none."""
+        author = Author(self.author())
+        prefix, table = chain_prefix("", author), self.disk.tables[Table.CHAIN]
         at = table.span(b"", after_prefix(prefix))[1]
         key = table.keys[at - 1] if at else b""
-        return split_chain_key(key)[2] if key.startswith(prefix) else 0
+        if not key.startswith(prefix):
+            return Place(author=author, sequence=0)
+        return Place(author=author, sequence=split_chain_key(key)[2], hash=unpack_chain_row(table.rows[key])[1])
+
+    def holds(self, *, exact: bool) -> Holds:
+        """What it has now.
+
+        Args:
+            exact: compare hashes, since there may be two branches of an author.
+        """
+        vector, ledger = self.vector(), Ledger(DiskReader(self.disk)) if exact else None
+
+        def has(place: Place) -> bool:
+            if vector.get(place.author, 0) < place.sequence:
+                return False
+            held = None if ledger is None else ledger.hash_at("", Author(place.author), place.sequence)
+            return held is None or held == place.hash  # what is folded cannot be told apart
+
+        return has
 
     def author(self) -> int:
         """Under which it writes now; 0 where it never wrote."""
@@ -231,6 +300,25 @@ class Host:
             self._upkeep.cancel()
             await asyncio.wait((self._upkeep,))
         self._manager = self._server = self._upkeep = None
+
+    def _follow(self, opened: Opened, replica: Replica) -> None:
+        """Have it told when entries are written again, with the hashes by which they are known."""
+        journal, ledger = replica._journal, opened.state.ledger  # noqa: SLF001  whoever knows everything looks inside
+        move, remove = journal.move, ledger.remove
+        hashes: dict[tuple[int, int], bytes] = {}
+
+        def removing(position: int, row: LogRow) -> None:
+            hashes[row.author, row.last] = row.head
+            remove(position, row)
+
+        def moving(moved: Mapping[tuple[Author, int], tuple[Author, int]]) -> None:
+            for place, (author, sequence) in moved.items():
+                before = Place(author=place[0], sequence=place[1], hash=hashes.pop(place))
+                after = ledger.hash_at("", author, sequence)
+                self._moved(before, Place(author=author, sequence=sequence, hash=after or b""))
+            move(moved)
+
+        ledger.remove, journal.move = removing, moving  # type: ignore[method-assign]  # it is told nowhere else
 
     def _die(self) -> None:
         """The store died under the process; nothing that it does from here on reaches anybody."""

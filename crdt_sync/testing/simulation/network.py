@@ -14,6 +14,7 @@ from contextlib import suppress
 from random import Random
 from urllib.parse import urlsplit
 
+from crdt_sync.aio.shell import Bell
 from crdt_sync.errors import LocalProtocolError, PeerUnreachableError
 from crdt_sync.testing.simulation.trace import Trace
 from crdt_sync.transport.base import Channel, ChannelLimits, CloseCode, channel_closed, check_close, check_message
@@ -215,7 +216,7 @@ class SimulatedChannel:
         self._side = side
         self._inbox: deque[bytes] = deque()
         self._ended: _End | None = None
-        self._changed = asyncio.Event()
+        self._changed = Bell()
         self._receiving = False
 
     @property
@@ -293,11 +294,10 @@ class SimulatedChannel:
 
     def stir(self) -> None:
         """Have whoever waits look again."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self._changed.ring()
 
     async def _change(self) -> None:
-        await self._changed.wait()
+        await self._changed.rung()
 
     def _finish(self, end: _End) -> None:
         if self._ended is not None:

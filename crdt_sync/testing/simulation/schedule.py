@@ -10,7 +10,7 @@ from typing import Any
 
 from crdt_sync.errors import InputError
 
-VERSION = 1
+VERSION = 2
 """Of what a seed draws and a step means. A schedule of another version would be another history, so it is refused."""
 STEPS = 20
 EDITS_SHARE = 0.6
@@ -47,6 +47,14 @@ class Fault(str, Enum):
     """A device loses its store, and begins anew."""
     ROT = "rot"
     """What is derived from the log is not what it was."""
+    BITS = "bits"
+    """Bytes at rest are not what was written: of a row, or of SQLite's file."""
+    REWIND = "rewind"
+    """A machine is as it was, its fence with its store, and does not know it."""
+    POISON = "poison"
+    """A device cannot take an entry in: its process dies of it, or fails."""
+    REVERT = "revert"
+    """Users take back what they did."""
     BYZANTINE = "byzantine"
     """A device sends what no honest one would."""
 
@@ -70,10 +78,17 @@ _FAULTS: dict[Fault, dict[str, int]] = {
     Fault.CLONE: {"clone": 1},
     Fault.WIPE: {"wipe": 1},
     Fault.ROT: {"rot": 1},
+    Fault.BITS: {"bits": 1},
+    Fault.REWIND: {"snapshot": 1, "rewind": 1},
+    Fault.POISON: {"poison": 1},
+    Fault.REVERT: {"undo": 2, "redo": 1, "revert": 1},
     Fault.BYZANTINE: {"provoke": 1},
 }
-FAULT_STEPS = {step: fault for fault, steps in _FAULTS.items() for step in steps if step not in {"heal", "backup"}}
+_HARMLESS = {"heal", "backup", "snapshot"}
+FAULT_STEPS = {step: fault for fault, steps in _FAULTS.items() for step in steps if step not in _HARMLESS}
 """Step → the fault that it injects."""
+COUNTED_WHEN_DONE = frozenset(("rewind", "bits", "poison", "undo", "redo", "revert"))
+"""Steps that come to nothing where there is nothing to do them to."""
 ACTIONS = frozenset((*_EDITS, *_ALWAYS, *(step for steps in _FAULTS.values() for step in steps)))
 
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from crdt_sync.errors import StoreError
+from crdt_sync.errors import EntryError, StoreError
 from crdt_sync.storage.base import Durability, Table
 from crdt_sync.storage.memory import MemoryTable
 from crdt_sync.storage.migrations import MIGRATIONS
 from crdt_sync.storage.sqlite import SqliteStore
 from crdt_sync.storage.sqlite_file import OpenOptions, open_connection
 from crdt_sync.testing import disks
-from crdt_sync.testing.simulation.disk import Disk, Image, Rows
+from crdt_sync.testing.simulation.disk import POISONED, Disk, Image, Rows
 
 BUSY_TIMEOUT_MS = 0
 _SIDECARS = ("", "-wal", "-shm")
@@ -38,6 +38,15 @@ class _Store(SqliteStore):
     def closed(self) -> bool:
         """Whether it was closed."""
         return self._closed
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        poison = self._disk.poison
+        if poison is not None and table is Table.LOG and poison.is_in(value):
+            if not poison.kills:
+                raise EntryError(POISONED)
+            self._disk.break_after(-1)
+            self._disk.on_death()
+        super().put(table, key, value)
 
     def flush(self) -> None:
         was_flushed = self._flushed
@@ -131,6 +140,17 @@ class SqliteDisk(Disk):
             self._platter.fail(disks.Fault.POWER, after=writes + 1)
         elif not self.dead:
             self._mend()
+
+    def rot(self, first: int, second: int) -> bool:
+        """Flip up to three bits of the file, which no process has open."""
+        self.read(Table.LOG)  # what there was is known from here on, whatever can be read later
+        for _ in range((first + second) % 3 + 1):
+            self._platter.rot(self.path)
+        return True
+
+    def mended(self) -> None:
+        """The file is another one."""
+        self._kept = None
 
     def crash(self, loss: int | None) -> int:
         before = len(self.read(Table.LOG).keys)

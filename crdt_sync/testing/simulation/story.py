@@ -7,14 +7,11 @@ only stores held that the simulation destroyed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from crdt_sync.core.kinds import Counter, Set, Text, ask
 from crdt_sync.core.model import Model
-
-Vector = Mapping[int, int]
-"""Author → last entry."""
 
 
 class Note(Model):
@@ -37,37 +34,75 @@ class Badge(Model, unique=("code",), on_duplicate="merge"):
 MODELS: tuple[type[Model], ...] = (Note, Badge)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an edit is in the log.
+
+    Args:
+        author: of its entry.
+        sequence: of its entry.
+        hash: of the chain up to it, by which two branches of one author are told apart.
+    """
+
+    author: int
+    sequence: int
+    hash: bytes = b""
+
+
+Holds = Callable[[Place], bool]
+"""Whether a store has what is at a place."""
+
+
+@dataclass(slots=True, eq=False)
 class Deed:
     """One edit.
 
     Args:
-        author: of its entry; 0 where its call never returned, so that nobody knows whether it happened.
-        sequence: of its entry.
+        places: its entry, and those as which it was written again; empty where its call never returned, so that nobody
+            knows whether it happened.
         lost: only stores held it that were destroyed, or nobody knows: it may be there or not.
+        reverted: its user took it back, since nobody would take it.
     """
 
-    author: int = 0
-    sequence: int = 0
+    places: list[Place] = field(default_factory=list)
     lost: bool = True
+    reverted: bool = False
 
-    def within(self, vector: Vector) -> bool:
-        """Whether a replica with this vector has it."""
-        return bool(self.author) and vector.get(self.author, 0) >= self.sequence
+    def within(self, holds: Holds) -> bool:
+        """Whether a store has it."""
+        return any(map(holds, self.places))
 
 
 @dataclass(slots=True)
 class Trait:
-    """Something that a record has from one edit until another one takes it away."""
+    """Something that a record has from one edit until others take it away.
 
-    by: Deed
-    without: list[Deed] = field(default_factory=list)
+    Args:
+        adds: the edits that put it there: one, and those that undid that it was taken away.
+        removals: the edits that took it away, each with what it had seen of ``adds``.
+        open: whether nothing is known of it.
+    """
+
+    adds: list[Deed]
+    removals: list[tuple[Deed, frozenset[Deed]]] = field(default_factory=list)
+    open: bool = False
+
+    def remove(self, deed: Deed, holds: Holds) -> None:
+        """An edit takes away what its store has of this."""
+        seen = frozenset(add for add in self.adds if add.within(holds))
+        self.open |= not seen  # it was shown by content that was taken without its entry
+        self.removals.append((deed, seen))
 
     def must_be(self) -> bool | None:
         """Whether it must be there or must not; None where it may."""
-        if any(not deed.lost for deed in self.without):
+        removals = [(deed, seen) for deed, seen in self.removals if not deed.reverted]
+        adds = [add for add in self.adds if not add.reverted]
+        if self.open:
+            return None
+        if all(any(add in seen and not deed.lost for deed, seen in removals) for add in adds):
             return False
-        return None if self.by.lost or self.without else True
+        sure = any(not add.lost and not any(add in seen for _, seen in removals) for add in adds)
+        return True if sure else None
 
 
 @dataclass(slots=True)
@@ -75,25 +110,33 @@ class Account:
     """What was done to one note."""
 
     deeds: list[Deed] = field(default_factory=list)
-    deletions: list[tuple[Deed, Vector]] = field(default_factory=list)
+    deletions: list[tuple[Deed, frozenset[Deed]]] = field(default_factory=list)
     """Each with what its device had then."""
     tags: dict[str, Trait] = field(default_factory=dict)
     characters: dict[str, Trait] = field(default_factory=dict)
     votes: list[tuple[Deed, int]] = field(default_factory=list)
+
+    def delete(self, deed: Deed, holds: Holds) -> None:
+        """An edit deletes the note as its store has it."""
+        self.deletions.append((deed, frozenset(item for item in self.deeds if item.within(holds))))
 
     def is_live(self) -> bool | None:
         """Whether the note must be there or must not; None where it may.
 
         It is gone where nothing lies outside of what the deletions together had seen.
         """
-        if any(deed.lost for deed in (*self.deeds, *(deed for deed, _ in self.deletions))):
+        deeds = [deed for deed in self.deeds if not deed.reverted]
+        deletions = [(deed, seen) for deed, seen in self.deletions if not deed.reverted]
+        if any(deed.lost for deed in (*deeds, *(deed for deed, _ in deletions))):
             return None
-        seen = [vector for _, vector in self.deletions]
-        return not seen or not all(any(deed.within(vector) for vector in seen) for deed in self.deeds)
+        if not deletions:
+            return bool(deeds)
+        return not all(any(deed in seen for _, seen in deletions) for deed in deeds)
 
     def votes_sum(self) -> int | None:
         """What the counter must show; None where that is open."""
-        return None if any(deed.lost for deed, _ in self.votes) else sum(step for _, step in self.votes)
+        votes = [(deed, step) for deed, step in self.votes if not deed.reverted]
+        return None if any(deed.lost for deed, _ in votes) else sum(step for _, step in votes)
 
 
 class Story:
@@ -102,9 +145,12 @@ class Story:
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
         """Record id → account, in the order of creation."""
+        self.forked = False
+        """Whether a machine was rewound, so that an author and a number may name two entries."""
         self.lost = 0
         """Edits that were lost with the stores that held them."""
         self._deeds: list[Deed] = []
+        self._at: dict[Place, list[Deed]] = {}
         self._drawn = 0
 
     def deed(self) -> Deed:
@@ -113,10 +159,28 @@ class Story:
         self._deeds.append(made)
         return made
 
-    def done(self, deeds: Iterable[Deed], *, author: int, sequence: int) -> None:
+    def done(self, deeds: Iterable[Deed], *, at: Place) -> None:
         """Edits returned: their user may rely on them from here on."""
         for deed in deeds:
-            deed.author, deed.sequence, deed.lost = author, sequence, False
+            deed.lost = False
+            deed.places.append(at)
+            self._at.setdefault(at, []).append(deed)
+
+    def moved(self, before: Place, after: Place) -> None:
+        """An entry was written again as another one, or was about to be when its process died."""
+        for deed in self._at.get(before, ()):
+            deed.places.append(after)
+            self._at.setdefault(after, []).append(deed)
+
+    def held(self, holds: Holds) -> set[Deed]:
+        """The edits that a store has."""
+        return {deed for deed in self._deeds if deed.within(holds)}
+
+    def missing(self, stores: Iterable[Holds]) -> int:
+        """How many edits no store has, though they are neither lost nor taken back."""
+        held = list(stores)
+        kept = (deed for deed in self._deeds if not deed.lost and not deed.reverted)
+        return sum(1 for deed in kept if not any(deed.within(holds) for holds in held))
 
     def new_tag(self) -> str:
         """A tag that nobody ever used."""
@@ -129,10 +193,11 @@ class Story:
         self._drawn += count
         return "".join(chr(0x4E00 + at % 0x5000) for at in range(start, start + count))
 
-    def destroyed(self, vectors: Iterable[Vector]) -> int:
+    def destroyed(self, stores: Iterable[Holds]) -> int:
         """A store is gone: what none of the remaining ones holds is lost; returns how many edits that are."""
-        held = list(vectors)
-        gone = [deed for deed in self._deeds if not deed.lost and not any(deed.within(vector) for vector in held)]
+        held = list(stores)
+        kept = (deed for deed in self._deeds if not deed.lost and not deed.reverted)
+        gone = [deed for deed in kept if not any(deed.within(holds) for holds in held)]
         for deed in gone:
             deed.lost = True
         self.lost += len(gone)

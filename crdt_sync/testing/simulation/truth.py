@@ -16,29 +16,21 @@ from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.replica import Replica
 from crdt_sync.replica.state import EVIDENCE_MAX
 from crdt_sync.storage.base import Table
+from crdt_sync.testing.simulation.forks import Forks
 from crdt_sync.testing.simulation.host import Host
+from crdt_sync.testing.simulation.invariant import must
 from crdt_sync.testing.simulation.network import LIMITS
+from crdt_sync.testing.simulation.poison import Poison, resting_on
 from crdt_sync.testing.simulation.story import Account, Note, wrong_traits
 from crdt_sync.testing.simulation.world import World
 
 ROUND_TIMEOUT_S = 20.0
 ROUNDS_MAX = 8
+POISONED_ROUNDS_MAX = 30
+POISONED_TIMEOUT_S = 4.0
 _WIRE = WireLimits()
 _SIGNED = b"\0v"
 """How the keys of signed vectors begin in the table of holdings."""
-
-
-class BrokenInvariantError(AssertionError):
-    """What must hold does not.
-
-    Args:
-        name: of the invariant.
-        text: what is wrong.
-    """
-
-    def __init__(self, name: str, text: str) -> None:
-        super().__init__(f"{name}: {text}")
-        self.name = name
 
 
 class Truth:
@@ -52,6 +44,7 @@ class Truth:
         self._world = world
         self._ever: dict[str, dict[int, int]] = {}
         """Device id → author → the last entry that it ever held durably."""
+        self._forks = Forks(world)
         world.on_sync = self._note
 
     def after_step(self) -> None:
@@ -60,6 +53,7 @@ class Truth:
         Raises:
             BrokenInvariantError: it does not hold.
         """
+        self._forks.look()
         vectors = {host.name: host.vector() for host in self._world.hosts}
         for host in self._world.hosts:
             if not host.disk.at_risk:
@@ -70,7 +64,7 @@ class Truth:
             if host.up and host.replica is not None:
                 self._nothing_pending_means_held(host, host.replica, vectors[host.name])
                 self._bounded(host)
-        self._must(
+        must(
             "bounded queues",
             f"{self._world.network.unread_max} frames were unread at one end",
             holds=self._world.network.unread_max <= LIMITS.queue_messages_max,
@@ -83,6 +77,7 @@ class Truth:
             BrokenInvariantError: it does not hold.
         """
         world = self._world
+        await self._others_flow()
         await self._settle()
         if self._alike() and any(self._pending(host) for host in world.hosts):
             # An entry that a peer got from somebody else amid a session is known to be held from the next one on.
@@ -91,6 +86,10 @@ class Truth:
                 wire.cut(2)
             await self._settle()
         self.after_step()
+        if self._forks.apart():
+            world.note("apart", world.hosts[0].name)
+            self._forks.must_be_told()
+            return
         self._converged()
         self._statuses()
         for host in world.hosts:
@@ -109,7 +108,7 @@ class Truth:
             if name == host.name:
                 continue
             for author in own & vector.keys():
-                self._must(
+                must(
                     "durable before sent",
                     f"{name} holds entry {vector[author]} of {host.name}, which is durable up to "
                     f"{safe.get(author, 0)} there",
@@ -122,7 +121,7 @@ class Truth:
             if device not in self._ever:
                 continue  # the liar's own business, or a device that is gone
             for author, sequence in ends.items():
-                self._must(
+                must(
                     "acknowledged means durable",
                     f"{host.name} was told that {device} holds entry {sequence} of author {author}, and it never had "
                     f"more than {self._ever[device].get(author, 0)}",
@@ -131,12 +130,14 @@ class Truth:
 
     def _nothing_pending_means_held(self, host: Host, replica: Replica, vector: dict[int, int]) -> None:
         """A status of "nothing pending" is never said of an entry that nobody else holds."""
-        if replica.pending_count() or self._world.liar is not None:
+        if host.disk.rotten or replica.pending_count() or replica.operation_count(status="failed"):
+            return
+        if self._world.liar is not None:
             return
         author = host.author()
         end = vector.get(author, 0)
         others = (ends for device, ends in self._ever.items() if device != host.device)
-        self._must(
+        must(
             "truthful statuses",
             f"{host.name} says that nothing is pending, and nobody holds entry {end} of it",
             holds=end == 0 or any(ends.get(author, 0) >= end for ends in others),
@@ -144,7 +145,63 @@ class Truth:
 
     def _bounded(self, host: Host) -> None:
         held = len(host.disk.tables[Table.EVIDENCE].keys)
-        self._must("bounded queues", f"{host.name} keeps {held} runs as evidence", holds=held <= EVIDENCE_MAX)
+        must("bounded queues", f"{host.name} keeps {held} runs as evidence", holds=held <= EVIDENCE_MAX)
+
+    # ── beside what somebody cannot take in ──────────────────────────────────────────────────────────────────────────
+
+    async def _others_flow(self) -> None:
+        """What does not rest on such an entry gets through, the entry is set aside with a reason; then all is cured."""
+        world, hosts = self._world, self._world.hosts
+        sick = [(host, host.disk.poison) for host in hosts if host.disk.poison is not None]
+        for _ in range(POISONED_ROUNDS_MAX if sick and not world.story.forked else 0):
+            if self._flows() and all(self._is_told(host, poison) for host, poison in sick):
+                break
+            await asyncio.gather(*(host.sync(timeout_s=POISONED_TIMEOUT_S) for host in hosts))
+            await world.go_on()
+        else:
+            must("poison stops nothing else", self._stuck(), holds=not sick or world.story.forked or self._flows())
+            for host, poison in sick if not world.story.forked else ():
+                must(
+                    "poison is told of",
+                    f"{host.name} met entry {poison.sequence} of {poison.author} {poison.met} times: nobody says so",
+                    holds=self._is_told(host, poison),
+                )
+        for host in hosts:
+            world.mishaps.cure(host)
+        await world.go_on()
+        if world.mishaps.poisoned:
+            for _, replica in self._replicas():
+                replica.retry()
+
+    def _flows(self) -> bool:
+        return not self._stuck()
+
+    def _stuck(self) -> str:
+        """What somebody lacks, and does not rest on poison; empty where there is nothing."""
+        hosts = self._world.hosts
+        sick = [host.disk.poison for host in hosts if host.disk.poison is not None]
+        first = resting_on(sick, (host.disk.tables[Table.LOG].rows.values() for host in hosts))
+        vectors = {host.name: host.vector() for host in hosts}
+        for author in {author for vector in vectors.values() for author in vector}:
+            end = max(vector.get(author, 0) for vector in vectors.values())
+            due = min(end, first.get(author, end + 1) - 1)
+            for name, vector in vectors.items():
+                if vector.get(author, 0) < due:
+                    return f"{name} lacks entry {due} of {author}, which rests on nothing that anybody cannot take in"
+        return ""
+
+    def _is_told(self, host: Host, poison: Poison) -> bool:
+        """Whether somebody names the entry, with a reason; or nobody has it, or it got through another way."""
+        others = [other for other in self._world.hosts if other is not host]
+        has = [other.vector().get(poison.author, 0) >= poison.sequence for other in others]
+        if not poison.met or not any(has) or host.vector().get(poison.author, 0) >= poison.sequence:
+            return True
+        return any(
+            (aside.author, aside.sequence) == (poison.author, poison.sequence) and aside.reason
+            for other in others
+            if other.replica is not None and other.up
+            for aside in other.replica.set_aside()
+        )
 
     # ── at rest ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -170,7 +227,7 @@ class Truth:
         """Laws 1, 2 and 7: equal vectors, versions, fingerprints, views and conflicts."""
         first, *others = self._world.hosts
         for host in others:
-            self._must(
+            must(
                 "convergence",
                 f"{first.name} holds {first.vector()}, {host.name} {host.vector()}",
                 holds=host.vector() == first.vector(),
@@ -178,7 +235,7 @@ class Truth:
         shown = [(host, _shown(host, replica)) for host, replica in self._replicas()]
         for host, facts in shown:
             for name, fact in facts.items():
-                self._must(
+                must(
                     "convergence",
                     f"{host.name} and {shown[0][0].name} have different {name} at equal vectors",
                     holds=fact == shown[0][1][name],
@@ -187,11 +244,9 @@ class Truth:
     def _statuses(self) -> None:
         """What is over is called so."""
         for host, replica in self._replicas():
-            self._must(
-                "truthful statuses", f"{host.name} still waits, and all is held", holds=not replica.pending_count()
-            )
+            must("truthful statuses", f"{host.name} still waits, and all is held", holds=not replica.pending_count())
             failed = sum(1 for _ in replica.operations(status="failed"))
-            self._must(
+            must(
                 "no operation fails among honest devices",
                 f"{host.name} has {failed} failed operations",
                 holds=not failed or self._world.liar is not None,
@@ -201,9 +256,7 @@ class Truth:
                 held = any(
                     all(vector.get(author, 0) >= end for author, end in host.vector().items()) for vector in others
                 )
-                self._must(
-                    "truthful statuses", f"{host.name} calls itself safe to wipe, and nobody holds it all", holds=held
-                )
+                must("truthful statuses", f"{host.name} calls itself safe to wipe, and nobody holds it all", holds=held)
 
     def _signed_vectors_are_true(self, host: Host) -> None:
         """What a device signed that it holds, it has held."""
@@ -214,7 +267,7 @@ class Truth:
             ever = self._ever.get(str(device_id(signed.public_key)))
             for ends in signed.vector.values() if ever is not None else ():
                 for author, position in ends.items():
-                    self._must(
+                    must(
                         "signed means durable",
                         f"{host.name} has it signed that entry {position.sequence} of {author} is held: it never was",
                         holds=ever is not None and ever.get(author, 0) >= position.sequence,
@@ -224,7 +277,7 @@ class Truth:
         """Law 3: what was acknowledged shows, unless something took it away that had seen it."""
         for name, account in self._world.story.accounts.items():
             for problem in _problems(replica, name, account):
-                self._must("nothing lost", f"{host.name}, note {name}: {problem}", holds=False)
+                must("nothing lost", f"{host.name}, note {name}: {problem}", holds=False)
 
     async def _resolutions_hold(self) -> None:
         """Law 6: what two devices settle at once and alike is settled everywhere."""
@@ -240,13 +293,13 @@ class Truth:
         self._converged()
         for host, replica in self._replicas():
             left = settled & {_place(conflict) for conflict in replica.conflicts()}
-            self._must("settled stays settled", f"{host.name} still has conflicts {sorted(left)}", holds=not left)
+            must("settled stays settled", f"{host.name} still has conflicts {sorted(left)}", holds=not left)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _replicas(self) -> Iterator[tuple[Host, Replica]]:
         for host in self._world.hosts:
-            self._must("hosts come up", f"{host.name} is not up", holds=host.up)
+            must("hosts come up", f"{host.name} is not up", holds=host.up)
             if host.replica is not None:
                 yield host, host.replica
 
@@ -254,6 +307,7 @@ class Truth:
         return 0 if host.replica is None else host.replica.pending_count()
 
     def _note(self, host: Host) -> None:
+        self._forks.look()
         self._keep(host, host.vector())
 
     def _keep(self, host: Host, vector: dict[int, int]) -> None:
@@ -263,10 +317,6 @@ class Truth:
             for author, sequence in vector.items():
                 if sequence > ever.get(author, 0):
                     ever[author] = sequence
-
-    def _must(self, name: str, text: str, *, holds: bool) -> None:
-        if not holds:
-            raise BrokenInvariantError(name, text)
 
 
 def _place(conflict: Conflict) -> tuple[str, str, str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from crdt_sync.errors import ConflictError, RecordError, StoreError
+from crdt_sync.errors import ConflictError, InputError, RecordError, StoreError
 from crdt_sync.replica import Replica
 from crdt_sync.testing.simulation.host import Host
-from crdt_sync.testing.simulation.story import Account, Badge, Deed, Note, Story, Trait
+from crdt_sync.testing.simulation.regrets import note_changes, shown, take_back_failed
+from crdt_sync.testing.simulation.story import Account, Badge, Deed, Holds, Note, Story, Trait
 
 NOTES_MAX = 4
 CODES = ("red", "blue")
@@ -40,7 +41,7 @@ class Users:
             with self._entry(host):
                 self._do(host, replica, action, args)
         except (RecordError, ConflictError, StoreError) as error:
-            if isinstance(error, StoreError) and not (host.disk.full or host.died):
+            if isinstance(error, StoreError) and not host.excused:
                 raise
             self._told(host, f"{action} refused: {type(error).__name__}")
 
@@ -54,9 +55,37 @@ class Users:
                 for action, args in actions:
                     self._do(host, replica, action, args)
         except (RecordError, ConflictError, StoreError) as error:
-            if isinstance(error, StoreError) and not (host.disk.full or host.died):
+            if isinstance(error, StoreError) and not host.excused:
                 raise
             self._told(host, f"a transaction refused: {type(error).__name__}")
+
+    def take_back(self, host: Host, action: str, number: int) -> bool:
+        """Undo, redo, or revert what failed; whether there was anything to take back."""
+        replica = host.replica
+        if replica is None or not host.up:
+            return False
+        try:
+            if action == "revert":
+                return take_back_failed(host, replica, self._story, number)
+            with self._entry(host):
+                return self._undo(host, replica, redo=action == "redo")
+        except (RecordError, InputError, StoreError) as error:
+            if isinstance(error, StoreError) and not host.excused:
+                raise
+            self._told(host, f"{action} refused: {type(error).__name__}")
+            return False
+
+    def _undo(self, host: Host, replica: Replica, *, redo: bool) -> bool:
+        before, holds = shown(replica, self._story), self._holds(host)
+        deed = self._deed()
+        report = replica.redo() if redo else replica.undo()
+        if report is None:
+            return False
+        touched = frozenset(str(item.record_id) for item in report.done)
+        after = shown(replica, self._story)
+        note_changes(self._story.accounts, before, after, deed=deed, holds=holds, touched=touched)
+        self._told(host, f"{'redo' if redo else 'undo'} {len(report.done)} {len(report.skipped)}")
+        return True
 
     @contextmanager
     def _entry(self, host: Host) -> Iterator[None]:
@@ -68,8 +97,11 @@ class Users:
         finally:
             deeds, self._open = self._open, None
         after = host.last_entry()
-        if after > before:
-            self._story.done(deeds, author=host.author(), sequence=after)
+        if after.sequence > before.sequence:
+            self._story.done(deeds, at=after)
+
+    def _holds(self, host: Host) -> Holds:
+        return host.holds(exact=self._story.forked)
 
     def _deed(self) -> Deed:
         made = self._story.deed()
@@ -95,7 +127,7 @@ class Users:
         record = replica.create(Note, title=tag, tags={tag})
         account = self._story.accounts[str(record.id)] = Account()
         account.deeds.append(deed)
-        account.tags[tag] = Trait(by=deed)
+        account.tags[tag] = Trait([deed])
         self._told(host, f"create {record.id} {tag}")
 
     def _badge(self, host: Host, replica: Replica, args: tuple[int, int]) -> None:
@@ -130,15 +162,15 @@ class Users:
         note, account = replica.get(Note, name), self._story.accounts[name]
         deed = self._deed()
         if action == "delete":
-            account.deletions.append((deed, host.vector()))
+            account.delete(deed, self._holds(host))
             replica.delete(note)
-        elif self._write(note, account, action, args[1], deed):
+        elif self._write(note, account, action, args[1], deed=deed, holds=self._holds(host)):
             account.deeds.append(deed)
         else:
             return
         self._told(host, f"{action} {name}")
 
-    def _write(self, note: Note, account: Account, action: str, number: int, deed: Deed) -> bool:
+    def _write(self, note: Note, account: Account, action: str, number: int, *, deed: Deed, holds: Holds) -> bool:
         """Make one change to a note; whether there was anything to change."""
         match action:
             case "title":
@@ -151,18 +183,18 @@ class Users:
                 note.votes.increment(step)
             case "tag":
                 tag = self._story.new_tag()
-                account.tags[tag] = Trait(by=deed)
+                account.tags[tag] = Trait([deed])
                 note.tags.add(tag)
             case "untag":
                 shown = sorted(note.tags)
                 if not shown:
                     return False
                 tag = shown[number % len(shown)]
-                account.tags[tag].without.append(deed)
+                account.tags[tag].remove(deed, holds)
                 note.tags.discard(tag)
             case "type":
                 new = self._story.new_characters(number % 3 + 1)
-                account.characters.update({character: Trait(by=deed) for character in new})
+                account.characters.update({character: Trait([deed]) for character in new})
                 note.body.insert(number % (len(note.body) + 1), new)
             case "erase":
                 text = str(note.body)
@@ -170,7 +202,8 @@ class Users:
                     return False
                 at = number % len(text)
                 for character in text[at : at + 2]:
-                    account.characters[character].without.append(deed)
+                    account.characters[character].open |= text.count(character) > 1  # undone twice: which one is it?
+                    account.characters[character].remove(deed, holds)
                 note.body.delete(at, min(2, len(text) - at))
             case unknown:
                 raise ValueError(unknown)

@@ -14,8 +14,9 @@ from crdt_sync.testing.simulation.byzantine import Liar
 from crdt_sync.testing.simulation.disk import Disk, Image
 from crdt_sync.testing.simulation.host import Host, Wrap, as_it_is
 from crdt_sync.testing.simulation.loop import VirtualLoop
+from crdt_sync.testing.simulation.mishaps import Mishaps
 from crdt_sync.testing.simulation.network import Network
-from crdt_sync.testing.simulation.schedule import FAULT_STEPS, Schedule, Step
+from crdt_sync.testing.simulation.schedule import COUNTED_WHEN_DONE, FAULT_STEPS, Schedule, Step
 from crdt_sync.testing.simulation.sqlite_disk import SqliteDisk
 from crdt_sync.testing.simulation.story import Story
 from crdt_sync.testing.simulation.trace import Trace
@@ -58,6 +59,7 @@ class World:
         """The device that sends what it likes, once there is one."""
         self.rewound = False
         """Whether any store was put back or lost, so that what it once had it may have no more."""
+        self.mishaps = Mishaps(self.hosts, self.story, note=self.note, gone=self._gone, folder=folder / "repairs")
         self._folder = folder
         self._numbers = 0
         self._images: dict[str, Image] = {}
@@ -90,7 +92,7 @@ class World:
         """Do one step, and let its time pass."""
         await self._attend()
         host = self.hosts[step.host % len(self.hosts)]
-        if step.action in FAULT_STEPS:
+        if step.action in FAULT_STEPS and step.action not in COUNTED_WHEN_DONE:
             self.note(step.action, host.name)
         match step.action:
             case (
@@ -110,6 +112,11 @@ class World:
             case "together":
                 actions = [(EDITS[(step.args[1] + at) % len(EDITS)], step.args) for at in range(3)]
                 self.users.together(host, actions)
+            case "undo" | "redo" | "revert":
+                if self.users.take_back(host, step.action, step.args[0]):
+                    self.note(step.action, host.name)
+            case "snapshot" | "rewind" | "bits" | "poison":
+                await self.mishaps.befall(host, step)
             case "compact":
                 self._compact(host)
             case "cut" | "storm" | "block" | "isolate" | "heal" | "slow":
@@ -125,7 +132,7 @@ class World:
             await self._clear_away(host)
 
     async def calm(self) -> None:
-        """No more faults: everybody is up, and reaches everybody."""
+        """No more faults, but for entries that somebody cannot take in: everybody is up, and reaches everybody."""
         self.network.heal()
         self.network.slow.clear()
         if self.liar is not None:
@@ -134,6 +141,19 @@ class World:
             host.disk.fill(full=False)
             host.disk.break_after(None)
             await self._clear_away(host)
+        await self.mishaps.find_rot()
+        await self.mishaps.attend()
+        for host in self.hosts:
+            if not host.up and not await host.start():
+                await self.mishaps.attend()
+                await host.start()
+
+    async def go_on(self) -> None:
+        """Those whose processes died are started again, and those who gave somebody up."""
+        for host in self.hosts:
+            await self._clear_away(host)
+            if host.up and host.given_up:
+                await host.stop()
             if not host.up:
                 await host.start()
 
@@ -163,12 +183,14 @@ class World:
             wall_ms=self.wall_ms,
             seed=str(self.schedule.seed),
             wrap=wrap,
+            moved=self.story.moved,
         )
         made.disk.on_sync = lambda: self.on_sync(made)
         return made
 
     async def _attend(self) -> None:
         """Clear away processes that died by themselves, and start those whose time has come."""
+        await self.mishaps.attend()
         for host in self.hosts:
             await self._clear_away(host)
             if host.up:
@@ -202,7 +224,7 @@ class World:
         try:
             yield
         except StoreError:
-            if not (host.disk.full or host.died):
+            if not host.excused:
                 raise
 
     def _disturb(self, host: Host, step: Step) -> None:
@@ -284,6 +306,7 @@ class World:
                 host.disk.clear()
                 host.forget_machine()
                 self._images.pop(host.name, None)
+                self.mishaps.forget(host)
                 self._gone(host)
             case "rot":
                 self._rot(host, step)
@@ -293,12 +316,12 @@ class World:
     def _gone(self, host: Host) -> None:
         """A store lost something: what nobody else has cannot be asked for."""
         self.rewound = True
-        lost = self.story.destroyed(other.vector() for other in self.hosts)
+        lost = self.story.destroyed(other.holds(exact=self.story.forked) for other in self.hosts)
         self.note("lost with a store", host.name, str(lost))
 
     def _rot(self, host: Host, step: Step) -> None:
         """The version of a document is not what it was; the log has what it follows from."""
-        if host.replica is None or not host.up or host.disk.full:
+        if host.replica is None or not host.up or host.disk.full or host.disk.rotten:
             return
         keys = host.disk.tables[Table.VERSION].keys
         if keys and host.store is not None:

@@ -34,7 +34,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         "simulate",
         "name",
     }
-    on_copies = {"backup", "put-back", "safe-to-wipe", "repair", "quarantine"}
+    on_copies = {"backup", "put-back", "safe-to-wipe", "repair", "quarantine", "forks"}
     on_conflicts = {
         "conflicts list",
         "conflicts show",

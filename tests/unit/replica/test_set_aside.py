@@ -271,6 +271,44 @@ def test_an_open_session_tries_again_when_the_pause_is_over() -> None:
         pair.close()
 
 
+def test_what_was_written_since_does_not_go_beside_what_is_sent_alone() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        other.create(Task, title="before")
+        exchange(other, replica)
+        replica.create(Task, title="poison")
+        with poisoned(Poison(author_of(replica), 1, Dies), at=hub):
+            for _ in range(3):
+                meet(replica, hub)
+            assert titles(hub) == {"before"}
+            other.create(Task, title="since")
+            relay(other, replica)
+            for _ in range(6):
+                meet(replica, hub)
+            assert titles(hub) == {"before", "since"}
+            (item,) = replica.set_aside()
+            assert (item.author, item.sequence) == (author_of(replica), 1)
+
+
+def test_what_rests_on_such_an_entry_follows_in_the_same_session() -> None:
+    dice = Dice(1)
+    with memory(1, dice=dice) as replica, memory(2) as hub, memory(3) as other:
+        other.create(Task, title="poison")
+        exchange(other, replica)
+        replica.create(Task, title="has seen it")
+        with poisoned(Poison(author_of(other), 1, Dies), at=hub):
+            while not replica.set_aside():
+                meet(replica, hub)
+        pair = Exchange(replica, hub)
+        pair.settle()
+        assert titles(hub) == set()
+        dice.now_ms += 60_000
+        pair.left.conversation.tick()
+        pair.settle()
+        assert titles(hub) == {"poison", "has seen it"}
+        assert pair.prove()
+        pair.close()
+
+
 def test_two_that_a_peer_dies_of_are_found_one_after_the_other() -> None:
     with memory(1) as replica, memory(2) as hub, memory(3) as other:
         for name, writer in (("mine", replica), ("theirs", other)):

@@ -490,5 +490,5 @@ def test_the_steps_make_the_tables_that_there_are(made: Path) -> None:
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         marks = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
     connection.close()
-    assert names == {f"_crdt_{table}" for table in Table} | {"_crdt_view"}
+    assert names == {f"_crdt_{table}" for table in Table} | {"_crdt_view", "_crdt_seal"}
     assert marks == [APPLICATION_ID, len(MIGRATIONS)]

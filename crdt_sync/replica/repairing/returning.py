@@ -1,0 +1,169 @@
+"""Taking rows of a quarantine file back into the store, where they are sound now: judged as if a stranger sent them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from crdt_sync.core.entry import Run, encode_run
+from crdt_sync.core.records import decode_record
+from crdt_sync.errors import ChainError, CorruptStoreError, CRDTSyncError, InputError
+from crdt_sync.replica.checking.journal import OwnOperation
+from crdt_sync.replica.ledger import CONTENT_AUTHOR
+from crdt_sync.replica.port import Port
+from crdt_sync.replica.repairing.journal import put_operation, refused_operation
+from crdt_sync.replica.repairing.quarantine import read_quarantine
+from crdt_sync.replica.rows import NO_ENTRY, key_number, number_key, unpack_log_row, unpack_operation_row
+from crdt_sync.replica.state import State
+from crdt_sync.storage.base import Table
+
+STAYS: Final = {
+    Table.HOLDING: "the next session with that device says it again",
+    Table.BASE: "nobody signed it; the record comes from a peer",
+    Table.CHAIN: "it follows from the log",
+    Table.TOUCH: "it follows from the log",
+}
+"""Why rows of some tables are never put back."""
+STAYS_OTHERWISE: Final = "nothing tells whether it is right"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftRow:
+    """A row that was not put back.
+
+    Args:
+        table: where it was.
+        key: its key in hex.
+        reason: why it was not.
+    """
+
+    table: str
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnReport:
+    """What became of the rows of a quarantine file.
+
+    Args:
+        path: the file; it is left as it is.
+        rows: how many were put back.
+        entries: how many entries of the log came with them.
+        here: rows of which all is in the store already, from a peer or an earlier call.
+        left: rows that stay in the file alone.
+    """
+
+    path: Path
+    rows: int
+    entries: int
+    here: int
+    left: tuple[LeftRow, ...]
+
+
+class Returning:
+    """Puts rows back, one after another; `run` once.
+
+    Args:
+        state: the open replica.
+        port: through which what others signed is taken in.
+    """
+
+    def __init__(self, state: State, port: Port) -> None:
+        self._state = state
+        self._port = port
+        self._entries = 0
+        self._journaled: set[OwnOperation] = set()
+
+    def run(self, path: Path) -> ReturnReport:
+        """Put back what is sound now.
+
+        Raises:
+            InputError: the file cannot be read, or is none.
+        """
+        rows, back, here = [_parsed(path, row) for row in read_quarantine(path)], 0, 0
+        left: list[LeftRow] = []
+        self._journaled = {_place(data) for _, data in self._state.store.scan(Table.OPERATION)}
+        works: dict[Table, Callable[[bytes, bytes], bool]] = {
+            Table.RECORD: self._put_record,
+            Table.LOG: self._put_log_row,
+            Table.OPERATION: self._put_operation,
+        }  # what rests on nothing first: bindings, then entries, then what is noted of these
+        order = list(works)
+        rows.sort(key=lambda row: (order.index(row.table) if row.table in order else len(order), row.key))
+        for row in rows:
+            try:
+                if row.table not in works:
+                    raise CorruptStoreError(STAYS.get(row.table, STAYS_OTHERWISE))
+                was_new = works[row.table](row.key, row.value)
+                back, here = back + was_new, here + (not was_new)
+            except CRDTSyncError as error:
+                left.append(LeftRow(table=row.table, key=row.key.hex(), reason=error.message))
+        return ReturnReport(path=path, rows=back, entries=self._entries, here=here, left=tuple(left))
+
+    def _put_record(self, _: bytes, value: bytes) -> bool:
+        if decode_record(value).hash() in self._state.records:
+            return False
+        batch = self._port.accept_records([value])
+        self._port.publish(batch.changes)
+        return bool(batch.records)
+
+    def _put_log_row(self, _: bytes, value: bytes) -> bool:
+        row = unpack_log_row(value)
+        if row.author == CONTENT_AUTHOR:
+            raise CorruptStoreError("nobody signed it; the record comes from a peer")
+        run = Run(
+            partition=row.partition,
+            author=row.author,
+            first_sequence=row.first,
+            body=row.body,
+            signature=row.signature,
+        )
+        batch = self._port.accept_runs([encode_run(run)])
+        self._port.publish(batch.changes)
+        self._entries += batch.entries
+        if not batch.entries and batch.outcome.statuses:
+            raise ChainError(batch.outcome.statuses[0].reason or "it is refused")
+        return bool(batch.entries)
+
+    def _put_operation(self, key: bytes, value: bytes) -> bool:
+        row, store = unpack_operation_row(value), self._state.store
+        if row.author not in self._state.lease.journaled_authors():
+            raise CorruptStoreError(f"author {row.author} is none of this replica")
+        if row.sequence == NO_ENTRY and store.get(Table.OPERATION, key) == value:
+            return False
+        if row.sequence != NO_ENTRY and _place(value) in self._journaled:
+            return False
+        reason = refused_operation(self._state.ledger, row)
+        if reason:
+            raise ChainError(reason)
+        number = key_number(key)
+        if store.get(Table.OPERATION, number_key(number)) is not None:
+            last = next(store.scan(Table.OPERATION, reverse=True, limit=1))
+            number = key_number(last[0]) + 1
+        with store.transaction():
+            put_operation(store, number, row)
+        self._journaled.add(_place(value))
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parsed:
+    table: Table
+    key: bytes
+    value: bytes
+
+
+def _parsed(path: Path, row: dict[str, Any]) -> _Parsed:
+    """A row of a file that anybody may have changed."""
+    try:
+        return _Parsed(table=Table(row["table"]), key=bytes.fromhex(row["key"]), value=bytes.fromhex(row["value"]))
+    except (KeyError, ValueError, TypeError):
+        raise InputError(f"{path} has a line that is no row", hint="Take the file as the repair wrote it.") from None
+
+
+def _place(value: bytes) -> OwnOperation:
+    row = unpack_operation_row(value)
+    return OwnOperation(row.author, row.sequence, row.index)

@@ -1,0 +1,105 @@
+"""Users who take back what they did, and the note of it in the story."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crdt_sync.replica import Replica
+from crdt_sync.testing.simulation.host import Host
+from crdt_sync.testing.simulation.story import Account, Deed, Holds, Note, Story, Trait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a user sees of a note, as far as the story can tell of it.
+
+    Args:
+        tags, characters: what is there.
+        votes: their sum.
+        rest: what is only compared.
+    """
+
+    tags: frozenset[str]
+    characters: Counter[str]
+    votes: int
+    rest: tuple[object, ...]
+
+
+def shown(replica: Replica, story: Story) -> dict[str, Shown]:
+    """Record id → what is seen of it, of all notes that are not deleted."""
+    return {
+        str(note.id): Shown(
+            tags=frozenset(note.tags),
+            characters=Counter(str(note.body)),
+            votes=int(note.votes),
+            rest=(note.title, note.due),
+        )
+        for note in replica.find(Note)
+        if str(note.id) in story.accounts
+    }
+
+
+def note_changes(
+    accounts: Mapping[str, Account],
+    before: Mapping[str, Shown],
+    after: Mapping[str, Shown],
+    *,
+    deed: Deed,
+    holds: Holds,
+    touched: frozenset[str],
+) -> None:
+    """Note what an edit changed that says of itself only which records it touched.
+
+    Args:
+        accounts: of all notes.
+        before: what was seen.
+        after: what is seen.
+        deed: the edit.
+        holds: what its store had before.
+        touched: records to which it wrote.
+    """
+    for name in sorted(touched & accounts.keys()):
+        account, old, new = accounts[name], before.get(name), after.get(name)
+        if new is None:
+            if old is not None:
+                account.delete(deed, holds)
+            continue
+        account.deeds.append(deed)
+        if old is None:
+            continue  # it is there again, with what nobody took away
+        if new.votes != old.votes:
+            account.votes.append((deed, new.votes - old.votes))
+        _note_traits(account.tags, Counter(old.tags), Counter(new.tags), deed=deed, holds=holds)
+        _note_traits(account.characters, old.characters, new.characters, deed=deed, holds=holds)
+
+
+def take_back_failed(host: Host, replica: Replica, story: Story, number: int) -> bool:
+    """Revert one of the operations that failed; whether there was any.
+
+    Raises:
+        InputError: somebody has it after all, or it was taken back before.
+    """
+    failed = list(replica.operations(status="failed"))
+    if not failed:
+        return False
+    before = story.held(host.holds(exact=story.forked))
+    try:
+        replica.revert(failed[number % len(failed)])
+    finally:
+        for deed in before - story.held(host.holds(exact=story.forked)):
+            deed.reverted, deed.lost = True, host.died
+    return True
+
+
+def _note_traits(
+    traits: Mapping[str, Trait], old: Counter[str], new: Counter[str], *, deed: Deed, holds: Holds
+) -> None:
+    for name in sorted(old.keys() | new.keys()):
+        trait = traits[name]
+        trait.open |= max(old[name], new[name]) > 1  # two devices put it back: which one is it?
+        if new[name] > old[name]:
+            trait.adds.append(deed)
+        elif new[name] < old[name]:
+            trait.remove(deed, holds)
