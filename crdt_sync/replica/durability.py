@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crdt_sync.core.ids import Author, DeviceId, device_id, split_document_key
-from crdt_sync.errors import InputError
 from crdt_sync.protocol.durable import DurableVector
 from crdt_sync.protocol.vectors import Vector
 from crdt_sync.replica.arguments import checked_path
@@ -15,6 +14,7 @@ from crdt_sync.replica.backup import BackupReport, back_up
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.home_peers import HomePeer, home_peers
 from crdt_sync.replica.journal import Journal, SyncOperation
+from crdt_sync.replica.own_operation import own_row
 from crdt_sync.replica.rows import NO_ENTRY
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Progress, Table
@@ -89,11 +89,7 @@ class DurabilityCalls(ABC):
             InputError: it is no operation of this replica.
         """
         self._check()
-        if not isinstance(operation, SyncOperation):
-            raise InputError(
-                f"an operation is expected, not a {type(operation).__name__}", hint="Take one of replica.operations()."
-            )
-        _, row = self._journal.row(operation.id)
+        _, row = own_row(self._journal, operation, device_id=str(self._state.device() or ""))
         partition, own = split_document_key(row.document)[0], self._state.ledger.vector()
         if row.sequence == NO_ENTRY or row.author not in own.get(partition, {}):
             return ()

@@ -16,11 +16,13 @@ from crdt_sync.replica.branches import note_alike, note_fork
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.home import Word, ever_acknowledged, held_back, hold_back, let_go, note_met, note_word, set_home
 from crdt_sync.replica.home_peers import is_home
-from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.journal import Journal, SyncOperation
 from crdt_sync.replica.observers import Observers
+from crdt_sync.replica.own_operation import own_row
 from crdt_sync.replica.set_aside import Doubts, Fault, RetryPolicy, SetAside
 from crdt_sync.replica.set_aside import doubts as all_doubts
 from crdt_sync.replica.state import State
+from crdt_sync.replica.synclog import results_after
 
 log = logging.getLogger("crdt_sync.replica")
 
@@ -157,6 +159,19 @@ class HomePort:
             self.retries += 1
             self._observers.wake()
         return len(authors) + waiting
+
+    def own_id(self, operation: SyncOperation) -> str:
+        """The id of an operation of this replica.
+
+        Raises:
+            InputError: it is none.
+        """
+        own_row(self._journal, operation, device_id=str(self._state.device() or ""))
+        return operation.id
+
+    def results_after(self, number: int) -> tuple[list[range], int]:
+        """Which operations got a result since one of the sync log, by number; and the number of the last result."""
+        return results_after(self._state.store, number)
 
     def begin_anew(self, authors: Collection[Author]) -> None:
         """Entries of some authors of ours were taken back: nothing of these is held back, and sessions begin anew."""
