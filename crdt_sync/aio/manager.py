@@ -34,7 +34,7 @@ class SyncManager:
     Args:
         replica: what to sync.
         peers: the peers' urls; a peer that is not there is tried again with growing pauses. A url given twice counts
-            once.
+            once. They are home from now on, until another manager is entered: `Replica.home_peers`.
         policy: those pauses.
         limits: of the channels.
         pending_max: so many changes may be pending before `queue_operation` takes another.
@@ -76,10 +76,13 @@ class SyncManager:
         Raises:
             StoreReadOnlyError, StoreClosedError, WrongThreadError: the replica cannot sync, or not here.
             LocalProtocolError: it was entered before.
+            TransactionError: a transaction is open.
+            StoreError: which peers are home could not be kept.
         """
         if self._entered:
             raise LocalProtocolError("a SyncManager is entered once", hint="Make a new one.")
         check_usable(self._replica)
+        self._replica.port.set_home([peer.url for peer in self.peers])
         self._entered = self._running = True
         self._tasks = [asyncio.create_task(peer.run(), name=f"crdt_sync peer {peer.url}") for peer in self.peers]
         self._upkeep = [asyncio.create_task(keep_current(self._replica), name="crdt_sync upkeep")]
@@ -123,10 +126,9 @@ class SyncManager:
             LocalProtocolError: outside of ``async with``.
             StoreError: the replica's own store failed.
         """
-        if not self._running:
-            raise LocalProtocolError("this SyncManager is not running", hint="Use it by `async with SyncManager(...)`.")
+        self._check_running()
         began, before = time.monotonic(), self._traffic()
-        pending = self._replica.pending_count()
+        completed = self._replica.port.completed
         rounds = (self._round(peer, timeout_s=timeout_s) for peer in self.peers)
         results = await asyncio.gather(*rounds, return_exceptions=True)
         errors: dict[str, str] = {}
@@ -139,7 +141,7 @@ class SyncManager:
             url=",".join(peer.url for peer in self.peers),
             seconds=time.monotonic() - began,
             traffic=_minus(self._traffic(), before),
-            completed=max(0, pending - self._replica.pending_count()),
+            completed=self._replica.port.completed - completed,
             proven_equal=not errors and bool(self.peers),
             fingerprints={name: value for peer in self.peers for name, value in peer.fingerprints.items()},
             errors=errors,
@@ -148,20 +150,41 @@ class SyncManager:
     async def execute_operation(self, operation: SyncOperation, *, timeout_s: float = ROUND_TIMEOUT_S) -> SyncOperation:
         """Send one operation, with everything that it rests on, and return it with its recorded result.
 
-        It is still ``pending`` where no peer could be reached in time; what failed is in the peers' `last_error`.
+        It is still ``pending`` where no peer could be reached in time; what failed is in the peers' `last_error`. Once
+        it has a result, peers that are not there are not waited for.
 
         Args:
             operation: of this replica.
             timeout_s: how long it may take.
 
         Raises:
-            InputError: there is no such operation.
+            InputError: it is no operation of this replica.
             LocalProtocolError: outside of ``async with``, with an operation that is pending.
+            StoreError: the replica's own store failed.
         """
-        current = self._replica.operation(operation.id)
-        if current.status is OperationStatus.PENDING:
-            await self.sync(timeout_s=timeout_s)
-        return self._replica.operation(operation.id)
+        name = self._replica.port.own_id(operation)
+        if self._is_pending(name):
+            self._check_running()
+            await self._until_settled(name, timeout_s=timeout_s)
+        return self._replica.operation(name)
+
+    async def _until_settled(self, operation: str, *, timeout_s: float) -> None:
+        """Rounds with all peers, until one of them leaves the operation with a result, or all are over."""
+        rounds = [asyncio.create_task(self._round(peer, timeout_s=timeout_s)) for peer in self.peers]
+        try:
+            for ended in asyncio.as_completed(rounds):
+                await ended
+                if not self._is_pending(operation):
+                    return
+        finally:
+            await finish(rounds, timeout_s=0)
+
+    def _is_pending(self, operation: str) -> bool:
+        return self._replica.operation(operation).status is OperationStatus.PENDING
+
+    def _check_running(self) -> None:
+        if not self._running:
+            raise LocalProtocolError("this SyncManager is not running", hint="Use it by `async with SyncManager(...)`.")
 
     def _traffic(self) -> Traffic:
         total = Traffic()

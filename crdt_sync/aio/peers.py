@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from typing import Any
 
 from crdt_sync.aio.backoff import Backoff, BackoffPolicy
 from crdt_sync.aio.giving_up import GivingUp
@@ -273,7 +274,7 @@ def check_usable(replica: Replica) -> None:
     replica.port.key  # noqa: B018  it is a property that raises
 
 
-async def finish(tasks: Iterable[asyncio.Task[None]], *, timeout_s: float) -> None:
+async def finish(tasks: Iterable[asyncio.Task[Any]], *, timeout_s: float) -> None:
     """Give tasks so long to end by themselves, then cancel them; when this returns or raises, all have ended."""
     held = tuple(tasks)
     try:

@@ -48,7 +48,7 @@ def reconcile(
     if replica.port.busy():
         raise TransactionError("a transaction is open", hint="Leave the transaction's block first.")
     began = monotonic()
-    pending = replica.pending_count()
+    completed = replica.port.completed
     conversation = Conversation(replica.port, initiator=True)
     channel = dial_blocking(url, limits=_within(limits, timeout_s=timeout_s))
     round_ = _Round(conversation, channel, timeout_s=timeout_s, monotonic=monotonic)
@@ -61,7 +61,7 @@ def reconcile(
         url=url,
         seconds=monotonic() - began,
         traffic=conversation.traffic,
-        completed=max(0, pending - replica.pending_count()),
+        completed=replica.port.completed - completed,
         proven_equal=True,
         fingerprints=dict(conversation.fingerprints),
     )

@@ -21,6 +21,9 @@ from crdt_sync.core.validating import WHOLE_RECORD
 FORKED_RECORDS_SHOWN: Final = 20
 """Records of a fork that are shown; JSON has all."""
 
+CLOCK_OFF_S = 10
+"""From so many seconds on `status` says that two clocks differ; a hello may take some on its way."""
+
 
 def show_record(out: Console, result: Json) -> None:
     """A record, a line for each field; concurrent values and conflicts below."""
@@ -167,6 +170,13 @@ def show_status(out: Console, result: Json) -> None:
     }
     for name, value in lines.items():
         out.print(Text(f"{name:<10}  {visible(value)}"))
+    for item in result["home"]:
+        who = device(item) if item["device_id"] else "not met yet"
+        out.print(Text(f"{'home':<10}  {visible(f'{item["address"]}: {who}')}"))
+    if not result["home"]:
+        out.print(f"{'home':<10}  every peer")
+    if abs(result["clock_offset_s"] or 0) >= CLOCK_OFF_S:
+        out.print(Text(f"{'clock':<10}  {_off(result['clock_offset_s'])}"))
     for item in result["set_aside"]:
         again = "`retry` sends it again" if item["due"] is None else f"again at {local_time(item['due'])}"
         what = f"entry {item['sequence']} of author {item['author']}, {item['tries']} times; {again}: {item['reason']}"
@@ -180,6 +190,12 @@ def show_status(out: Console, result: Json) -> None:
         out.print(Text(f"{'model':<10}  {model['name']}: {model['records']} records; {fields}"))
     if not result["models"]:
         out.print(f"{'models':<10}  none declared: crdt-sync init PATH --models …")
+
+
+def _off(offset_s: float) -> str:
+    """How far this device's clock is from the one of the peer that said hello last."""
+    side = "behind" if offset_s > 0 else "ahead of"
+    return f"{abs(offset_s):.0f} s {side} that of the peer that was met last: one of the two is off"
 
 
 def show_forks(out: Console, result: Json) -> None:

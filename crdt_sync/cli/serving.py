@@ -45,7 +45,8 @@ async def serve_store(
         async with AsyncExitStack() as stack:
             _on_signals(stop.set)
             server = await stack.enter_async_context(serve(replica, host, port, open_space=open_space))
-            await stack.enter_async_context(SyncManager(replica, peers))
+            if peers:  # without any it would name no home peers, in place of those that the app named
+                await stack.enter_async_context(SyncManager(replica, peers))
             control = control_socket(replica.replica_id, store=place.path, answer=_answer_for(replica))
             await stack.enter_async_context(control)
             ready(

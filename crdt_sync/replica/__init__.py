@@ -5,6 +5,7 @@ from __future__ import annotations
 from crdt_sync.replica.branches import Fork, ForkedRecord
 from crdt_sync.replica.facade import Replica
 from crdt_sync.replica.history import FieldChange, HistoryItem
+from crdt_sync.replica.home_peers import HomePeer
 from crdt_sync.replica.invalid import InvalidField
 from crdt_sync.replica.journal import OperationStatus, SyncOperation
 from crdt_sync.replica.local import LocalStorage
@@ -24,6 +25,7 @@ __all__ = [
     "Fork",
     "ForkedRecord",
     "HistoryItem",
+    "HomePeer",
     "InvalidField",
     "LocalStorage",
     "OperationQueue",

@@ -67,10 +67,15 @@ class CompactingPort:
 
     # ── what sessions hand in ────────────────────────────────────────────────────────────────────────────────────────
 
-    def accept_holdings(self, vectors: Iterable[DurableVector]) -> int:
-        """Keep signed vectors that are newer than those known; returns how many were."""
+    def accept_holdings(self, vectors: Iterable[DurableVector], *, sender: bytes) -> int:
+        """Keep signed vectors that are newer than those known; returns how many were.
+
+        Args:
+            vectors: what came.
+            sender: public key of the device that sent them.
+        """
         self._check()
-        return self._compactor.accept_holdings(vectors)
+        return self._compactor.accept_holdings(vectors, sender=sender)
 
     def told_holdings(self, public_key: bytes, known: Mapping[bytes, int]) -> None:
         """Note what a device knows of signed vectors."""

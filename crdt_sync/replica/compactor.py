@@ -142,9 +142,9 @@ class Compactor:
 
     # ── what sessions hand in ────────────────────────────────────────────────────────────────────────────────────────
 
-    def accept_holdings(self, vectors: Iterable[DurableVector]) -> int:
+    def accept_holdings(self, vectors: Iterable[DurableVector], *, sender: bytes) -> int:
         """Keep signed vectors; returns how many were new."""
-        return self._book.accept(vectors)
+        return self._book.accept(vectors, sender=sender)
 
     def told_holdings(self, public_key: bytes, known: Mapping[bytes, int]) -> None:
         """Note what a device knows of signed vectors."""

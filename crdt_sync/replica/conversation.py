@@ -293,7 +293,7 @@ class Conversation:
         match event:
             case PeerReady():
                 self.steps += 1
-                self.clock_offset_ms = self._port.totals.clock_offset_ms = event.hello.time_ms - self._port.now_ms()
+                self.clock_offset_ms = self._port.totals.greeted(event.hello.time_ms - self._port.now_ms())
             case RecordsReceived() | RunsReceived() | DocumentsReceived() | SnapshotReceived() | HoldingsReceived():
                 self._take_in(session, event)
             case Acknowledged():
@@ -329,7 +329,7 @@ class Conversation:
             case SnapshotReceived():
                 self._take_snapshot(session, event)
             case HoldingsReceived():
-                self._held.anything |= self._port.accept_holdings(event.vectors) > 0
+                self._held.anything |= self._port.accept_holdings(event.vectors, sender=session.peer.public_key) > 0
             case _:
                 assert_never(event)
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crdt_sync.core.ids import Author, DeviceId, device_id, split_document_key
-from crdt_sync.errors import InputError
 from crdt_sync.protocol.durable import DurableVector
 from crdt_sync.protocol.vectors import Vector
 from crdt_sync.replica.arguments import checked_path
 from crdt_sync.replica.backup import BackupReport, back_up
 from crdt_sync.replica.holdings import HoldingsBook
+from crdt_sync.replica.home_peers import HomePeer, home_peers
 from crdt_sync.replica.journal import Journal, SyncOperation
+from crdt_sync.replica.own_operation import own_row
 from crdt_sync.replica.rows import NO_ENTRY
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Progress, Table
@@ -62,8 +63,9 @@ class DurabilityCalls(ABC):
     """What a replica offers about copies of its data.
 
     A device counts as holding what it said, with its signature, to hold durably. Each says so when a session has proven
-    that both sides are equal, and once a minute while one is open; replicas pass the latest word of each on. A device
-    that was wiped since, and has talked to nobody, is not known to be wiped.
+    that both sides are equal, and once a minute while one is open; replicas pass the latest word of each on. What it
+    shows at the beginning of a session to hold no more counts no more, at once. A device that was wiped since, and was
+    not met here, is not known to be wiped.
     """
 
     _state: State
@@ -87,11 +89,7 @@ class DurabilityCalls(ABC):
             InputError: it is no operation of this replica.
         """
         self._check()
-        if not isinstance(operation, SyncOperation):
-            raise InputError(
-                f"an operation is expected, not a {type(operation).__name__}", hint="Take one of replica.operations()."
-            )
-        _, row = self._journal.row(operation.id)
+        _, row = own_row(self._journal, operation, device_id=str(self._state.device() or ""))
         partition, own = split_document_key(row.document)[0], self._state.ledger.vector()
         if row.sequence == NO_ENTRY or row.author not in own.get(partition, {}):
             return ()
@@ -121,6 +119,15 @@ class DurabilityCalls(ABC):
             parked=store.count(Table.EVIDENCE),
             local_keys=store.count(Table.LOCAL),
         )
+
+    def home_peers(self) -> tuple[HomePeer, ...]:
+        """The peers that are home: a change is completed once one of them holds it durably, whoever else does.
+
+        They are those that the `SyncManager` which was entered last was given. Where it was given none, or there never
+        was one, there are none here, and every peer is home.
+        """
+        self._check()
+        return home_peers(self._state.store)
 
     def backup(self, path: str | Path, /, *, progress: Progress | None = None) -> BackupReport:
         """Copy the store into a new file while it is in use, and check the copy.
@@ -154,7 +161,7 @@ class DurabilityCalls(ABC):
         before = {records.bound_key(author) for author in lease.journaled_authors()} - mine
         return {
             key: vector
-            for key, vector in book.latest().items()
+            for key, vector in book.held().items()
             if key not in mine and (key not in before or _holds_any(vector, own))
         }
 

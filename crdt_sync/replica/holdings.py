@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import msgpack
 
-from crdt_sync.core.entry import RECORD_HASH_BYTES, SEQUENCE_MAX
-from crdt_sync.core.ids import Author, device_id
+from crdt_sync.core.entry import RECORD_HASH_BYTES
+from crdt_sync.core.ids import Author, DeviceId, device_id
 from crdt_sync.core.logs import told
 from crdt_sync.protocol.codes import PeerError
 from crdt_sync.protocol.durable import DURABLE_BYTES_MAX, STAMP_MAX, DurableVector, decode_durable
@@ -17,6 +18,7 @@ from crdt_sync.protocol.vectors import WIRE_HASH_BYTES, Position, Vector
 from crdt_sync.replica.packing import unpack_shaped
 from crdt_sync.replica.rows import after_prefix
 from crdt_sync.replica.state import State
+from crdt_sync.replica.stated import as_stated, forget_stated, note_more, note_stated, stated_by
 from crdt_sync.security.identity import DeviceKey, verify
 from crdt_sync.storage.base import Table
 
@@ -38,7 +40,9 @@ class HoldingsBook:
         1. Kept are only vectors whose signature holds, of devices with a binding, and of each device the one with the
            highest stamp.
         2. Our own is signed anew whenever it is asked for after our vector, or our horizons, have changed.
-    3. The first vectors that named a horizon are kept until another horizon is further.
+        3. A position counts where its hash is in the chain that is here. One past the end of ours may be on another
+           branch, so it counts for nothing until our chain has grown to it.
+        4. The first vectors that named a horizon are kept until another horizon is further.
 
     Args:
         state: the replica.
@@ -52,6 +56,25 @@ class HoldingsBook:
     def latest(self) -> dict[bytes, DurableVector]:
         """The latest vector of each device, our own as it was last told, by public key."""
         return {vector.public_key: vector for vector in self._scan(_LATEST)}
+
+    def held(self) -> dict[bytes, DurableVector]:
+        """As `latest`, but for what devices said since, in a session, that they hold no more; by public key."""
+        return {key: self._corrected(vector) for key, vector in self.latest().items()}
+
+    def correct(self, device: DeviceId, positions: Vector, *, is_all: bool) -> None:
+        """Note what a device says of itself in a session, where it signed for more before.
+
+        Args:
+            device: which one.
+            positions: what it holds durably, but for chains of which it holds another branch.
+            is_all: whether it holds nothing else.
+        """
+        store = self._state.store
+        if not is_all and stated_by(store, device) is None:
+            return
+        signed = next((vector for key, vector in self.latest().items() if device_id(key) == device), None)
+        note = note_stated if is_all else note_more
+        note(store, device, positions, signed={} if signed is None else signed.vector)
 
     def first_naming(self, horizon: bytes) -> dict[bytes, DurableVector]:
         """Of each device the first vector known here that named a horizon, by public key."""
@@ -68,8 +91,13 @@ class HoldingsBook:
         held = {**self.latest(), **({} if fresh is None else {fresh.public_key: fresh})}
         return tuple(vector for key, vector in sorted(held.items()) if vector.stamp > known.get(key, -1))
 
-    def accept(self, vectors: Iterable[DurableVector]) -> int:
-        """Keep those that are newer and rightly signed, in one store transaction; returns how many."""
+    def accept(self, vectors: Iterable[DurableVector], *, sender: bytes = b"") -> int:
+        """Keep those that are newer and rightly signed, in one store transaction; returns how many.
+
+        Args:
+            vectors: what came.
+            sender: public key of the device that they came from; of itself it says how it is now.
+        """
         state, held = self._state, self.latest()
         devices, identity = state.records.public_keys(), state.identity
         kept: list[DurableVector] = []
@@ -88,6 +116,8 @@ class HoldingsBook:
             with state.store.transaction():
                 for vector in kept:
                     self._keep(vector)
+                    if vector.public_key == sender:
+                        forget_stated(state.store, device_id(sender))
         return len(kept)
 
     def known_to(self, public_key: bytes) -> dict[bytes, int]:
@@ -108,7 +138,7 @@ class HoldingsBook:
     def acknowledged(self, own: Vector, devices: Iterable[bytes]) -> dict[str, dict[Author, int]]:
         """What every one of some devices, and this replica, holds: partition → author → sequence.
 
-        A position on another branch than ours counts as nothing.
+        A position on another branch than ours counts as nothing, and so does one past the end of ours.
 
         Args:
             own: what this replica holds durably.
@@ -124,13 +154,13 @@ class HoldingsBook:
                 continue
             vector = held.get(device)
             for partition, ends in least.items():
-                theirs: Mapping[Author, Position] = {} if vector is None else vector.vector.get(partition, {})
                 for author, sequence in ends.items():
-                    ends[author] = min(sequence, self._sure(partition, author, theirs.get(author), own))
+                    reach = 0 if vector is None else self.reach(vector, partition, author, own=own)
+                    ends[author] = min(sequence, reach)
         return least
 
     def reach(self, vector: DurableVector, partition: str, author: Author, *, own: Vector) -> int:
-        """How far a device surely has an author's entries that are here: 0 where it is on another branch.
+        """How far a device surely has an author's entries that are here: 0 where it is, or may be, on another branch.
 
         Args:
             vector: what the device signed.
@@ -138,13 +168,24 @@ class HoldingsBook:
             author: whose entries.
             own: what this replica holds durably; it has this author.
         """
-        return self._sure(partition, author, vector.vector.get(partition, {}).get(author), own)
+        theirs = vector.vector.get(partition, {}).get(author)
+        if theirs is None or theirs.sequence > own[partition][author].sequence:
+            return 0
+        held = self._state.ledger.hash_at(partition, author, theirs.sequence)
+        if held is None:
+            below = theirs.sequence < self._state.ledger.floor_of(partition, author).sequence
+            return theirs.sequence if below else 0
+        return theirs.sequence if held[:WIRE_HASH_BYTES] == theirs.hash[:WIRE_HASH_BYTES] else 0
 
     def forget(self, public_key: bytes) -> None:
         """Let go of the vectors of a device that was forgotten, in the caller's store transaction."""
         store = self._state.store
         store.delete(Table.HOLDING, _LATEST + public_key)
         store.delete(Table.HOLDING, _KNOWN + public_key)
+
+    def _corrected(self, vector: DurableVector) -> DurableVector:
+        stated = stated_by(self._state.store, device_id(vector.public_key))
+        return vector if stated is None else replace(vector, vector=as_stated(vector.vector, stated))
 
     def let_go(self) -> None:
         """Let go of what named horizons that are over: it was kept for their successors, in the caller's transaction.
@@ -157,18 +198,6 @@ class HoldingsBook:
         names = {key[len(_FIRST) : end] for key, _ in store.scan(Table.HOLDING, start=_FIRST, end=after_prefix(_FIRST))}
         for name in filter(self._is_over, names):
             store.delete_range(Table.HOLDING, start=_FIRST + name, end=after_prefix(_FIRST + name))
-
-    def _sure(self, partition: str, author: Author, theirs: Position | None, own: Vector) -> int:
-        if theirs is None:
-            return 0
-        ours = own[partition][author]
-        if theirs.sequence > ours.sequence:
-            return SEQUENCE_MAX
-        held = self._state.ledger.hash_at(partition, author, theirs.sequence)
-        if held is None or held[:WIRE_HASH_BYTES] != theirs.hash[:WIRE_HASH_BYTES]:
-            below = theirs.sequence < self._state.ledger.floor_of(partition, author).sequence
-            return theirs.sequence if held is None and below else 0
-        return theirs.sequence
 
     def say_anew(self) -> None:
         """Sign again what this replica holds: its past is in doubt, and what it said last may be more than it has now.

@@ -1,14 +1,15 @@
 """What home peers say that they hold of the operations made here, and what follows for the operations' statuses.
 
-Every peer is home in this version. Of each there are two records: how far it ever acknowledged an author of ours, which
+Of each peer, home or not (`home_peers`), there are two records: how far it ever acknowledged an author of ours, which
 says what must not be written again under another name; and how far it holds that author by its latest word, which
-statuses go by. They part where a peer lost what it had: its store was replaced, or restored from a backup.
+statuses go by where it is home. They part where a peer lost what it had: its store was replaced, or restored from a
+backup.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,9 +17,20 @@ from crdt_sync.core.ids import Author, DeviceId
 from crdt_sync.core.logs import told
 from crdt_sync.protocol.source import EntryStatus
 from crdt_sync.replica.holdings import OTHERS
+from crdt_sync.replica.home_peers import (
+    home_devices,
+    home_peers,
+    is_home,
+    is_named,
+    met_at,
+    name_home,
+    note_met_at,
+)
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.rows import pack_vector, unpack_vector
 from crdt_sync.replica.state import State
+from crdt_sync.replica.stated import note_nothing
+from crdt_sync.replica.synclog import LOST
 from crdt_sync.storage.base import Store, Table
 
 log = logging.getLogger("crdt_sync.replica")
@@ -27,10 +39,11 @@ _EVER: Final = ""
 _NOW: Final = "now"
 """Parts of a device's row; the second is there only where the two differ."""
 
-_MET: Final = b"\0u"
-"""How keys begin that say which device was met at an address."""
 _REFUSED: Final = b"\0r"
 """How keys begin that say what a device refused."""
+
+_MOVED: Final = "home changed: no home peer is known to hold it"
+"""The error of an operation that was completed, and waits again since other peers are home."""
 
 Held = Mapping[Author, int]
 """Author of ours → the last sequence that somebody holds."""
@@ -59,30 +72,37 @@ def ever_acknowledged(store: Store, author: Author) -> int:
     return max((ever.get(author, 0) for _, ever, _ in _rows(store)), default=0)
 
 
-def note_word(state: State, journal: Journal, word: Word, *, refused: Sequence[EntryStatus]) -> None:
+def note_word(state: State, journal: Journal, word: Word, *, refused: Sequence[EntryStatus]) -> int:
     """Note what a peer holds durably, and what it refused, in a store transaction of its own.
+
+    What a peer that is not home says changes no status.
 
     Args:
         state: the replica.
         journal: whose operations become completed, pending again, or failed.
         word: what it said.
         refused: entries of ours that it does not take.
+
+    Returns:
+        How many operations became completed.
     """
     ever, now = _row(state.store, word.device)
     told = _told(word, now)
     if not word.held and not refused and told == now:
-        return
+        return 0
     now_ms = state.now_ms()
     with state.store.transaction():
-        before = _held_by_any(state.store) if _lacks(told, now) else {}
+        counts = is_home(state.store, word.device)
+        before = _held_at_home(state.store) if counts and _lacks(told, now) else {}
         _keep(state.store, word.device, ever=_raised(ever, word.held), now=told)
         if before:
-            _reopen(state, journal, before, device=word.device, now_ms=now_ms)
-        journal.complete(word.held, peer=word.device, now_ms=now_ms)
+            _reopen(state, journal, before, device=word.device)
+        completed = journal.complete(word.held, peer=word.device, now_ms=now_ms) if counts else 0
         hold_back(state.store, word.device, [(item.author, item.sequence) for item in refused])
-        for item in refused:
+        for item in refused if counts else ():
             error = f"{item.code}: {item.reason}"
             journal.fail(item.author, sequence=item.sequence, error=error, peer=word.device, now_ms=now_ms)
+    return completed
 
 
 def held_back(store: Store, device: DeviceId) -> Held:
@@ -109,28 +129,51 @@ def let_go(store: Store, authors: Collection[Author] | None) -> bool:
 
 
 def note_gone(state: State, journal: Journal, device: DeviceId) -> None:
-    """A device counts as holding nothing until it says otherwise, in the caller's store transaction."""
-    ever, now = _row(state.store, device)
-    if now:
-        before = _held_by_any(state.store)
-        _keep(state.store, device, ever=ever, now={})
-        _reopen(state, journal, before, device=device, now_ms=state.now_ms())
+    """A device is given up: it is home no more, and counts as holding nothing until it says otherwise.
+
+    In the caller's store transaction.
+    """
+    before = _held_at_home(state.store)
+    peers = home_peers(state.store)
+    name_home(state.store, [peer.address for peer in peers if peer.device_id != device])
+    _lose(state.store, device)
+    _follow(state, journal, before, device=device)
 
 
-def note_met(state: State, journal: Journal, address: str, device: DeviceId) -> None:
+def note_met(state: State, journal: Journal, address: str, device: DeviceId) -> int:
     """A device answered at an address: the one that did so before is not there any more, and counts as holding nothing.
 
     It may have been wiped and set up anew, under another key. Should it be met again, its word counts again.
+
+    Returns:
+        How many operations became completed, as this device is home.
     """
-    key = _MET + address.encode()
-    before = state.store.get(Table.HOLDING, key)
-    if before == device.encode():
-        return
+    last = met_at(state.store, address)
+    if last == device:
+        return 0
     with state.store.transaction():
-        state.store.put(Table.HOLDING, key, device.encode())
-        if before is not None:
-            told(log, logging.WARNING, "another device answers at an address", device=device, before=before.decode())
-            note_gone(state, journal, DeviceId(before.decode()))
+        before = _held_at_home(state.store)
+        note_met_at(state.store, address, device)
+        if last is not None:
+            told(log, logging.WARNING, "another device answers at an address", device=device, before=last)
+            _lose(state.store, last)
+        return _follow(state, journal, before, device=last or device)
+
+
+def set_home(state: State, journal: Journal, addresses: Collection[str]) -> int:
+    """Have the peers at these addresses be home, or every peer where there are none; operations follow at once.
+
+    In a store transaction of its own.
+
+    Returns:
+        How many operations became completed.
+    """
+    if is_named(state.store, addresses):
+        return 0
+    with state.store.transaction():
+        before = _held_at_home(state.store)
+        name_home(state.store, addresses)
+        return _follow(state, journal, before, device=None)
 
 
 def hold_back(store: Store, device: DeviceId, refused: Sequence[tuple[Author, int]]) -> None:
@@ -145,13 +188,32 @@ def hold_back(store: Store, device: DeviceId, refused: Sequence[tuple[Author, in
         store.put(Table.HOLDING, _REFUSED + device.encode(), pack_vector({_EVER: first}))
 
 
-def _reopen(state: State, journal: Journal, before: Held, *, device: DeviceId, now_ms: int) -> None:
-    """Have operations wait again that nobody is known to hold any more."""
-    after = _held_by_any(state.store)
+def _lose(store: Store, device: DeviceId) -> None:
+    ever, now = _row(store, device)
+    note_nothing(store, device)
+    if now:
+        _keep(store, device, ever=ever, now={})
+
+
+def _follow(state: State, journal: Journal, before: Held, *, device: DeviceId | None) -> int:
+    """Have operations wait again that no home peer is known to hold any more, and complete those that one does."""
+    _reopen(state, journal, before, device=device)
+    count, reached = 0, dict(before)
+    for name, held in _at_home(state.store):
+        more = {author: sequence for author, sequence in held.items() if sequence > reached.get(author, 0)}
+        if more:
+            reached.update(more)
+            count += journal.complete(more, peer=name, now_ms=state.now_ms())
+    return count
+
+
+def _reopen(state: State, journal: Journal, before: Held, *, device: DeviceId | None) -> None:
+    after = _held_at_home(state.store)
     less = {author: after.get(author, 0) for author, held in before.items() if after.get(author, 0) < held}
-    count = journal.reopen(less, peer=device, now_ms=now_ms) if less else 0
+    error = LOST if device is not None else _MOVED
+    count = journal.reopen(less, error=error, peer=device or "", now_ms=state.now_ms()) if less else 0
     if count:
-        told(log, logging.WARNING, "operations wait again: a device lost them", operations=count, device=device)
+        told(log, logging.WARNING, "operations wait again", operations=count, reason=error, device=device or "")
 
 
 def _told(word: Word, now: Held) -> dict[Author, int]:
@@ -172,11 +234,19 @@ def _lacks(told: Held, now: Held) -> bool:
     return any(told.get(author, 0) < sequence for author, sequence in now.items())
 
 
-def _held_by_any(store: Store) -> dict[Author, int]:
+def _held_at_home(store: Store) -> dict[Author, int]:
+    """How far any home peer holds authors of ours."""
     most: dict[Author, int] = {}
-    for _, _, now in _rows(store):
+    for _, now in _at_home(store):
         most = _raised(most, now)
     return most
+
+
+def _at_home(store: Store) -> Iterable[tuple[DeviceId, Held]]:
+    devices = home_devices(store)
+    for key, _, now in _rows(store):
+        if devices is None or DeviceId(key.decode()) in devices:
+            yield DeviceId(key.decode()), now
 
 
 def _rows(store: Store) -> Iterator[tuple[bytes, Held, Held]]:

@@ -13,12 +13,16 @@ from crdt_sync.protocol.care import Care, Flight
 from crdt_sync.protocol.source import EntryStatus, Position, StatusKind, Vector
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
 from crdt_sync.replica.branches import note_alike, note_fork
-from crdt_sync.replica.home import Word, ever_acknowledged, held_back, hold_back, let_go, note_met, note_word
-from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.holdings import HoldingsBook
+from crdt_sync.replica.home import Word, ever_acknowledged, held_back, hold_back, let_go, note_met, note_word, set_home
+from crdt_sync.replica.home_peers import is_home
+from crdt_sync.replica.journal import Journal, SyncOperation
 from crdt_sync.replica.observers import Observers
+from crdt_sync.replica.own_operation import own_row
 from crdt_sync.replica.set_aside import Doubts, Fault, RetryPolicy, SetAside
 from crdt_sync.replica.set_aside import doubts as all_doubts
 from crdt_sync.replica.state import State
+from crdt_sync.replica.synclog import results_after
 
 log = logging.getLogger("crdt_sync.replica")
 
@@ -34,6 +38,9 @@ class HomePort:
 
     policy = RetryPolicy()
     """How often is tried what sessions end at."""
+
+    completed = 0
+    """How many operations became completed since the store was opened."""
 
     retries = 0
     """How often `retry` had something wait again; sessions that began before do not send it."""
@@ -56,6 +63,7 @@ class HomePort:
                 for those of these authors.
         """
         self._check()
+        HoldingsBook(self._state).correct(device, vector, is_all=but_for is not None)
         own = self._state.lease.journaled_authors()
         held: dict[Author, int] = {}
         unsure = set(but_for or ())
@@ -69,7 +77,7 @@ class HomePort:
                     unsure.add(author)  # it is ahead of us, or on another branch
         refused = [item for item in statuses if item.kind is StatusKind.REFUSED and item.author in own]
         word = Word(device=device, held=held, unsure=frozenset(unsure), whole=but_for is not None)
-        note_word(self._state, self._journal, word, refused=refused)
+        self.completed += note_word(self._state, self._journal, word, refused=refused)
         self._note_branches(device, vector, statuses, apart=but_for)
         doubts = Doubts(self._state.store, device)
         if doubts:
@@ -123,7 +131,7 @@ class HomePort:
             author, first, tries = flight.author, flight.first, f"{verdict.tries} sessions with a device ended at it"
             error = f"set_aside: {tries}; the last one: {reason}" if verdict.is_aside else reason
             self._journal.tried(author, first=first, last=flight.last, error=error)
-            if verdict.is_aside:
+            if verdict.is_aside and is_home(state.store, device):
                 now_ms = state.now_ms()
                 self._journal.fail(author, sequence=first, error=error, peer=device, now_ms=now_ms, sent=False)
         return True
@@ -151,6 +159,19 @@ class HomePort:
             self.retries += 1
             self._observers.wake()
         return len(authors) + waiting
+
+    def own_id(self, operation: SyncOperation) -> str:
+        """The id of an operation of this replica.
+
+        Raises:
+            InputError: it is none.
+        """
+        own_row(self._journal, operation, device_id=str(self._state.device() or ""))
+        return operation.id
+
+    def results_after(self, number: int) -> tuple[list[range], int]:
+        """Which operations got a result since one of the sync log, by number; and the number of the last result."""
+        return results_after(self._state.store, number)
 
     def begin_anew(self, authors: Collection[Author]) -> None:
         """Entries of some authors of ours were taken back: nothing of these is held back, and sessions begin anew."""
@@ -192,7 +213,12 @@ class HomePort:
     def met(self, address: str, device: DeviceId) -> None:
         """Note which device answers at an address."""
         self._check()
-        note_met(self._state, self._journal, address, device)
+        self.completed += note_met(self._state, self._journal, address, device)
+
+    def set_home(self, addresses: Collection[str]) -> None:
+        """Note which peers the app named: they are home; see `home_peers`."""
+        self._check()
+        self.completed += set_home(self._state, self._journal, addresses)
 
     def _is_ours(self, partition: str, author: Author, position: Position) -> bool:
         """Whether a peer's position is on the branch that we hold; one ahead of ours may be on another one."""

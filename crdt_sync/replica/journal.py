@@ -26,7 +26,7 @@ from crdt_sync.replica.rows import (
     unpack_operation_row,
 )
 from crdt_sync.replica.schema import Schema
-from crdt_sync.replica.synclog import LOST, note_results
+from crdt_sync.replica.synclog import note_results
 from crdt_sync.replica.written import pack_written, unpack_written, written_data
 from crdt_sync.storage.base import Store, Table
 
@@ -152,12 +152,13 @@ class Journal:
 
         Args:
             status: only of this status.
-            since_ms: only those made then or later, milliseconds since 1970.
+            since_ms: only those that were made, or got their result, then or later; milliseconds since 1970.
             latest_first: in the other order.
         """
         for key, data in self._rows(status, reverse=latest_first):
             row = unpack_operation_row(data)
-            if (status is None or _STATUSES[row.status] is status) and physical_ms(row.hlc) >= since_ms:
+            changed_ms = max(physical_ms(row.hlc), row.finished_ms)
+            if (status is None or _STATUSES[row.status] is status) and changed_ms >= since_ms:
                 yield key, row
 
     def _rows(self, status: OperationStatus | None, *, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
@@ -260,19 +261,17 @@ class Journal:
         self._finish(sorted(done, key=itemgetter(0)), error="", peer=peer, now_ms=now_ms)
         return len(done)
 
-    def reopen(self, held: Mapping[Author, int], *, peer: str, now_ms: int) -> int:
+    def reopen(self, held: Mapping[Author, int], *, error: str, peer: str, now_ms: int) -> int:
         """Have operations wait again that no home peer is known to hold any more. In the caller's store transaction.
 
-        Args:
-            held: author → the last sequence that any home peer holds; of these authors only.
-            peer: the device that holds less than before.
-            now_ms: milliseconds since 1970.
+        ``held``: author → the last sequence that any home peer holds; of these authors only. ``error``: why;
+        ``peer``: the device that holds less than before, or empty.
         """
         lost: list[tuple[bytes, OperationRow]] = []
         for key, row in self.rows(status=OperationStatus.COMPLETED):
             if row.sequence > held.get(row.author, row.sequence):
                 lost.append((key, row.changed(status=0, finished_ms=0)))
-        note_results(self._store, [key for key, _ in lost], error=LOST, peer=peer, now_ms=now_ms)
+        note_results(self._store, [key for key, _ in lost], error=error, peer=peer, now_ms=now_ms)
         self._wait(lost)
         return len(lost)
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from datetime import datetime
 
-from crdt_sync.errors import InputError, StoreReadOnlyError
+from crdt_sync.errors import StoreReadOnlyError
 from crdt_sync.replica.arguments import checked_time
 from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation, checked_status
 from crdt_sync.replica.metrics import Metrics, metrics_of
@@ -45,7 +45,7 @@ class JournalCalls:
 
         Args:
             status: only ``pending``, ``completed`` or ``failed`` ones.
-            since: only those made at this time or later; with a zone.
+            since: only those made, or with a result noted, at this time or later; with a zone.
             latest_first: in the other order.
 
         Raises:
@@ -107,10 +107,8 @@ class JournalCalls:
             TransactionError: a transaction is open.
         """
         self._check_idle()
-        if operation is not None and not isinstance(operation, SyncOperation):
-            raise InputError(
-                f"an operation is expected, not a {type(operation).__name__}", hint="Take one of replica.operations()."
-            )
+        if operation is not None:
+            self.port.own_id(operation)
         if self._state.identity is None:
             raise StoreReadOnlyError("a replica that was opened read-only cannot try again")
         return self.port.retry(None if operation is None else operation.id)
@@ -135,10 +133,7 @@ class JournalCalls:
             TransactionError: a transaction is open.
         """
         self._check_idle()
-        if not isinstance(operation, SyncOperation):
-            raise InputError(
-                f"an operation is expected, not a {type(operation).__name__}", hint="Take one of replica.operations()."
-            )
+        self.port.own_id(operation)
         if self._state.identity is None:
             raise StoreReadOnlyError("a replica that was opened read-only takes nothing back")
         reverted = self.port.revert(operation.id)
@@ -168,7 +163,8 @@ class JournalCalls:
             operation: only those of one change.
 
         Raises:
-            InputError: ``limit`` is no positive number, there is no such result, or a time without a zone.
+            InputError: ``limit`` is no positive number, there is no such result, a time without a zone, or no operation
+                of this replica.
         """
         self._check()
         return latest_results(
@@ -176,7 +172,7 @@ class JournalCalls:
             limit=limit,
             result=result,
             since_ms=checked_time(since),
-            operation=None if operation is None else operation.id,
+            operation=None if operation is None else self.port.own_id(operation),
         )
 
     def metrics(self) -> Metrics:

@@ -105,7 +105,7 @@ def metrics_of(state: State, journal: Journal) -> Metrics:
         entries_parked=totals.parked,
         sessions=totals.sessions,
         reconnects=totals.reconnects,
-        clock_offset_s=totals.clock_offset_ms / 1000 if totals.sessions else None,
+        clock_offset_s=totals.clock_offset_ms / 1000 if totals.hellos or totals.sessions else None,
         traffic=Moved(
             bytes_in=totals.bytes_in,
             bytes_out=totals.bytes_out,

@@ -22,8 +22,8 @@ class OperationQueue:
     Invariants:
         1. What is in the queue is what the journal has as pending: it survives the process, and nothing leaves it but
            by a recorded result.
-        2. A leased operation is given to nobody else who asks this queue until it is given back.
-
+        2. A leased operation is given to nobody else who asks this queue until it is given back, or its result is
+           recorded; where it waits again after that, it is given again.
         3. A change that is refused here, for whatever reason, leaves the queue and the data as they were.
 
     Args:
@@ -41,6 +41,8 @@ class OperationQueue:
         self._replica = replica
         self._pending_max = pending_max
         self._leased: set[str] = set()
+        self._seen = 0
+        """The last result that was looked at, by its number in the sync log."""
 
     def __len__(self) -> int:
         """How many changes are pending, those that are leased among them."""
@@ -96,13 +98,11 @@ class OperationQueue:
         It stays pending until its result is recorded: by sync, or when `give_back` returns it to the queue. A lease
         ends with the process.
         """
-        waiting: set[str] = set()
+        self._end_leases()
         for operation in self._replica.operations(status=OperationStatus.PENDING):
             if operation.id not in self._leased:
                 self._leased.add(operation.id)
                 return operation
-            waiting.add(operation.id)
-        self._leased &= waiting  # what has its result needs no lease
         return None
 
     def give_back(self, operation: SyncOperation, /) -> None:
@@ -111,9 +111,16 @@ class OperationQueue:
         Raises:
             InputError: it is not leased.
         """
+        self._end_leases()
         if getattr(operation, "id", None) not in self._leased:
             raise InputError("this operation is not leased", hint="Give back what dequeue() gave.")
         self._leased.discard(operation.id)
+
+    def _end_leases(self) -> None:
+        """Whatever got a result is leased no more, also where it waits again by now."""
+        results, self._seen = self._replica.port.results_after(self._seen)
+        for numbers in results if self._leased else ():
+            self._leased = {name for name in self._leased if int(name) not in numbers}
 
     def _last_id(self) -> str | None:
         try:

@@ -48,7 +48,7 @@ class SyncReport:
         url: the peer; several are joined by commas.
         seconds: how long it took.
         traffic: bytes, messages and entries each way, handshake included.
-        completed: operations of ours that became completed.
+        completed: operations of ours that became completed meanwhile.
         proven_equal: whether both sides were proven to hold the same at the end.
         fingerprints: partition → fingerprint (hex) that both share.
         errors: url → what went wrong, for peers that could not be reached.

@@ -61,6 +61,23 @@ def note_results(store: Store, operations: Iterable[bytes], *, error: str, peer:
         store.delete_range(Table.SYNCLOG, end=number_key(surplus + 1))
 
 
+def results_after(store: Store, number: int) -> tuple[list[range], int]:
+    """Which operations got a result since one of the log.
+
+    Args:
+        store: where.
+        number: of the last result that is known.
+
+    Returns:
+        Ranges of operations, in the order of their results, and the number of the last one.
+    """
+    found: list[range] = []
+    for key, data in store.scan(Table.SYNCLOG, start=number_key(number + 1)):
+        row, number = unpack_sync_log_row(data), key_number(key)
+        found.append(range(row.first, row.last + 1))
+    return found, number
+
+
 def latest_results(
     store: Store, *, limit: int, result: str | None = None, since_ms: int = 0, operation: str | None = None
 ) -> list[SyncLog]:

@@ -22,6 +22,8 @@ class Totals(Moved):
     """conversations that got past the handshake"""
     reconnects: int = 0
     """tries to reach a peer again, after a loss or in vain"""
+    hellos: int = 0
+    """peers that said hello"""
     clock_offset_ms: int = 0
     """the clock of the peer that said hello last, minus ours"""
     conflicts_opened: int = 0
@@ -56,6 +58,12 @@ class Totals(Moved):
             raise CorruptStoreError("the running totals have the wrong shape", table=Table.META, key=TOTALS)
         known = {item.name for item in fields(cls)}
         return cls(**{name: count for name, count in held.items() if name in known})
+
+    def greeted(self, offset_ms: int) -> int:
+        """A peer said hello, whose clock is so far ahead of ours; returns that."""
+        self.hellos += 1
+        self.clock_offset_ms = offset_ms
+        return offset_ms
 
     def keep(self, store: Store) -> None:
         """Keep them, in a store transaction of its own; nothing is written where they have not changed."""

@@ -101,6 +101,10 @@ def status(replica: Replica, params: NoParams) -> Json:
         "models": [_model_json(replica, model) for model in replica.models],
         "entries": sum(ends),
         "authors": len(ends),
+        "clock_offset_s": replica.metrics().clock_offset_s,
+        "home": [
+            {"address": peer.address, **device_json(names, peer.device_id or "")} for peer in replica.home_peers()
+        ],
         "pending": replica.pending_count(),
         "failed": replica.operation_count(status="failed"),
         "set_aside": [_aside_json(item, names) for item in replica.set_aside()],

@@ -34,14 +34,14 @@ def sync(replica: Replica, params: SyncParams) -> Json:
 
 async def sync_while_serving(replica: Replica, params: SyncParams) -> Json:
     """One round with a peer, in an event loop that has other work too."""
-    began, pending = time.monotonic(), replica.pending_count()
+    began, completed = time.monotonic(), replica.port.completed
     async with connect(replica, params.url) as peer:
         await peer.caught_up(timeout_s=params.timeout_s)
         traffic, fingerprints = peer.traffic, dict(peer.fingerprints)
     return _report_json(
         params.url,
         traffic=traffic,
-        completed=max(0, pending - replica.pending_count()),
+        completed=replica.port.completed - completed,
         seconds=time.monotonic() - began,
         fingerprints=fingerprints,
     )

@@ -20,6 +20,7 @@ from crdt_sync.replica.conflicts import CONFLICT_ID_BYTES
 from crdt_sync.replica.derived_rows import split_settled_key, unpack_settled_row, unpack_unique_row
 from crdt_sync.replica.fork import CLAIMS, read_claims
 from crdt_sync.replica.holdings import read_known
+from crdt_sync.replica.home_peers import read_home
 from crdt_sync.replica.horizons import APPLIED, read_applied
 from crdt_sync.replica.journal import FAILED
 from crdt_sync.replica.lease import EPOCH_BYTES, REPLICA_ID_BYTES
@@ -42,6 +43,7 @@ from crdt_sync.replica.rows import (
 )
 from crdt_sync.replica.schema import read_description
 from crdt_sync.replica.set_aside import read_doubts
+from crdt_sync.replica.stated import read_stated
 from crdt_sync.replica.taking import TAKING, read_mark
 from crdt_sync.replica.totals import TOTALS, Totals
 from crdt_sync.replica.undo_stack import STACK, read_stack
@@ -148,6 +150,10 @@ def _read_holding(key: bytes, value: bytes) -> None:
             read_doubts(value)
         case b"\0u":
             value.decode()
+        case b"\0h":
+            read_home(value)
+        case b"\0n":
+            read_stated(value)
         case _:
             unpack_vector(value)
 

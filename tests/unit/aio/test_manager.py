@@ -7,17 +7,19 @@ from typing import Any
 
 import pytest
 
-from crdt_sync import Replica, SyncManager, serve
+from crdt_sync import Replica, SyncManager, connect, serve
 from crdt_sync.errors import (
     CRDTSyncError,
     InputError,
     InvalidValueError,
     LocalProtocolError,
     RecordNotFoundError,
+    ScreeningError,
     StoreFullError,
     TransactionError,
     UnknownFieldError,
 )
+from crdt_sync.replica import accept
 from crdt_sync.replica.journal import OperationStatus
 from tests.unit.aio.network import PATIENCE_S, QUICK, Clock, Task, fill, titles, until
 
@@ -41,6 +43,62 @@ async def test_operations_from_data_reach_the_peer(hub: Replica, one: Replica) -
         assert titles(hub) == set()
         assert (await sync.execute_operation(changed)).status is OperationStatus.COMPLETED
         assert repr(sync) == "<SyncManager 1 of 1 peers, 0 pending>"
+
+
+async def test_a_round_counts_what_became_completed(hub: Replica, one: Replica) -> None:
+    async with serve(hub) as server, SyncManager(one, [server.url]) as sync:
+        await sync.sync(timeout_s=PATIENCE_S)
+        fill(one, 3, size=10)
+        round_ = asyncio.create_task(sync.sync(timeout_s=PATIENCE_S))
+        await asyncio.sleep(0)
+        fill(one, 5, size=10)  # meanwhile
+        report = await round_
+        assert report.completed == one.operation_count(status="completed") > 0
+    assert one.port.completed == one.operation_count(status="completed")
+
+
+async def test_what_failed_is_not_counted_as_completed(
+    hub: Replica, one: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accept, "_screen_entry", lambda *_, **__: (_ for _ in ()).throw(ScreeningError("no")))
+    async with serve(hub) as server, SyncManager(one, [server.url], policy=QUICK) as sync:
+        operation = sync.queue_operation("create", Task, {"title": "a"})
+        report = await sync.sync(timeout_s=1)
+        assert (one.operation(operation.id).status, report.completed) == (OperationStatus.FAILED, 0)
+
+
+async def test_an_operation_with_a_result_waits_for_no_peer_that_is_away(hub: Replica, one: Replica) -> None:
+    async with serve(hub) as server, SyncManager(one, [UNUSED, server.url], policy=QUICK) as sync:
+        operation = sync.queue_operation("create", Task, {"title": "a"})
+        async with asyncio.timeout(PATIENCE_S):
+            done = await sync.execute_operation(operation, timeout_s=1e6)
+        assert done.status is OperationStatus.COMPLETED
+
+
+async def test_an_operation_of_another_replica_is_not_executed(hub: Replica, one: Replica) -> None:
+    hub.create(Task, title="a")
+    one.create(Task, title="b")
+    async with SyncManager(one, []) as sync:
+        with pytest.raises(InputError, match="operation 1 is another one here"):
+            await sync.execute_operation(hub.last_operation())
+
+
+async def test_the_peers_of_a_manager_are_home_and_visitors_are_not(hub: Replica, one: Replica, two: Replica) -> None:
+    async with serve(hub) as server:
+        url = server.url
+        async with SyncManager(one, [url], policy=QUICK) as sync:
+            await sync.sync(timeout_s=PATIENCE_S)
+    assert [(peer.address, peer.device_id) for peer in one.home_peers()] == [(url, hub.device_id)]
+    async with SyncManager(one, [url], policy=QUICK) as sync, serve(one) as server:
+        operation = sync.queue_operation("create", Task, {"title": "a"})
+        async with connect(two, server.url) as peer:
+            await peer.caught_up(timeout_s=PATIENCE_S)
+        assert titles(two) == {"a"}
+        assert one.operation(operation.id).status is OperationStatus.PENDING, "the hub has not got it"
+        assert two.device_id in one.durability(operation)
+    async with SyncManager(one, []):
+        assert one.home_peers() == ()
+        assert one.operation(operation.id).status is OperationStatus.COMPLETED, "now every peer is home"
 
 
 async def test_a_round_reports_its_own_traffic(hub: Replica, one: Replica) -> None:

@@ -154,6 +154,19 @@ def test_a_reader_does_not_take_its_own_word_for_another_devices(tmp_path: Path)
         assert laptop.device_id not in {item.device_id for item in reader.safe_to_wipe().devices}
 
 
+def test_an_operation_of_another_replica_is_not_answered_for(three: tuple[Replica, Replica, Replica]) -> None:
+    hub, desk, phone = three
+    desk.create(Task, title="a")
+    sync(desk, hub)
+    phone.create(Task, title="b")
+    foreign = phone.last_operation()
+    assert foreign.id == desk.last_operation().id
+    for ask in (desk.durability, desk.retry, desk.revert, lambda item: desk.sync_log(operation=item)):
+        with pytest.raises(InputError, match="operation 1 is another one here"):
+            ask(foreign)
+    assert phone.durability(foreign) == ()
+
+
 def test_wrong_arguments(three: tuple[Replica, Replica, Replica]) -> None:
     hub, desk, _ = three
     desk.create(Task, title="a")

@@ -392,16 +392,22 @@ def test_operations_and_results_by_status_and_time() -> None:
         for title in ("a", "b", "c"):
             dice.now_ms += 60_000
             replica.create(Task, title=title)
-        refuse(replica, by=hub, sequence=3)
         dice.now_ms += 60_000
+        refuse(replica, by=hub, sequence=3)
+        late = datetime.fromtimestamp(dice.now_ms / 1000, UTC)
+        assert [operation.id for operation in replica.operations(since=late)] == ["3"], "it failed since"
+        assert replica.operation_count(status="failed", since=late) == 1
         exchange(replica, memory(3))
+        assert [operation.id for operation in replica.operations(since=late)] == ["1", "2", "3"]
+        dice.now_ms += 60_000
+        replica.create(Task, title="d")
+        assert [operation.id for operation in replica.operations(since=late, status="pending")] == ["4"]
         since = datetime.fromtimestamp((dice.now_ms - 120_000) / 1000, UTC)
-        assert [operation.id for operation in replica.operations(since=since)] == ["2", "3"]
-        assert [operation.id for operation in replica.operations(latest_first=True)] == ["3", "2", "1"]
+        assert [operation.id for operation in replica.operations(latest_first=True)] == ["4", "3", "2", "1"]
         assert [item.operation for item in replica.sync_log(result="failure")] == ["3"]
         assert [item.operation for item in replica.sync_log(since=since, result="success")] == ["1", "2", "3"]
-        last = replica.last_operation()
-        assert [item.result for item in replica.sync_log(operation=last)] == ["failure", "success"]
+        third = replica.operation("3")
+        assert [item.result for item in replica.sync_log(operation=third)] == ["failure", "success"]
         for wrong in (datetime(2025, 1, 1), "2025-01-01", 7):  # noqa: DTZ001  wrong on purpose
             with pytest.raises(InputError):
                 list(replica.operations(since=wrong))  # type: ignore[arg-type]  # wrong on purpose

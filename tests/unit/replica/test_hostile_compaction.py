@@ -268,7 +268,7 @@ def vectors_of(replica: Replica) -> dict[bytes, int]:
 
 def test_vectors_that_nobody_signed_or_that_are_old_change_nothing(scene: Scene) -> None:
     key, stamp = scene.key, 2**47
-    scene.here.port.accept_holdings([signed(scene, key, stamp=stamp)])
+    scene.here.port.accept_holdings([signed(scene, key, stamp=stamp)], sender=b"")
     before = picture(scene.here)
     stranger = DeviceKey(bytes(32))
     hostile = [
@@ -281,14 +281,14 @@ def test_vectors_that_nobody_signed_or_that_are_old_change_nothing(scene: Scene)
         signed(scene, key, stamp=stamp),
         signed(scene, key, stamp=stamp - 1),
     ]
-    assert scene.here.port.accept_holdings(hostile) == 0
+    assert scene.here.port.accept_holdings(hostile, sender=b"") == 0
     assert later_than(before, scene.here) == []
 
 
 def test_of_two_vectors_of_one_device_in_one_message_the_later_one_stays(scene: Scene) -> None:
     key, stamp = scene.key, 2**47
     two = [signed(scene, key, stamp=stamp + 1), signed(scene, key, stamp=stamp)]
-    assert scene.here.port.accept_holdings(two) == 1
+    assert scene.here.port.accept_holdings(two, sender=b"") == 1
     assert vectors_of(scene.here)[key.public_key] == stamp + 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crdt_sync import Replica
+from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.metrics import ProcessingTime
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import START_MS, Dice, Task, memory, on_disk
@@ -46,6 +47,22 @@ def test_conflicts_and_traffic() -> None:
         assert metrics.sessions == 2
         assert metrics.traffic.bytes_in > report.left.bytes_in > 0
         assert metrics.traffic.messages_out > report.left.messages_out > 0
+
+
+def test_how_far_the_clocks_differ_is_known_from_the_first_hello_on() -> None:
+    with memory(1, dice=Dice(1, step_ms=0, now_ms=START_MS + 7_200_000)) as ahead, memory(2) as hub:
+        assert ahead.metrics().clock_offset_s is None
+        ends = Conversation(ahead.port, initiator=True), Conversation(hub.port, initiator=False)
+        for _ in range(4):
+            for source, target in (ends, ends[::-1]):
+                for frame in source.data_to_send():
+                    target.receive(frame)
+        metrics = ahead.metrics()
+        assert metrics.sessions == 0, "it goes on"
+        assert metrics.clock_offset_s is not None
+        assert -7_200 <= metrics.clock_offset_s < -7_199
+        for end in ends:
+            end.lost("over")
 
 
 def test_counts_go_on_when_the_store_is_opened_again(tmp_path: Path) -> None:

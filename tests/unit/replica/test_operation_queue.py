@@ -116,6 +116,23 @@ def test_a_lease_ends_with_the_process(tmp_path: Path) -> None:
         assert queue.dequeue() == leased
 
 
+def test_what_waits_again_after_its_result_is_given_again(replica: Replica) -> None:
+    queue = OperationQueue(replica)
+    first = queue.enqueue("create", Task, {"title": "a"})
+    leased = queue.dequeue()
+    assert leased == first
+    with memory(2) as hub:
+        exchange(replica, hub)
+        with pytest.raises(InputError, match="not leased"):
+            queue.give_back(first)
+        assert hub.device_id is not None
+        replica.port.acknowledged(hub.device_id, {}, [], but_for=frozenset())  # the hub has lost it
+    again = queue.dequeue()
+    assert again is not None
+    assert (again.id, again.status) == (first.id, "pending")
+    assert queue.dequeue() is None, "it is leased again"
+
+
 def test_a_queue_at_its_bound_takes_no_more_and_loses_nothing(replica: Replica) -> None:
     queue = OperationQueue(replica, pending_max=2)
     first = queue.enqueue("create", Task, {"title": "a"})
