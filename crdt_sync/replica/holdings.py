@@ -14,6 +14,7 @@ from crdt_sync.protocol.codes import PeerError
 from crdt_sync.protocol.durable import DURABLE_BYTES_MAX, STAMP_MAX, DurableVector, decode_durable
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES, Position, Vector
+from crdt_sync.replica.fork_notes import read_notes
 from crdt_sync.replica.state import State
 from crdt_sync.security.identity import DeviceKey, verify
 from crdt_sync.storage.base import Table
@@ -145,7 +146,8 @@ class HoldingsBook:
             return 0
         ours = own[partition][author]
         if theirs.sequence > ours.sequence:
-            return SEQUENCE_MAX
+            noted = read_notes(self._state.store).get((partition, author))
+            return SEQUENCE_MAX if noted is None else noted.shared  # it may be ahead on the other branch
         held = self._state.ledger.hash_at(partition, author, theirs.sequence)
         if held is None or held[:WIRE_HASH_BYTES] != theirs.hash[:WIRE_HASH_BYTES]:
             below = theirs.sequence < self._state.ledger.floor_of(partition, author).sequence

@@ -14,11 +14,11 @@ from crdt_sync.core.records import RecordSet
 from crdt_sync.errors import CorruptStoreError, CRDTSyncError
 from crdt_sync.protocol.durable import decode_durable
 from crdt_sync.protocol.limits import WireLimits
-from crdt_sync.replica.branches import read_notes
 from crdt_sync.replica.checking.findings import CheckReport
 from crdt_sync.replica.checking.reading import whole_rows
 from crdt_sync.replica.derive import described_models
 from crdt_sync.replica.derived_rows import unpack_settled_row
+from crdt_sync.replica.fork_notes import read_notes
 from crdt_sync.replica.rows import unpack_base, unpack_log_row, unpack_operation_row, unpack_sync_log_row, unpack_vector
 from crdt_sync.replica.set_aside import read_doubts
 from crdt_sync.replica.totals import Totals
@@ -99,7 +99,7 @@ def check_forks(store: Store, report: CheckReport) -> None:
     Raises:
         CorruptStoreError: the notes of them cannot be read.
     """
-    noted = read_notes(store)
+    noted = len(read_notes(store))
     if noted:
         report.count("forks", noted)
 
