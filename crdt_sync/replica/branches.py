@@ -9,7 +9,7 @@ which records are affected.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -92,22 +92,26 @@ def note_fork(state: State, partition: str, author: Author, *, differs_at: int, 
     if held is None and len(notes) >= FORKS_MAX:
         del notes[min(notes, key=lambda name: notes[name].last_ms)]
     devices = () if held is None else held.devices
-    if device is not None and device not in devices:
+    is_new = device is not None and device not in devices
+    if device is not None and is_new:
         devices = (*devices, device)[:DEVICES_MAX]
-    shared = _told_alike(state, partition, author, device, below=differs_at)
+    told = _told_alike(state, partition, author, device, below=differs_at)
+    shared = told if held is None else held.shared
+    if held is not None and held.devices and is_new:
+        shared = min(shared, told)  # it may be a third branch
     note = Note(
         partition=partition,
         author=author,
         first_ms=now_ms if held is None else held.first_ms,
         last_ms=now_ms,
-        shared=shared if held is None else max(shared, held.shared),
+        shared=shared,
         differs_at=differs_at if held is None else min(differs_at, held.differs_at),
         devices=devices,
     )
     if held is not None and now_ms - held.last_ms < _QUIET_MS and replace(note, last_ms=held.last_ms) == held:
         return None
     keep_notes(state.store, {**notes, (partition, author): note})
-    return shared if device is not None and (held is None or device not in held.devices) else None
+    return told if is_new else None
 
 
 def note_alike(state: State, device: DeviceId, vector: Vector, *, apart: frozenset[Author]) -> None:
@@ -181,7 +185,7 @@ class ForkCalls(ABC):
         here = _touched_here(self._state, fork)
         kept = {
             operation.document
-            for _, entries in _kept(self._state, fork.partition, fork.author)
+            for _, entries in _kept(self._state, _evidence(self._state).get((fork.partition, fork.author), ()))
             for entry in entries
             for operation in entry.operations
         }
@@ -199,11 +203,13 @@ def forks_of(state: State) -> tuple[Fork, ...]:
     waited_for = {device_id(key) for key in records.enrolled()}
     own = state.lease.own_authors()
     found: list[Fork] = []
-    for note in sorted(read_notes(store).values(), key=lambda note: (note.first_ms, note.author)):
+    notes = read_notes(store)
+    evidence = _evidence(state) if notes else {}
+    for note in sorted(notes.values(), key=lambda note: (note.first_ms, note.author)):
         devices = tuple(item for item in note.devices if item in waited_for)
         if note.devices and not devices:
             continue  # nobody is waited for any more who holds another branch
-        kept = list(_kept(state, note.partition, note.author))
+        kept = list(_kept(state, evidence.get((note.partition, note.author), ())))
         key = records.bound_key(note.author)
         found.append(
             Fork(
@@ -213,13 +219,18 @@ def forks_of(state: State) -> tuple[Fork, ...]:
                 is_own=note.author in own,
                 first_seen_ms=note.first_ms,
                 last_seen_ms=note.last_ms,
-                shared=max([note.shared, *(shared for shared, _ in kept)]),
+                shared=_shared(note, [shared for shared, _ in kept]),
                 differs_at=note.differs_at,
                 devices=devices,
                 kept=sum(len(entries) for _, entries in kept),
             )
         )
     return tuple(found)
+
+
+def _shared(note: Note, kept: Sequence[int]) -> int:
+    """Up to where the branches are alike; what is kept of one branch says nothing of a third one."""
+    return max(note.shared, min(kept)) if kept and len(note.devices) <= 1 else note.shared
 
 
 def _touched_here(state: State, fork: Fork) -> set[DocumentKey]:
@@ -242,15 +253,22 @@ def _touched_here(state: State, fork: Fork) -> set[DocumentKey]:
     return touched
 
 
-def _kept(state: State, partition: str, author: Author) -> Iterator[tuple[int, list[Entry]]]:
-    """The runs that are kept of another branch: the last entry that is shared, and those behind it."""
+def _evidence(state: State) -> dict[tuple[str, Author], list[Run]]:
+    """The runs that are kept as evidence, by partition and author."""
+    runs: dict[tuple[str, Author], list[Run]] = {}
     for _, data in state.store.scan(Table.EVIDENCE):
-        run: Run = decode_run(data)
-        if (run.partition, run.author) == (partition, author):
-            shared = max(shared_sequence(state, run), run.first_sequence - 1)
-            entries = split_entries(run.body)[shared + 1 - run.first_sequence :]
-            if entries:
-                yield shared, [decode_entry(entry) for entry in entries]
+        run = decode_run(data)
+        runs.setdefault((run.partition, run.author), []).append(run)
+    return runs
+
+
+def _kept(state: State, runs: Iterable[Run]) -> Iterator[tuple[int, list[Entry]]]:
+    """Of runs of another branch the last entry that is shared, and those behind it."""
+    for run in runs:
+        shared = max(shared_sequence(state, run), run.first_sequence - 1)
+        entries = split_entries(run.body)[shared + 1 - run.first_sequence :]
+        if entries:
+            yield shared, [decode_entry(entry) for entry in entries]
 
 
 def _told_alike(state: State, partition: str, author: Author, device: DeviceId | None, *, below: int) -> int:

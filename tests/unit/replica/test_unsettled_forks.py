@@ -95,6 +95,18 @@ def test_what_a_fork_affects_is_told_by_record(world: World) -> None:
     }
 
 
+def test_a_third_branch_may_part_earlier(world: World) -> None:
+    world.fork()
+    exchange(world.left, world.right)
+    with memory(80) as third:
+        device = device_of(third)
+    state = state_of(world.right)
+    note_fork(state, DEFAULT_PARTITION, world.author, differs_at=2, device=device)
+    (fork,) = world.right.forks()
+    assert (fork.shared, fork.differs_at) == (0, 2)
+    assert len(world.right.forked_records(fork)) == 2
+
+
 def test_the_device_itself_knows_what_the_other_branch_did(world: World) -> None:
     world.fork()
     with world.machine.on() as replica:
