@@ -172,7 +172,8 @@ def show_status(out: Console, result: Json) -> None:
         out.print(Text(f"{name:<10}  {visible(value)}"))
     for item in result["home"]:
         who = device(item) if item["device_id"] else "not met yet"
-        out.print(Text(f"{'home':<10}  {visible(f'{item["address"]}: {who}')}"))
+        home = visible(f"{item['address']}: {who}")
+        out.print(Text(f"{'home':<10}  {home}"))
     if not result["home"]:
         out.print(f"{'home':<10}  every peer")
     if abs(result["clock_offset_s"] or 0) >= CLOCK_OFF_S:

@@ -51,8 +51,7 @@ log = logging.getLogger("crdt_sync.sync")
 Admit = Callable[[PeerIdentity], str | None]
 """Why a proven peer may not come in, or None where it may."""
 
-TICK_S = 1.0
-TICK_S_MIN = 0.001
+TICK_S, TICK_S_MIN = 1.0, 0.001
 
 
 def _admit_all(peer: PeerIdentity) -> str | None:
@@ -216,21 +215,19 @@ class Conversation:
         failed = self._handshake.failed
         if failed is not None:
             error = self._handshake.error()
-            by_peer = self._handshake.failed_by_peer
             self._finish(
                 End(
                     code=failed.value,
                     text=error.message,
-                    by_peer=by_peer,
+                    by_peer=self._handshake.failed_by_peer,
                     permanent=bool(self._handshake.shown),
                     handshake=True,
                     shown=self._handshake.shown,
                     hint=error.hint,
                 )
             )
-            return
         peer = self._handshake.peer
-        if peer is None:
+        if failed is not None or peer is None:
             return
         self.traffic.handshake_bytes = self.traffic.bytes_in + self.traffic.bytes_out + sum(map(len, self._out))
         self.steps += 1
@@ -359,8 +356,8 @@ class Conversation:
             self._port.own_fork(event.partition, event.author)
             self._doubts = True
             session.restate()
-        device = session.peer.device_id
-        self.obstacle = self._port.branch_met(event.partition, event.author, event.position, device=device)
+        met = (event.partition, event.author, event.position)
+        self.obstacle = self._port.branch_met(*met, device=session.peer.device_id)
 
     def _took(self, session: Session, batch: Batch, *, number: int | None = None) -> None:
         if number is not None:

@@ -23,11 +23,12 @@ from crdt_sync.storage.base import Table
 from crdt_sync.testing.growth import Series
 from crdt_sync.testing.simulation.history import quiet
 from crdt_sync.testing.simulation.host import Host
+from crdt_sync.testing.simulation.invariant import BrokenInvariantError
 from crdt_sync.testing.simulation.loop import VirtualLoop
 from crdt_sync.testing.simulation.schedule import CHOICES, PAUSE_MS, VERSION, Fault, Schedule, Step
 from crdt_sync.testing.simulation.story import Note
 from crdt_sync.testing.simulation.trace import DRAWN_MAX
-from crdt_sync.testing.simulation.truth import BrokenInvariantError, Truth
+from crdt_sync.testing.simulation.truth import Truth
 from crdt_sync.testing.simulation.world import World
 
 SOAK_FAULTS = frozenset((Fault.CUT, Fault.PARTITION, Fault.SLOW))
