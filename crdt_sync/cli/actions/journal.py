@@ -25,7 +25,7 @@ LOG_LIMIT_MAX = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogParams:
-    """Args: status: only of this status; limit: how many of the latest; since: changed since this time, in ISO format."""
+    """Args: status: only of this status; limit: how many of the latest; since: changed since then, in ISO format."""
 
     status: str | None = None
     limit: int = 50
