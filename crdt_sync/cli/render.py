@@ -171,9 +171,9 @@ def show_status(out: Console, result: Json) -> None:
     for name, value in lines.items():
         out.print(Text(f"{name:<10}  {visible(value)}"))
     for item in result["home"]:
-        who = device(item) if item["device_id"] else "not met yet"
-        home = visible(f"{item['address']}: {who}")
-        out.print(Text(f"{'home':<10}  {home}"))
+        who = _named(item["device_id"], item["device_name"]) if item["device_id"] else "not met yet"
+        what = f"{who} at {item['address']}"
+        out.print(Text(f"{'home':<10}  {visible(what)}"))
     if not result["home"]:
         out.print(f"{'home':<10}  every peer")
     if abs(result["clock_offset_s"] or 0) >= CLOCK_OFF_S:

@@ -213,7 +213,8 @@ def _reopen(state: State, journal: Journal, before: Held, *, device: DeviceId | 
     error = LOST if device is not None else _MOVED
     count = journal.reopen(less, error=error, peer=device or "", now_ms=state.now_ms()) if less else 0
     if count:
-        told(log, logging.WARNING, "operations wait again", operations=count, reason=error, device=device or "")
+        level = logging.INFO if device is None else logging.WARNING
+        told(log, level, "operations wait again", operations=count, reason=error, device=device or "")
 
 
 def _told(word: Word, now: Held) -> dict[Author, int]:

@@ -25,7 +25,7 @@ LOG_LIMIT_MAX = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogParams:
-    """Args: status: only of this status; limit: how many of the latest; since: made since this time, in ISO format."""
+    """Args: status: only of this status; limit: how many of the latest; since: changed since then, in ISO format."""
 
     status: str | None = None
     limit: int = 50
@@ -103,7 +103,8 @@ def status(replica: Replica, params: NoParams) -> Json:
         "authors": len(ends),
         "clock_offset_s": replica.metrics().clock_offset_s,
         "home": [
-            {"address": peer.address, **device_json(names, peer.device_id or "")} for peer in replica.home_peers()
+            {"address": peer.address, **device_json(names, peer.device_id or ""), "device_id": peer.device_id}
+            for peer in replica.home_peers()
         ],
         "pending": replica.pending_count(),
         "failed": replica.operation_count(status="failed"),

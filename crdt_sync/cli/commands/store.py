@@ -96,7 +96,10 @@ def log(
     since: Annotated[
         str | None,
         typer.Option(
-            "--since", metavar="TIME", help="Only since then: 2d, 12h, 30m, or a date and time.", show_default=False
+            "--since",
+            metavar="TIME",
+            help="Only what changed since then: 2d, 12h, 30m, or a date and time.",
+            show_default=False,
         ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", metavar="N", help="The latest so many.")] = 50,
@@ -125,7 +128,7 @@ def log(
 
 
 def status(*, path: StorePath, models: Models = None, as_json: AsJson = False) -> None:
-    """Show how a store stands: device, models, what waits to be sent, conflicts, who serves it."""
+    """Show how a store stands: device, models, what waits to be sent, who is home, conflicts, who serves it."""
     with reporting(as_json=as_json):
         with reach(Place(path=path, models=models), writes=False) as act:
             served_by = getattr(act, "pid", None)

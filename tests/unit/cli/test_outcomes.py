@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from crdt_sync import Replica
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.protocol.care import Flight
 from crdt_sync.protocol.source import EntryStatus, StatusKind
+from crdt_sync.replica import Sources
 from crdt_sync.replica.set_aside import Fault
 from crdt_sync.testing.exchange import exchange
-from tests.unit.cli.conftest import Cli, created
+from tests.unit.cli.conftest import Cli, created, serving
 
 
 def refuse(store: Path, *, sequence: int) -> None:
@@ -45,6 +47,37 @@ def test_metrics_as_text_json_and_for_prometheus(cli: Cli, store: Path, other: P
     assert 'crdt_sync_operations{status="pending"} 1.0' in lines
     both = cli("metrics", store, "--prometheus", "--json")
     assert (both.code, "either --json or --prometheus" in both.err) == (2, True)
+
+
+def test_status_shows_who_is_home_and_a_clock_that_is_off(cli: Cli, store: Path, other: Path) -> None:
+    shown = cli("status", store)
+    assert "home        every peer\n" in shown.out
+    assert "clock" not in shown.out
+    told = cli("status", store, "--json").json
+    assert (told["home"], told["clock_offset_s"]) == ([], None)
+    sources = Sources(now_ms=lambda: time.time_ns() // 1_000_000 + 7_200_000)
+    with Replica.open(store, sources=sources) as here, Replica.open(other) as there:
+        assert there.device_id is not None
+        here.port.set_home(["ws://hub:1", "ws://other:1"])
+        here.port.met("ws://hub:1", there.device_id)
+        exchange(here, there)
+    shown = cli("status", store)
+    assert f"home        {there.device_id} at ws://hub:1\n" in shown.out
+    assert "home        not met yet at ws://other:1\n" in shown.out
+    assert "clock       7200 s ahead of that of the peer that was met last: one of the two is off\n" in shown.out
+    told = cli("status", store, "--json").json
+    assert [(item["address"], item["device_id"]) for item in told["home"]] == [
+        ("ws://hub:1", there.device_id),
+        ("ws://other:1", None),
+    ]
+    assert -7_201 < told["clock_offset_s"] < -7_199
+
+
+def test_a_server_without_peers_leaves_home_as_it_is(cli: Cli, store: Path, state_dir: Path) -> None:
+    with Replica.open(store) as replica:
+        replica.port.set_home(["ws://hub:1"])
+    with serving(state_dir, store):
+        assert [item["address"] for item in cli("status", store, "--json").json["home"]] == ["ws://hub:1"]
 
 
 def test_what_failed_is_listed_and_tried_again(cli: Cli, store: Path) -> None:
