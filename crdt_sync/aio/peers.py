@@ -82,6 +82,11 @@ class Peer:
         return None if peer is None else peer.device_id
 
     @property
+    def waits_for(self) -> str:
+        """What is set aside for the peer, where all else went through; or nothing."""
+        return "" if self._pump is None else self._pump.left_out
+
+    @property
     def fingerprints(self) -> Mapping[str, str]:
         """Partition → fingerprint (hex) that both sides were proven to share last."""
         now = {} if self._pump is None else self._pump.conversation.fingerprints
@@ -99,7 +104,8 @@ class Peer:
 
         Raises:
             SyncTimeoutError: it took longer than ``timeout_s``; its text names what is in the way, if that is known.
-            SyncError: the peer ended the session for good, or the connection was left.
+            SyncError: the peer ended the session for good, the connection was left, or all went through but for what
+                is set aside.
             StoreError: the replica's own store failed meanwhile, say for want of space. The session is tried again.
         """
         store_failures = self._store_failures
@@ -116,6 +122,10 @@ class Peer:
                         )
                     if await self._pump.proven():
                         return
+                    if self.waits_for:
+                        raise SyncError(
+                            f"all else went through: {self.waits_for}", hint="`revert` takes back what failed."
+                        )
         except TimeoutError:
             why = "" if self.connected or self.last_error is None else f": {self.last_error.message}"
             why = why if self._pump is None else self._pump.conversation.obstacle

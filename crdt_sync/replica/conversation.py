@@ -234,15 +234,12 @@ class Conversation:
             return
         self.traffic.handshake_bytes = self.traffic.bytes_in + self.traffic.bytes_out + sum(map(len, self._out))
         self.steps += 1
-        self._held.changes += self._port.leave_lost_authors()  # unless a crash came between, there are none
+        self._held.changes += [*self._port.leave_lost_authors(), *self._port.step_around()]  # mostly done before
+        now_ms = self._port.now_ms()
         self.session = Session(
-            initiator=self._initiator,
-            peer=peer,
-            source=self._port,
-            limits=self._limits,
-            now_ms=self._port.now_ms(),
+            initiator=self._initiator, peer=peer, source=self._port, limits=self._limits, now_ms=now_ms
         )
-        self.obstacle = self._port.refusal_of(peer.public_key)
+        self.obstacle = self._port.obstacle(peer.public_key)
         refusal = self._admit(peer)
         if refusal is not None:
             self.session.close(ErrorCode.REFUSED, refusal)

@@ -257,6 +257,12 @@ class Doubts:
         after = list(self.set_aside())
         return [item for item in before if item not in after]
 
+    def forget(self, first: Mapping[Author, int]) -> None:
+        """Entries were taken out of the log: of each of these authors what stood at a sequence, or behind it."""
+        self._doubted = [item for item in self._doubted if item.first < first.get(item.author, item.first + 1)]
+        self._place = None
+        self._keep()
+
     def set_aside(self) -> Iterator[SetAside]:
         """What the device is not sent at once."""
         for item in self._doubted:

@@ -131,14 +131,14 @@ def test_what_a_peer_fails_at_is_set_aside_and_holds_up_nothing_else(
                 assert not last.permanent, "the next session goes another way"
                 assert sessions < 10
             assert sessions == 2 + RetryPolicy().failures_max, "two to find it among what was sent with it"
-            assert statuses(replica) == ["completed"] * 4 + ["failed"] * 2
+            assert statuses(replica) == ["completed"] * 4 + ["failed", "pending"]
             assert titles(hub) == {"of another device", "of the hub", *(f"before {number}" for number in range(4))}
             assert "of the hub" in titles(replica)
             replica.create(Task, title="later")
             other.create(Task, title="later, elsewhere")
             relay(other, replica)
             assert meet(replica, hub).left_end.code == "bye"  # type: ignore[union-attr]  # it has ended
-            assert "later, elsewhere" in titles(hub)
+            assert {"later", "later, elsewhere", "behind it"} < titles(hub)
             assert poison.met == sessions, "it was not sent again"
         operation = replica.operation("5")
         assert operation.attempts == RetryPolicy().failures_max
@@ -148,7 +148,7 @@ def test_what_a_peer_fails_at_is_set_aside_and_holds_up_nothing_else(
         assert [(item.sequence, item.tries, item.due_ms) for item in replica.set_aside()] == [(5, 5, None)]
         assert check_store(store_of(replica)).listed == []
         assert replica.retry(operation) == 1
-        assert replica.retry() == 1
+        assert replica.retry() == 0
         assert replica.set_aside() == ()
         assert meet(replica, hub).proven_equal
         assert {"poison", "behind it", "later"} < titles(hub)
@@ -176,7 +176,7 @@ def test_an_entry_of_somebody_else_is_set_aside_for_a_device_alone() -> None:
         with poisoned(Poison(author_of(writer), 1, failing), at=device):
             for _ in range(9):
                 meet(device, hub)
-            assert titles(device) == {"of a third"}, "and what rests on it waits for it"
+            assert titles(device) == {"of a third", "of the hub, which has seen the poison"}
             assert [item.device_id for item in hub.set_aside()] == [device_of(device)]
         exchange(healthy, hub)
         assert healthy.count(Task) == 3
