@@ -95,7 +95,7 @@ class Conversation:
         self.steps = 0
         """Grows with each step forward: a phase begun, data taken in, data of ours acknowledged, a proof."""
         self.traffic = Traffic()
-        self._doubts = False
+        self._doubts, self._peer_epoch = False, b""
         self.obstacle = ""
         """What keeps both sides from being proven equal, as far as it is known; to be put behind an error's text."""
         self.clock_offset_ms = 0
@@ -289,7 +289,7 @@ class Conversation:
     def _handle(self, session: Session, event: Event) -> None:
         match event:
             case PeerReady():
-                self.steps += 1
+                self.steps, self._peer_epoch = self.steps + 1, event.hello.epoch
                 self.clock_offset_ms = self._port.totals.clock_offset_ms = event.hello.time_ms - self._port.now_ms()
             case RecordsReceived() | RunsReceived() | DocumentsReceived() | SnapshotReceived() | HoldingsReceived():
                 self._take_in(session, event)
@@ -378,7 +378,7 @@ class Conversation:
         flight = None if self.session is None else self.session.sending.flight
         if self.session is not None and flight is not None and end.fault is not None:
             device, reason = self.session.peer.device_id, end.error().message
-            if self._port.ended_at(device, flight, end.fault, reason=reason):
+            if self._port.ended_at(device, flight, end.fault, reason=reason, epoch=self._peer_epoch):
                 end = replace(end, permanent=False)
         self.end = end
         self._port.session_ended(had_begun=self.session is not None)

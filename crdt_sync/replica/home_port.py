@@ -102,7 +102,7 @@ class HomePort:
         doubts = Doubts(self._state.store, device_id(public_key))
         return doubts.care(self.policy, now_ms=self._state.now_ms())
 
-    def ended_at(self, device: DeviceId, flight: Flight, fault: Fault, *, reason: str) -> bool:
+    def ended_at(self, device: DeviceId, flight: Flight, fault: Fault, *, reason: str, epoch: bytes) -> bool:
         """A session ended with a run in flight; whether that is noted, so that the next one goes another way.
 
         Args:
@@ -110,9 +110,10 @@ class HomePort:
             flight: the run.
             fault: how it ended.
             reason: the same for people.
+            epoch: the peer's, by its hello.
         """
         try:
-            if self.busy() or not self._note_end(device, flight, fault, reason=reason):
+            if self.busy() or not self._note_end(device, flight, fault, reason=reason, epoch=epoch):
                 return False
             self._state.resting.reset()
             self._observers.publish(self.step_around())
@@ -121,11 +122,18 @@ class HomePort:
             told(log, logging.WARNING, "how a session ended could not be kept", reason=error.message)
             return False
 
-    def _note_end(self, device: DeviceId, flight: Flight, fault: Fault, *, reason: str) -> bool:
+    def _note_end(self, device: DeviceId, flight: Flight, fault: Fault, *, reason: str, epoch: bytes) -> bool:
         state = self._state
         with state.store.transaction():
             doubts = Doubts(state.store, device)
-            verdict = doubts.note_end(flight, fault, reason=reason, policy=self.policy, now_ms=state.now_ms())
+            verdict = doubts.note_end(
+                flight,
+                fault,
+                reason=reason,
+                policy=self.policy,
+                now_ms=state.now_ms(),
+                epoch=epoch,
+            )
             if verdict.is_aside:
                 told(
                     log, logging.WARNING, "an entry is set aside", device=device, author=flight.author, at=flight.first

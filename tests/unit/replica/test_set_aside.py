@@ -16,11 +16,12 @@ from crdt_sync.core.entry import decode_run, split_entries
 from crdt_sync.errors import EntryError, InputError, StoreFullError
 from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.checking import check_store
+from crdt_sync.replica.fork import lease_new_author
 from crdt_sync.replica.port import Port
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import Exchange, ExchangeReport, exchange
 from crdt_sync.transport.memory import Fate, Fates, always_deliver
-from tests.unit.replica.devices import Dice, Task, memory, on_disk, store_of
+from tests.unit.replica.devices import Dice, Task, memory, on_disk, state_of, store_of
 from tests.unit.replica.test_home import author_of, device_of, statuses
 
 
@@ -53,7 +54,13 @@ def poisoned(poison: Poison, *, at: Replica) -> Iterator[None]:
 
     def taking(port: Port, runs: list[bytes]) -> Batch:
         if port is at.port:
-            poison.check(runs)
+            try:
+                poison.check(runs)
+            except Dies:
+                identity = state_of(at).identity
+                assert identity is not None
+                lease_new_author(state_of(at), identity)  # as after any unclean end
+                raise
         return accept(port, runs)
 
     with patch.object(Port, "accept_runs", taking):
@@ -201,6 +208,41 @@ def test_a_peer_that_is_in_trouble_of_its_own_costs_no_try(error: Callable[[], B
 # ── a peer that dies, and a line that breaks ─────────────────────────────────────────────────────────────────────────
 
 
+DEATHS = 2 + RetryPolicy().losses_max
+"""Two to find the entry."""
+
+
+@pytest.mark.parametrize("times", [5, 40])
+def test_lines_that_break_say_nothing_about_an_entry(times: int) -> None:
+    """However often that was, the first session on a line that lasts brings it, and what was written since."""
+    with memory(1) as replica, memory(2) as hub:
+        replica.create(Task, title="large")
+        accept = Port.accept_runs
+
+        def cut(port: Port, runs: list[bytes]) -> Batch:
+            if port is hub.port:
+                raise Dies  # the line, not the process
+            return accept(port, runs)
+
+        with patch.object(Port, "accept_runs", cut):
+            for _ in range(times):
+                meet(replica, hub)
+        replica.create(Task, title="later")
+        assert replica.set_aside() == ()
+        assert meet(replica, hub).proven_equal
+        assert set(statuses(replica)) == {"completed"}
+
+
+def test_what_waits_is_named_with_how_long() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        replica.create(Task, title="poison")
+        with poisoned(Poison(author_of(replica), 1, Dies), at=hub):
+            for _ in range(DEATHS):
+                meet(replica, hub)
+        text = replica.port.waits_for(hub.port.key.public_key)
+        assert text.startswith("operation 1 is set aside for 60 s more (the connection was lost")
+
+
 def test_what_a_peer_dies_of_waits_without_holding_up_the_rest_and_never_fails() -> None:
     dice = Dice(1)
     with memory(1, dice=dice) as replica, memory(2) as hub:
@@ -209,7 +251,7 @@ def test_what_a_peer_dies_of_waits_without_holding_up_the_rest_and_never_fails()
         poison = Poison(author_of(replica), 1, Dies)
         pauses_s: list[int] = []
         with poisoned(poison, at=hub):
-            for _ in range(5):
+            for _ in range(DEATHS):
                 assert replica.set_aside() == ()
                 meet(replica, hub)
             assert titles(replica) == {"poison", "of the hub"}
@@ -227,7 +269,7 @@ def test_what_a_peer_dies_of_waits_without_holding_up_the_rest_and_never_fails()
                 assert poison.met == before + 1
         assert pauses_s == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
         operation = replica.operation("1")
-        assert (operation.status, operation.attempts) == ("pending", 14)
+        assert (operation.status, operation.attempts) == ("pending", 9 + DEATHS)
         assert operation.error == "the connection was lost: the process is gone"
         assert not meet(replica, hub).proven_equal
         assert replica.retry(operation) == 1, "at once"
@@ -242,7 +284,7 @@ def test_a_clock_that_was_put_back_makes_no_pause_longer() -> None:
     with memory(1, dice=dice) as replica, memory(2) as hub:
         replica.create(Task, title="poison")
         with poisoned(Poison(author_of(replica), 1, Dies), at=hub):
-            for _ in range(5):
+            for _ in range(DEATHS):
                 meet(replica, hub)
         dice.now_ms -= 10 * 365 * 86_400_000
         key = hub.port.key.public_key
@@ -255,7 +297,7 @@ def test_an_open_session_tries_again_when_the_pause_is_over() -> None:
     with memory(1, dice=dice) as replica, memory(2) as hub:
         replica.create(Task, title="poison")
         with poisoned(Poison(author_of(replica), 1, Dies), at=hub):
-            for _ in range(5):
+            for _ in range(DEATHS):
                 meet(replica, hub)
         pair = Exchange(replica, hub)
         pair.settle()
