@@ -81,7 +81,7 @@ class SyncManager:
             raise LocalProtocolError("a SyncManager is entered once", hint="Make a new one.")
         check_usable(self._replica)
         self._entered = self._running = True
-        self._tasks = [asyncio.create_task(peer.run(), name=f"crdt_sync peer {peer.url}") for peer in self.peers]
+        self._tasks = [asyncio.create_task(peer.run(), name=f"crdt_sync peer {peer.shown_url}") for peer in self.peers]
         self._upkeep = [asyncio.create_task(keep_current(self._replica), name="crdt_sync upkeep")]
         return self
 

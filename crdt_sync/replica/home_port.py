@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from crdt_sync.core.entry import SEQUENCE_MAX
 from crdt_sync.core.ids import Author, DeviceId, device_id
-from crdt_sync.core.logs import told
+from crdt_sync.core.logs import shown_url, told
 from crdt_sync.errors import EntryError, ForkError, StoreError
 from crdt_sync.protocol.care import Care, Flight
 from crdt_sync.protocol.session import Session
@@ -247,7 +247,7 @@ class HomePort:
     def met(self, address: str, device: DeviceId) -> None:
         """Note which device answers at an address."""
         self._check()
-        note_met(self._state, self._journal, address, device)
+        note_met(self._state, self._journal, shown_url(address), device)
 
     def _is_ours(self, partition: str, author: Author, position: Position) -> bool:
         """Whether a peer's position is on the branch that we hold; one ahead of ours may be on another one."""
