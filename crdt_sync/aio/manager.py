@@ -16,8 +16,8 @@ from crdt_sync.aio.upkeep import keep_current
 from crdt_sync.core.model import Model
 from crdt_sync.errors import InputError, LocalProtocolError, SyncError
 from crdt_sync.replica.facade import Replica
-from crdt_sync.replica.journal import OperationStatus, SyncOperation
 from crdt_sync.replica.operation_queue import PENDING_MAX, OperationQueue
+from crdt_sync.replica.operations import OperationStatus, SyncOperation
 from crdt_sync.replica.report import SyncReport, Traffic
 from crdt_sync.transport.base import CHANNEL_LIMITS, ChannelLimits
 
@@ -84,7 +84,7 @@ class SyncManager:
         check_usable(self._replica)
         self._replica.port.set_home([peer.url for peer in self.peers])
         self._entered = self._running = True
-        self._tasks = [asyncio.create_task(peer.run(), name=f"crdt_sync peer {peer.url}") for peer in self.peers]
+        self._tasks = [asyncio.create_task(peer.run(), name=f"crdt_sync peer {peer.shown_url}") for peer in self.peers]
         self._upkeep = [asyncio.create_task(keep_current(self._replica), name="crdt_sync upkeep")]
         return self
 
@@ -120,7 +120,7 @@ class SyncManager:
             timeout_s: how long the round may take.
 
         Returns:
-            The sum of all peers; `errors` names those that failed.
+            The sum of all peers; `errors` names those that failed, and `set_aside` those that have all but that.
 
         Raises:
             LocalProtocolError: outside of ``async with``.
@@ -131,20 +131,21 @@ class SyncManager:
         completed = self._replica.port.completed
         rounds = (self._round(peer, timeout_s=timeout_s) for peer in self.peers)
         results = await asyncio.gather(*rounds, return_exceptions=True)
-        errors: dict[str, str] = {}
+        errors, aside = dict[str, str](), dict[str, str]()
         for peer, result in zip(self.peers, results, strict=True):
             if isinstance(result, BaseException):
                 raise result
             if result:
-                errors[peer.url] = result
+                (aside if peer.waits_for else errors)[peer.url] = peer.waits_for or result
         return SyncReport(
             url=",".join(peer.url for peer in self.peers),
             seconds=time.monotonic() - began,
             traffic=_minus(self._traffic(), before),
             completed=self._replica.port.completed - completed,
-            proven_equal=not errors and bool(self.peers),
+            proven_equal=not errors and not aside and bool(self.peers),
             fingerprints={name: value for peer in self.peers for name, value in peer.fingerprints.items()},
             errors=errors,
+            set_aside=aside,
         )
 
     async def execute_operation(self, operation: SyncOperation, *, timeout_s: float = ROUND_TIMEOUT_S) -> SyncOperation:

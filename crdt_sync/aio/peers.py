@@ -16,7 +16,7 @@ from crdt_sync.aio.pump import Pump
 from crdt_sync.aio.shell import Bell, Shell
 from crdt_sync.aio.upkeep import kept_current
 from crdt_sync.core.ids import DeviceId
-from crdt_sync.core.logs import told
+from crdt_sync.core.logs import FIELDS, shown_url, told
 from crdt_sync.errors import CRDTSyncError, InputError, StoreClosedError, StoreError, SyncError, SyncTimeoutError
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.facade import Replica
@@ -48,6 +48,8 @@ class Peer:
     ) -> None:
         parse_url(url, tls=tls)
         self.url = url
+        self.shown_url = shown_url(url)
+        """The same without user, password and query, for logs."""
         self._replica = replica
         self._shell = shell or Shell()
         self._backoff = Backoff(policy, chance=self._shell.chance)
@@ -69,7 +71,7 @@ class Peer:
 
     def __repr__(self) -> str:
         state = "failed" if self.failure else ("waiting" if self._pump is None else repr(self._pump.conversation))
-        return f"<Peer {self.url} {state}>"
+        return f"<Peer {self.shown_url} {state}>"
 
     @property
     def connected(self) -> bool:
@@ -81,6 +83,11 @@ class Peer:
         """The device at the other end, while there is a session."""
         peer = None if self._pump is None else self._pump.conversation.peer
         return None if peer is None else peer.device_id
+
+    @property
+    def waits_for(self) -> str:
+        """What is set aside for the peer, where all else went through; or nothing."""
+        return "" if self._pump is None else self._pump.left_out
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
@@ -100,7 +107,8 @@ class Peer:
 
         Raises:
             SyncTimeoutError: it took longer than ``timeout_s``; its text names what is in the way, if that is known.
-            SyncError: the peer ended the session for good, or the connection was left.
+            SyncError: the peer ended the session for good, the connection was left, or all went through but for what
+                is set aside.
             StoreError: the replica's own store failed meanwhile, say for want of space. The session is tried again.
         """
         store_failures = self._store_failures
@@ -112,11 +120,15 @@ class Peer:
                         raise self.last_error
                     if self._pump is None or not self._pump.connected:
                         raise self.failure or SyncError(
-                            f"the connection to {self.url} was left",
+                            f"the connection to {self.shown_url} was left",
                             hint="Connect again; changes stay queued meanwhile.",
                         )
                     if await self._pump.proven():
                         return
+                    if self.waits_for:
+                        raise SyncError(
+                            f"all else went through: {self.waits_for}", hint="`revert` takes back what failed."
+                        )
         except TimeoutError:
             why = "" if self.connected or self.last_error is None else f": {self.last_error.message}"
             why = why if self._pump is None else self._pump.conversation.obstacle
@@ -142,7 +154,7 @@ class Peer:
                 self.reconnects += 1
                 self._replica.port.totals.reconnects += 1
         except Exception as error:
-            log.exception("the connection to %s failed inside", self.url)
+            log.exception("the connection to %s failed inside", self.shown_url, extra={FIELDS: {"url": self.shown_url}})
             self.failure = SyncError(
                 "the connection failed inside", hint="This is a mistake in crdt_sync; see the log."
             )
@@ -173,7 +185,7 @@ class Peer:
             return await self._shell.dial(self.url, limits=self._limits, tls=self._tls)
         except (SyncError, InputError) as error:  # the address was read before: by now it is what answers there
             self.last_error = error
-            told(log, logging.INFO, "a peer cannot be reached", url=self.url, reason=error.message)
+            told(log, logging.INFO, "a peer cannot be reached", url=self.shown_url, reason=error.message)
             return None
 
     async def _talk(self, channel: Channel) -> float | None:
@@ -202,12 +214,12 @@ class Peer:
         self.last_error = end.error()
         if self._giving_up.ended(end) and not self._leaving:
             self.failure = self.last_error
-            told(log, logging.WARNING, "a peer is given up", url=self.url, reason=self.failure.message)
+            told(log, logging.WARNING, "a peer is given up", url=self.shown_url, reason=self.failure.message)
         return end.retry_after_s
 
     def _tell_pause(self, delay_s: float) -> None:
         reason = "" if self.last_error is None else self.last_error.message
-        told(log, logging.INFO, "a peer is tried again", url=self.url, delay_s=delay_s, reason=reason)
+        told(log, logging.INFO, "a peer is tried again", url=self.shown_url, delay_s=delay_s, reason=reason)
 
     def _note_store_failure(self, error: StoreError) -> None:
         """A full disk may have room again later; a replica that was closed stays so."""
@@ -216,7 +228,7 @@ class Peer:
         if isinstance(error, StoreClosedError):
             self.failure = error
         else:
-            told(log, logging.WARNING, "a session ended, as the store failed", url=self.url, reason=error.message)
+            told(log, logging.WARNING, "a session ended, as the store failed", url=self.shown_url, reason=error.message)
 
 
 @asynccontextmanager
@@ -253,7 +265,7 @@ async def connect(
     check_usable(replica)
     peer = Peer(replica, url, policy=policy or BackoffPolicy(), limits=limits, tls=tls, shell=shell)
     channel = await (shell or Shell()).dial(url, limits=limits, tls=tls)
-    task = asyncio.create_task(peer.run(channel), name=f"crdt_sync peer {url}")
+    task = asyncio.create_task(peer.run(channel), name=f"crdt_sync peer {peer.shown_url}")
     try:
         async with kept_current(replica):
             yield peer

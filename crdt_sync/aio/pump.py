@@ -121,14 +121,23 @@ class Pump:
             raise self._failure
 
     async def proven(self) -> bool:
-        """Wait until both sides are proven equal at or after now; False where the conversation ended before."""
+        """Wait until both sides are proven equal at or after now; False where the conversation ended before.
+
+        Also where all else went through, and what is left is set aside (`left_out`).
+        """
         if not self.connected:
             return False
         self._tell_commits(at_once=True)
         token = self.conversation.request_proof()
         self._nudge()
-        await self._bell.until(lambda: self.conversation.proven(token) or self.finished)
-        return self.conversation.proven(token)
+        conversation = self.conversation
+        await self._bell.until(lambda: conversation.proven(token) or self.finished or bool(self.left_out))
+        return conversation.proven(token)
+
+    @property
+    def left_out(self) -> str:
+        """What is set aside for the peer, where all else went through; or nothing."""
+        return self._port.left_out(self.conversation.session) if self.connected else ""
 
     async def over(self) -> None:
         """Wait until `run` is over, but for closing the channel."""

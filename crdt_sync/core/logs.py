@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from urllib.parse import urlsplit, urlunsplit
 
 FIELDS = "crdt_sync"
 """The attribute of a log record that holds the fields as a dict."""
@@ -28,6 +29,12 @@ def told(log: logging.Logger, level: int, text: str, /, **fields: Field) -> None
     if log.isEnabledFor(level):
         pairs = "".join(f" {name}={_shown(value)}" for name, value in fields.items())
         log.log(level, "%s%s", text, pairs, extra={FIELDS: fields}, stacklevel=2)
+
+
+def shown_url(url: str) -> str:
+    """An address without what may be secret in it: user, password, query and fragment."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def _shown(value: Field) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from crdt_sync.errors import LocalProtocolError
 from crdt_sync.protocol.care import Flight
@@ -13,6 +14,11 @@ from crdt_sync.protocol.snapshots import Snapshot, Snapshots
 from crdt_sync.protocol.source import SentRun, Source
 from crdt_sync.protocol.standing import Standing
 from crdt_sync.protocol.suspected import Suspected
+
+CAREFUL_RUNS: Final = 8
+"""So many runs go one by one in a session where it is careful; then ever larger batches do, one at a time."""
+CAREFUL_BYTES: Final = 4096
+"""The first of these batches."""
 
 
 class Sending:
@@ -46,7 +52,7 @@ class Sending:
         """What the peer refused before: author → the first such entry. It would end the same way, so it is not sent,
         unless the peer has lost what comes before it."""
         care = source.care(public_key)
-        self._careful_until = care.until
+        self._careful_until, self._careful_runs = care.until, 0
         self._suspected = Suspected(source, limits, outflow, standing, suspects=care.suspects)
         self._is_alone = False
         """What was sent last stays alone in flight, whatever comes behind it."""
@@ -75,7 +81,7 @@ class Sending:
             careful = out.cursor < self._careful_until
             if self._suspected.in_flight or ((careful or self._is_alone) and not out.settled):
                 return None
-            bytes_max = 1 if careful else self._limits.batch_bytes_max
+            bytes_max = self._careful_bytes() if careful else self._limits.batch_bytes_max
             page = self._source.runs_after(out.cursor, self._standing.known, bytes_max=bytes_max)
             if page.more and page.cursor <= out.cursor:
                 raise LocalProtocolError("the source's cursor does not move on")
@@ -88,12 +94,17 @@ class Sending:
                 self._looked()
             if runs:
                 self._is_alone = careful
-                out.sent_runs(runs, known=self._standing.known, is_single=careful)
+                self._careful_runs += careful
+                out.sent_runs(runs, known=self._standing.known, is_single=bytes_max == 1)
                 return Runs(runs=tuple([run for run, *_ in runs]))
         if not out.at_end or not self._suspected:
             return None
         message = self._suspected.next_message(now_ms=now_ms)
         return self.next_message(now_ms=now_ms) if message is None and out.has_more else message
+
+    def _careful_bytes(self) -> int:
+        grown = self._careful_runs - CAREFUL_RUNS
+        return 1 if grown < 0 else min(self._limits.batch_bytes_max, CAREFUL_BYTES << min(grown, 16))
 
     def _is_sent(self, run: SentRun) -> bool:
         return not (self._held_back and self._is_held_back(run)) and not self._suspected.skips(run)

@@ -7,11 +7,11 @@ from crdt_sync.replica.facade import Replica
 from crdt_sync.replica.history import FieldChange, HistoryItem
 from crdt_sync.replica.home_peers import HomePeer
 from crdt_sync.replica.invalid import InvalidField
-from crdt_sync.replica.journal import OperationStatus, SyncOperation
 from crdt_sync.replica.local import LocalStorage
 from crdt_sync.replica.observers import Subscription
 from crdt_sync.replica.opening import Sources
 from crdt_sync.replica.operation_queue import OperationQueue
+from crdt_sync.replica.operations import OperationStatus, SyncOperation
 from crdt_sync.replica.prometheus import PrometheusCollector
 from crdt_sync.replica.report import SyncReport
 from crdt_sync.replica.set_aside import RetryPolicy, SetAside

@@ -94,7 +94,7 @@ class Conversation:
         self.steps = 0
         """Grows with each step forward: a phase begun, data taken in, data of ours acknowledged, a proof."""
         self.traffic = Traffic()
-        self._doubts = self._parked = False
+        self._doubts, self._parked, self._peer_epoch = False, False, b""
         self.obstacle = ""
         """What keeps both sides from being proven equal, as far as it is known; to be put behind an error's text."""
         self.clock_offset_ms = 0
@@ -231,15 +231,12 @@ class Conversation:
             return
         self.traffic.handshake_bytes = self.traffic.bytes_in + self.traffic.bytes_out + sum(map(len, self._out))
         self.steps += 1
-        self._held.changes += self._port.leave_lost_authors()  # unless a crash came between, there are none
+        self._held.changes += [*self._port.leave_lost_authors(), *self._port.step_around()]  # mostly done before
+        now_ms = self._port.now_ms()
         self.session = Session(
-            initiator=self._initiator,
-            peer=peer,
-            source=self._port,
-            limits=self._limits,
-            now_ms=self._port.now_ms(),
+            initiator=self._initiator, peer=peer, source=self._port, limits=self._limits, now_ms=now_ms
         )
-        self.obstacle = self._port.refusal_of(peer.public_key)
+        self.obstacle = self._port.obstacle(peer.public_key)
         refusal = self._admit(peer)
         if refusal is not None:
             self.session.close(ErrorCode.REFUSED, refusal)
@@ -289,7 +286,7 @@ class Conversation:
     def _handle(self, session: Session, event: Event) -> None:
         match event:
             case PeerReady():
-                self.steps += 1
+                self.steps, self._peer_epoch = self.steps + 1, event.hello.epoch
                 self.clock_offset_ms = self._port.totals.greeted(event.hello.time_ms - self._port.now_ms())
             case RecordsReceived() | RunsReceived() | DocumentsReceived() | SnapshotReceived() | HoldingsReceived():
                 self._take_in(session, event)
@@ -380,7 +377,7 @@ class Conversation:
         flight = None if self.session is None else self.session.sending.flight
         if self.session is not None and flight is not None and end.fault is not None:
             device, reason = self.session.peer.device_id, end.error().message
-            if self._port.ended_at(device, flight, end.fault, reason=reason):
+            if self._port.ended_at(device, flight, end.fault, reason=reason, epoch=self._peer_epoch):
                 end = replace(end, permanent=False)
         self.end = end
         self._port.session_ended(had_begun=self.session is not None)

@@ -13,7 +13,8 @@ from crdt_sync.replica.arguments import checked_path
 from crdt_sync.replica.backup import BackupReport, back_up
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.home_peers import HomePeer, home_peers
-from crdt_sync.replica.journal import Journal, SyncOperation
+from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.operations import SyncOperation
 from crdt_sync.replica.own_operation import own_row
 from crdt_sync.replica.rows import NO_ENTRY
 from crdt_sync.replica.state import State

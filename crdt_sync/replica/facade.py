@@ -72,7 +72,8 @@ class Replica(
         self._thread = threading.get_ident()
         self._process = os.getpid()
         self._closed = False
-        self._journal = Journal(self._state.store, self._state.ledger, self._state.documents, self._state.schema)
+        state = opened.state
+        self._journal = Journal(state.store, state.ledger, state.documents, state.schema, resting=state.resting)
         self._observers = Observers()
         self._records = Records(self._state, self._journal, self._observers, check=self._check)
         self._upkeep = Upkeep(self._state, self._records, self._observers)

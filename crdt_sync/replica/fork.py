@@ -11,7 +11,7 @@ under a forked one costs much; but only so often without a proof, which is a run
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -68,16 +68,28 @@ def lease_new_author(state: State, identity: Identity) -> None:
 
 def believe_claim(state: State, identity: Identity) -> None:
     """Draw a new author on a peer's word; not more than `CLAIMS_MAX` times a day, or until a claim was proven."""
+    if not may_draw(state, CLAIMS):
+        log.warning("peers named our author too often without a proof: we keep it until there is one")
+        return
+    lease_new_author(state, identity)
+
+
+def may_draw(state: State, name: bytes) -> bool:
+    """Count one more author that is drawn for what peers say or do; False where that was `CLAIMS_MAX` times today.
+
+    Args:
+        state: the replica.
+        name: key in the meta table, for the kind of what they say.
+    """
     today = state.now_ms() // _DAY_MS
-    noted = state.store.get(Table.META, CLAIMS)
+    noted = state.store.get(Table.META, name)
     day, count = (today, 0) if noted is None else read_claims(noted)
     count = count if day == today else 0
     if count >= CLAIMS_MAX:
-        log.warning("peers named our author too often without a proof: we keep it until there is one")
-        return
+        return False
     with state.store.transaction():
-        state.store.put(Table.META, CLAIMS, msgpack.packb((today, count + 1)))
-    lease_new_author(state, identity)
+        state.store.put(Table.META, name, msgpack.packb((today, count + 1)))
+    return True
 
 
 def read_claims(data: bytes) -> tuple[int, int]:
@@ -177,20 +189,48 @@ def _write_again(
         behind=after,
         again=identity.author,
     )
-    entries = [decode_entry(split_entries(row.body)[0]) for _, row in rows]
-    keys = dict.fromkeys(operation.document for entry in entries for operation in entry.operations)
+    return write_again(state, journal, rows, again=rows, identity=identity)
+
+
+Row = tuple[int, LogRow]
+"""A row of ours with its position in the log."""
+
+
+def write_again(
+    state: State,
+    journal: Journal,
+    rows: Sequence[Row],
+    *,
+    again: Sequence[Row],
+    identity: Identity,
+    taken_out: Callable[[], None] = lambda: None,
+) -> list[Change]:
+    """Take rows of ours out of the log, and write them again under an author that has written nothing.
+
+    Args:
+        state: the replica.
+        journal: its operations, which follow their entries.
+        rows: what nobody has, one entry each, in the order of the log.
+        again: the same, in the order in which to write them.
+        identity: who writes.
+        taken_out: called when they are out of the log, in the store transaction.
+
+    Raises:
+        EntryError: one cannot be written again; nothing was changed.
+    """
+    entries = {position: decode_entry(split_entries(row.body)[0]) for position, row in rows}
+    keys = dict.fromkeys(operation.document for entry in entries.values() for operation in entry.operations)
     seen = {key: state.documents.get(key).index for key in keys}
     with state.store.transaction():
-        for (position, row), entry in zip(rows, entries, strict=True):
-            take_out(state, position, row, entry)
+        for position, row in rows:
+            take_out(state, position, row, entries[position])
+        taken_out()
         state.reload()
         for key in keys:
             state.store.delete(Table.DOCUMENT, key)
             state.documents.rebuild(key)
         writer = Writer(state, identity, seen=seen)
-        journal.move(
-            {(row.author, row.last): writer.write(row, entry) for (_, row), entry in zip(rows, entries, strict=True)}
-        )
+        journal.move({(row.author, row.last): writer.write(row, entries[position]) for position, row in again})
         rename_aliases(state.store, writer.renamed)
         derivation = Derivation(state, origin="local")
         for key, fields in writer.fields.items():
@@ -232,13 +272,15 @@ def given_up(state: State, partition: str, author: Author, *, after: int, sent: 
         row = unpack_log_row(data)
         if row.partition != partition or row.author == CONTENT_AUTHOR:
             continue
-        if row.author == author or (row.own and row.author in own):
-            if not row.own or row.first <= sent(row.author):
-                raise ForkError("two branches of one author were both sent to others")
-            rows.append((key_number(key), row))
-            withdrawn.setdefault(row.author, row.first)
-        elif any(head.sequence >= withdrawn.get(head.author, head.sequence + 1) for head in _heads(row)):
+        follows = row.author == author or row.first >= withdrawn.get(row.author, row.first + 1)
+        if not follows and all(head.sequence < withdrawn.get(head.author, head.sequence + 1) for head in _heads(row)):
+            continue  # it was written beside it (`stepping`), or elsewhere
+        if not follows and not (row.own and row.author in own):
             raise ForkError("others have written on the branch of ours that is to be given up")
+        if not row.own or row.first <= sent(row.author):
+            raise ForkError("two branches of one author were both sent to others")
+        rows.append((key_number(key), row))
+        withdrawn.setdefault(row.author, row.first)
     return rows
 
 
@@ -285,7 +327,7 @@ class Writer:
         again = Entry(
             hlc=entry.hlc,
             records=state.records_to_name(),
-            heads=state.heads_to_name(row.partition),
+            heads=state.heads_to_name(row.partition, [operation.document for operation in entry.operations]),
             operations=tuple([self._operation(operation) for operation in entry.operations]),
         )
         written = sign_entry(state, self._identity, partition=row.partition, entry=again)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 from crdt_sync.core.ids import DeviceId
+from crdt_sync.core.logs import shown_url
 from crdt_sync.replica.packing import pack_values, unpack_shaped
 from crdt_sync.storage.base import Store, Table
 
@@ -64,7 +64,7 @@ def is_home(store: Store, device: DeviceId) -> bool:
 
 def name_home(store: Store, addresses: Iterable[str]) -> None:
     """Have these addresses be home, in place of those named before; in the caller's store transaction."""
-    places = list(dict.fromkeys(map(place_of, addresses)))
+    places = list(dict.fromkeys(map(shown_url, addresses)))
     if places:
         store.put(Table.HOLDING, _HOME, pack_values(places))
     else:
@@ -73,21 +73,15 @@ def name_home(store: Store, addresses: Iterable[str]) -> None:
 
 def is_named(store: Store, addresses: Iterable[str]) -> bool:
     """Whether just these addresses are home now."""
-    return [peer.address for peer in home_peers(store)] == list(dict.fromkeys(map(place_of, addresses)))
+    return [peer.address for peer in home_peers(store)] == list(dict.fromkeys(map(shown_url, addresses)))
 
 
 def met_at(store: Store, address: str) -> DeviceId | None:
     """The device that answered last at an address."""
-    data = store.get(Table.HOLDING, _MET + place_of(address).encode())
+    data = store.get(Table.HOLDING, _MET + shown_url(address).encode())
     return None if data is None else DeviceId(data.decode())
 
 
 def note_met_at(store: Store, address: str, device: DeviceId) -> None:
     """Note who answers at an address, in the caller's store transaction."""
-    store.put(Table.HOLDING, _MET + place_of(address).encode(), device.encode())
-
-
-def place_of(address: str) -> str:
-    """An address without user, password, query and fragment: they may be secret, and change where the peer stays."""
-    parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    store.put(Table.HOLDING, _MET + shown_url(address).encode(), device.encode())

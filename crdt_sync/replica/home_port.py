@@ -8,23 +8,30 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from crdt_sync.core.entry import SEQUENCE_MAX
 from crdt_sync.core.ids import Author, DeviceId, device_id
 from crdt_sync.core.logs import told
-from crdt_sync.errors import ForkError, StoreError
+from crdt_sync.errors import EntryError, ForkError, StoreError
 from crdt_sync.protocol.care import Care, Flight
+from crdt_sync.protocol.session import Session
 from crdt_sync.protocol.source import EntryStatus, Position, StatusKind, Vector
+from crdt_sync.protocol.states import Phase
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
 from crdt_sync.replica.branches import note_alike, note_fork
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.home import Word, ever_acknowledged, held_back, hold_back, let_go, note_met, note_word, set_home
 from crdt_sync.replica.home_peers import is_home
-from crdt_sync.replica.journal import Journal, SyncOperation
+from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers
+from crdt_sync.replica.operations import SyncOperation
 from crdt_sync.replica.own_operation import own_row
 from crdt_sync.replica.set_aside import Doubts, Fault, RetryPolicy, SetAside
 from crdt_sync.replica.set_aside import doubts as all_doubts
-from crdt_sync.replica.state import State
+from crdt_sync.replica.state import Change, State
+from crdt_sync.replica.stepping import step_around
 from crdt_sync.replica.synclog import results_after
 
 log = logging.getLogger("crdt_sync.replica")
+
+
+Stepped = tuple[list[Change], frozenset[Author]]
 
 
 class HomePort:
@@ -34,6 +41,8 @@ class HomePort:
     _journal: Journal
     _observers: Observers
     _check: Callable[[], None]
+    _guarded: Callable[[Callable[[], Stepped]], Stepped]
+    _fingerprints: dict[str, tuple[tuple[int, int, bytes], bytes]]
     busy: Callable[[], bool]
 
     policy = RetryPolicy()
@@ -84,6 +93,7 @@ class HomePort:
             with self._state.store.transaction():
                 cut = {item.author: item.sequence for item in statuses if item.kind is StatusKind.REFUSED}
                 doubts.note_answer(vector, cut)
+            self._state.resting.reset()
 
     def _note_branches(
         self, device: DeviceId, vector: Vector, statuses: Sequence[EntryStatus], *, apart: frozenset[Author] | None
@@ -101,7 +111,7 @@ class HomePort:
         doubts = Doubts(self._state.store, device_id(public_key))
         return doubts.care(self.policy, now_ms=self._state.now_ms())
 
-    def ended_at(self, device: DeviceId, flight: Flight, fault: Fault, *, reason: str) -> bool:
+    def ended_at(self, device: DeviceId, flight: Flight, fault: Fault, *, reason: str, epoch: bytes) -> bool:
         """A session ended with a run in flight; whether that is noted, so that the next one goes another way.
 
         Args:
@@ -109,18 +119,30 @@ class HomePort:
             flight: the run.
             fault: how it ended.
             reason: the same for people.
+            epoch: the peer's, by its hello.
         """
         try:
-            return not self.busy() and self._note_end(device, flight, fault, reason=reason)
+            if self.busy() or not self._note_end(device, flight, fault, reason=reason, epoch=epoch):
+                return False
+            self._state.resting.reset()
+            self._observers.publish(self.step_around())
+            return True
         except StoreError as error:
             told(log, logging.WARNING, "how a session ended could not be kept", reason=error.message)
             return False
 
-    def _note_end(self, device: DeviceId, flight: Flight, fault: Fault, *, reason: str) -> bool:
+    def _note_end(self, device: DeviceId, flight: Flight, fault: Fault, *, reason: str, epoch: bytes) -> bool:
         state = self._state
         with state.store.transaction():
             doubts = Doubts(state.store, device)
-            verdict = doubts.note_end(flight, fault, reason=reason, policy=self.policy, now_ms=state.now_ms())
+            verdict = doubts.note_end(
+                flight,
+                fault,
+                reason=reason,
+                policy=self.policy,
+                now_ms=state.now_ms(),
+                epoch=epoch,
+            )
             if verdict.is_aside:
                 told(
                     log, logging.WARNING, "an entry is set aside", device=device, author=flight.author, at=flight.first
@@ -132,9 +154,24 @@ class HomePort:
             error = f"set_aside: {tries}; the last one: {reason}" if verdict.is_aside else reason
             self._journal.tried(author, first=first, last=flight.last, error=error)
             if verdict.is_aside and is_home(state.store, device):
-                now_ms = state.now_ms()
-                self._journal.fail(author, sequence=first, error=error, peer=device, now_ms=now_ms, sent=False)
+                now_ms, only = state.now_ms(), flight.last
+                self._journal.fail(
+                    author, sequence=first, last=only, error=error, peer=device, now_ms=now_ms, sent=False
+                )
         return True
+
+    def step_around(self) -> list[Change]:
+        """Write again what rests on what is set aside by its chain alone; what observers are to be told."""
+        state, sent = self._state, self._acknowledged_by_anybody
+        try:
+            changes, authors = self._guarded(lambda: step_around(state, self._journal, sent=sent))
+        except EntryError as error:
+            told(log, logging.WARNING, "what is behind an entry that is set aside waits", reason=error.message)
+            return []
+        if authors:
+            self.retries += 1
+            self._observers.wake()
+        return changes
 
     def equal(self, device: DeviceId) -> None:
         """A device was proven to hold all that is here."""
@@ -142,6 +179,7 @@ class HomePort:
         if doubts:
             with self._state.store.transaction():
                 doubts.note_equal()
+            self._state.resting.reset()
 
     def set_aside(self) -> tuple[SetAside, ...]:
         """What devices are not sent at once."""
@@ -155,6 +193,7 @@ class HomePort:
             waiting = self._put_back(operation_id)
             authors = [] if operation_id is not None and waiting else self._journal.retry(operation_id)
             again = let_go(self._state.store, None if operation_id is None else authors)
+        self._state.resting.reset()
         if authors or again or waiting:
             self.retries += 1
             self._observers.wake()
@@ -179,6 +218,8 @@ class HomePort:
             let_go(self._state.store, authors)
             for doubts in all_doubts(self._state.store):
                 doubts.let_go(dict.fromkeys(authors, SEQUENCE_MAX))
+        self._state.resting.reset()
+        self._fingerprints.clear()  # where nothing is written again, the log ends where it did
         self.retries += 1
         self._observers.wake()
 
@@ -197,13 +238,28 @@ class HomePort:
         """What a device has refused and is not sent again."""
         return held_back(self._state.store, device_id(public_key))
 
-    def refusal_of(self, public_key: bytes) -> str:
-        """What keeps a device from holding everything, to be put behind an error's text; or nothing."""
-        refused = self.held_back(public_key)
-        return "".join(
-            f": entry {sequence} of author {author} was refused before (`retry` sends it again)"
-            for author, sequence in sorted(refused.items())[:1]
-        )
+    def obstacle(self, public_key: bytes) -> str:
+        """The same, to be put behind an error's text."""
+        held = self.waits_for(public_key)
+        return f": {held}" if held else ""
+
+    def left_out(self, session: Session | None) -> str:
+        """What is set aside, where all else that either side is known to have is durable on both; or nothing."""
+        if session is None or not session.drained or session.state not in (Phase.FINGERPRINTS, Phase.LIVE):
+            return ""
+        return self.waits_for(session.peer.public_key)
+
+    def waits_for(self, public_key: bytes) -> str:
+        """What a device is not sent, so that it cannot hold everything, with the reason; or nothing."""
+        now_ms = self._state.now_ms()
+        for item in Doubts(self._state.store, device_id(public_key)).set_aside():
+            until = "" if item.due_ms is None else f" for {max(0, item.due_ms - now_ms) / 1000:.0f} s more"
+            name = self._journal.named(item.author, item.sequence)
+            return f"{name} is set aside{until} ({item.reason}; `retry` sends it again)"
+        for author, sequence in sorted(self.held_back(public_key).items()):
+            name = self._journal.named(author, sequence)
+            return f"{name} was refused before (`retry` sends it again)"
+        return ""
 
     def has_pending(self, count: int) -> bool:
         """Whether so many operations are pending, or more; quick where they are far from it."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from itertools import islice
 from operator import itemgetter
 from typing import Any, TypedDict
 
 from crdt_sync.core.clock import physical_ms
-from crdt_sync.core.entry import OperationType
-from crdt_sync.core.ids import Author, RecordId, split_document_key
+from crdt_sync.core.entry import SEQUENCE_MAX
+from crdt_sync.core.ids import Author, split_document_key
 from crdt_sync.errors import CorruptStoreError, InputError
 from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.ledger import Ledger
+from crdt_sync.replica.operations import OperationStatus, SyncOperation
+from crdt_sync.replica.resting import Resting
 from crdt_sync.replica.rows import (
     FLOOR_POSITION,
     NO_ENTRY,
@@ -37,17 +37,12 @@ FAILED = b"\xff"
 """In the table of what is pending, keys of failed operations begin so; they come behind those that are pending."""
 
 
+SET_ASIDE = "which is set aside"
+
+
 class _Range(TypedDict):
     start: bytes
     end: bytes | None
-
-
-class OperationStatus(str, Enum):
-    """How far a local change has come."""
-
-    PENDING = "pending"
-    COMPLETED = "completed"
-    FAILED = "failed"
 
 
 _STATUSES = (OperationStatus.PENDING, OperationStatus.COMPLETED, OperationStatus.FAILED)
@@ -56,35 +51,6 @@ _LISTED: Mapping[OperationStatus | None, _Range] = {
     OperationStatus.FAILED: {"start": FAILED, "end": None},
 }
 """Where in the table of what is pending the operations of a status are."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncOperation:
-    """One local change.
-
-    Args:
-        id: names it on this device.
-        type: ``create``, ``update`` or ``delete``.
-        model: the record's model.
-        record_id: the record.
-        data: what it wrote, field → value; texts as the inserted pieces, and the attributes given as dicts between.
-        timestamp: packed HLC timestamp.
-        device_id: the device that made it.
-        status: ``pending`` until a home peer holds it durably, then ``completed``; or ``failed``.
-        attempts: how often it was sent.
-        error: why it failed; of a pending one how the latest try ended, where that was at this one. Or empty.
-    """
-
-    id: str
-    type: OperationType
-    model: str
-    record_id: RecordId
-    data: Mapping[str, Any]
-    timestamp: int
-    device_id: str
-    status: OperationStatus
-    attempts: int
-    error: str
 
 
 def checked_status(status: str | OperationStatus | None) -> OperationStatus | None:
@@ -130,11 +96,14 @@ def listed_as(key: bytes, row: OperationRow) -> bytes | None:
 class Journal:
     """Reads and writes the operations of one store."""
 
-    def __init__(self, store: Store, ledger: Ledger, documents: DocumentCache, schema: Schema) -> None:
+    def __init__(
+        self, store: Store, ledger: Ledger, documents: DocumentCache, schema: Schema, *, resting: Resting
+    ) -> None:
         self._store = store
         self._ledger = ledger
         self._documents = documents
         self._schema = schema
+        self._resting = resting
 
     def append(self, rows: list[OperationRow]) -> None:
         """Journal the operations of one local entry, in its store transaction."""
@@ -215,15 +184,12 @@ class Journal:
 
     def first_pending(self) -> int | None:
         """The log position of the first entry with an operation that waits for a home peer."""
-        newest = self._newest_pending()
-        found: list[int] = []
+        first: dict[tuple[str, Author], int] = {}
         for _, row in self.rows(status=OperationStatus.PENDING):
-            partition = split_document_key(row.document)[0]
-            position = self._ledger.position_after(partition, row.author, row.sequence - 1)
-            if position is not None:
-                found.append(position)
-            if row.author == newest:
-                break  # what follows is this author's too, and later
+            name = (split_document_key(row.document)[0], row.author)
+            first[name] = min(row.sequence, first.get(name, row.sequence))
+        places = (self._ledger.position_after(*name, sequence - 1) for name, sequence in first.items())
+        found = [place for place in places if place is not None]
         return min(found, default=None)
 
     def count(self, *, status: OperationStatus | None = None, since_ms: int = 0) -> int:
@@ -306,19 +272,29 @@ class Journal:
         for key, row in self.rows(status=OperationStatus.PENDING):
             if row.author == author and first <= row.sequence <= last:
                 sent.append((key, row.changed(attempts=row.attempts + 1, error=error).pack()))
-            elif row.author == author and row.sequence > last:
+            elif row.author == author and row.sequence > last and not self._resting.look():
                 break
         self._store.put_many(Table.OPERATION, sent)
 
-    def fail(self, author: Author, *, sequence: int, error: str, peer: str, now_ms: int, sent: bool = True) -> int:
-        """Note that an entry of ours, and so all behind it, was refused. In the caller's store transaction.
+    def fail(
+        self,
+        author: Author,
+        *,
+        sequence: int,
+        last: int = SEQUENCE_MAX,
+        error: str,
+        peer: str,
+        now_ms: int,
+        sent: bool = True,
+    ) -> int:
+        """Note that an entry of ours, and so all behind it up to ``last``, was refused. In the caller's transaction.
 
         What they wrote is kept in the journal from here on: the entries may be folded, and the records removed.
         ``sent``: by this, they were sent once more.
         """
         done: list[tuple[bytes, OperationRow]] = []
         for key, row in self.rows(status=OperationStatus.PENDING):
-            if row.author == author and row.sequence >= sequence:
+            if row.author == author and sequence <= row.sequence <= last:
                 attempts, data = row.attempts + sent, pack_written(self.written(row))
                 failed = row.changed(status=2, attempts=attempts, finished_ms=now_ms, error=error, data=data)
                 done.append((key, failed))
@@ -352,8 +328,21 @@ class Journal:
             device_id=device_id,
             status=_STATUSES[row.status],
             attempts=row.attempts,
-            error=row.error,
+            error=row.error or self._waits_for(row),
         )
+
+    def _waits_for(self, row: OperationRow) -> str:
+        """What keeps a pending operation from being sent; nothing where that is nothing but time."""
+        root = self._resting.root_of(row.author, row.sequence) if row.status == 0 else None
+        return "" if root is None else f"waits for {self.named(root.author, root.sequence)}, {SET_ASIDE}: {root.reason}"
+
+    def named(self, author: Author, sequence: int) -> str:
+        """An entry for people: the operation that it is, where it was made here."""
+        for status in (OperationStatus.FAILED, OperationStatus.PENDING):
+            for key, row in self.rows(status=status):
+                if (row.author, row.sequence) == (author, sequence):
+                    return f"operation {key_number(key)}"
+        return f"entry {sequence} of author {author}"
 
     def _data(self, row: OperationRow) -> dict[str, Any]:
         written = unpack_written(row.data) if row.data else self.written(row)
@@ -393,6 +382,11 @@ class Journal:
         self._store.put_many(Table.PENDING, [(key, b"") for key, _ in rows])
 
     def _newest_pending(self) -> Author | None:
-        """The author of the latest operation that waits."""
+        """The author of the latest operation that waits; None where its operations may not stand in its order.
+
+        They do not where what waits for something that is set aside was written again behind the rest (`stepping`).
+        """
+        if self._resting.look():
+            return None
         last = next(self._store.scan(Table.PENDING, end=FAILED, reverse=True, limit=1), None)
         return None if last is None else self.row(str(key_number(last[0])))[1].author

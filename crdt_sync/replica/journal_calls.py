@@ -8,8 +8,9 @@ from datetime import datetime
 
 from crdt_sync.errors import StoreReadOnlyError
 from crdt_sync.replica.arguments import checked_time
-from crdt_sync.replica.journal import Journal, OperationStatus, SyncOperation, checked_status
+from crdt_sync.replica.journal import Journal, checked_status
 from crdt_sync.replica.metrics import Metrics, metrics_of
+from crdt_sync.replica.operations import OperationStatus, SyncOperation
 from crdt_sync.replica.port import Port
 from crdt_sync.replica.records import Records
 from crdt_sync.replica.set_aside import SetAside

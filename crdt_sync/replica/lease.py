@@ -155,7 +155,7 @@ class Lease:
         reason = reason or doubt
         if replica_id is None or reason == "copied":
             replica_id, epoch = self._entropy(REPLICA_ID_BYTES), None
-        if epoch is None or reason == "restored or rebuilt":
+        if epoch is None or reason in ("restored or rebuilt", "unclean end"):
             epoch = self._entropy(EPOCH_BYTES)
         key = self._device_key(replica_id)
         held = self._store.get(Table.META, _AUTHOR)

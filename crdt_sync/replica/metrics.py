@@ -9,7 +9,8 @@ from typing import Final
 
 from crdt_sync.core.clock import physical_ms
 from crdt_sync.errors import InputError
-from crdt_sync.replica.journal import Journal, OperationStatus
+from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.operations import OperationStatus
 from crdt_sync.replica.report import Moved
 from crdt_sync.replica.state import State
 from crdt_sync.replica.totals import Totals

@@ -8,7 +8,7 @@ from typing import Any, Final
 from crdt_sync.core.model import Model
 from crdt_sync.errors import InputError, TransactionError
 from crdt_sync.replica.facade import Replica
-from crdt_sync.replica.journal import OperationStatus, SyncOperation
+from crdt_sync.replica.operations import OperationStatus, SyncOperation
 
 PENDING_MAX: Final = 1_000_000
 """Changes that may be pending in a queue, unless it is told otherwise."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from crdt_sync.core.ids import split_document_key
 from crdt_sync.errors import InputError
-from crdt_sync.replica.journal import Journal, SyncOperation
+from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.operations import SyncOperation
 from crdt_sync.replica.rows import OperationRow
 
 _HINT = "Take one of replica.operations()."

@@ -37,6 +37,7 @@ from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers
 from crdt_sync.replica.schema import Declared, partition_of
 from crdt_sync.replica.state import Change, State
+from crdt_sync.replica.stepping import leave_resting
 from crdt_sync.replica.transaction import LocalTransaction
 
 M = TypeVar("M", bound=Model)
@@ -325,6 +326,7 @@ class Records:
 
     @contextmanager
     def _outermost(self) -> Iterator[LocalTransaction]:
+        leave_resting(self._state)
         transaction, self._broken = LocalTransaction(self._state, self._journal), False
         self._transaction = transaction
         changes: list[Change] = []

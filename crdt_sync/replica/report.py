@@ -52,6 +52,7 @@ class SyncReport:
         proven_equal: whether both sides were proven to hold the same at the end.
         fingerprints: partition → fingerprint (hex) that both share.
         errors: url → what went wrong, for peers that could not be reached.
+        set_aside: url → what is set aside for a peer, and why, where all else went through.
     """
 
     url: str
@@ -61,3 +62,4 @@ class SyncReport:
     proven_equal: bool
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
+    set_aside: Mapping[str, str] = field(default_factory=dict)

@@ -20,7 +20,8 @@ from crdt_sync.replica.derive import Derivation
 from crdt_sync.replica.fork import Sent, Writer, given_up, take_out, unused_identity
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.horizons import Horizons
-from crdt_sync.replica.journal import FAILED, Journal, OperationStatus, status_of
+from crdt_sync.replica.journal import FAILED, Journal, status_of
+from crdt_sync.replica.operations import OperationStatus
 from crdt_sync.replica.rows import NO_ENTRY, LogRow, OperationRow, after_prefix, key_number
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.undo_stack import forget_operations, rename_aliases

@@ -6,8 +6,9 @@ that has exchanged all the rest and ends at this one entry again says enough. Ho
 
 - the device closed with an error: after so many tries the entry, and what its author wrote after it, is set aside for
   that device, as what it refused is. Operations made here are failed, with the reason.
-- the connection was lost: the entry stays pending for as long as it takes. After so many tries in a row it is tried
-  again after a pause only, which grows.
+- the connection was lost: the entry stays pending for as long as it takes, behind everything else in each session. That
+  says nothing about it, unless the device had died: it comes back under a new epoch then. After so many deaths in a row
+  the entry is tried again after a pause only, which grows.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class RetryPolicy:
     failures_max: int = 5
     """So many ends with an error, and it is set aside until `Replica.retry`."""
     losses_max: int = 5
-    """So many lost connections in a row, and it is tried again after a pause only. It never fails by them."""
+    """So many connections in a row that were lost as the device died, and it is tried again after a pause only. It
+    never fails by them."""
     pause_s: float = 60.0
     """The first of these pauses; each further one is twice as long."""
     pause_s_max: float = 3600.0
@@ -68,7 +70,7 @@ class RetryPolicy:
             raise InputError("a retry policy needs 0 < pause_s <= pause_s_max", hint=_HINT)
 
     def pause_ms(self, losses: int) -> int:
-        """How long to wait after so many lost connections in a row, in milliseconds."""
+        """How long to wait after so many connections in a row that were lost as the device died, in milliseconds."""
         doublings = losses - self.losses_max
         if doublings < 0:
             return 0
@@ -135,6 +137,8 @@ class _Doubted:
         due_ms: not before this time.
         reason: how the last one ended.
         is_aside: not before somebody wants it.
+        deaths: how many of the losses, in a row, were followed by a new epoch of the device, as its death is.
+        epoch: the device's at the latest loss; empty where the latest end was none.
     """
 
     partition: str
@@ -145,6 +149,8 @@ class _Doubted:
     due_ms: int = 0
     reason: str = ""
     is_aside: bool = False
+    deaths: int = 0
+    epoch: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,8 +197,10 @@ class Doubts:
             ),
         )
 
-    def note_end(self, flight: Flight, fault: Fault, *, reason: str, policy: RetryPolicy, now_ms: int) -> Verdict:
-        """A session ended with a run in flight."""
+    def note_end(
+        self, flight: Flight, fault: Fault, *, reason: str, policy: RetryPolicy, now_ms: int, epoch: bytes
+    ) -> Verdict:
+        """A session ended with a run in flight; ``epoch``: the device's, by its hello."""
         name = (flight.partition, flight.author)
         doubted = next((item for item in self._doubted if (item.partition, item.author) == name), None)
         if doubted is None or doubted.first != flight.first:
@@ -205,7 +213,8 @@ class Doubts:
             )
         verdict = Verdict(tries=int(flight.alone))
         if doubted is not None and flight.alone:
-            pause_ms = policy.pause_ms(doubted.losses)
+            doubted = _counted(doubted, fault, epoch=epoch)
+            pause_ms = policy.pause_ms(doubted.deaths)
             doubted = replace(
                 doubted,
                 is_aside=doubted.failures >= policy.failures_max,
@@ -257,6 +266,12 @@ class Doubts:
         after = list(self.set_aside())
         return [item for item in before if item not in after]
 
+    def forget(self, first: Mapping[Author, int]) -> None:
+        """Entries were taken out of the log: of each of these authors what stood at a sequence, or behind it."""
+        self._doubted = [item for item in self._doubted if item.first < first.get(item.author, item.first + 1)]
+        self._place = None
+        self._keep()
+
     def set_aside(self) -> Iterator[SetAside]:
         """What the device is not sent at once."""
         for item in self._doubted:
@@ -306,6 +321,14 @@ class Doubts:
         self._store.put(Table.HOLDING, self._key, pack_values(kept, doubted))
 
 
+def _counted(doubted: _Doubted, fault: Fault, *, epoch: bytes) -> _Doubted:
+    """Whether the loss before this end was a death shows by now: the device came back under a new epoch, or not."""
+    deaths = doubted.deaths
+    if doubted.epoch:
+        deaths = deaths + 1 if epoch != doubted.epoch else 0
+    return replace(doubted, deaths=deaths, epoch=epoch if fault is Fault.LOSS else b"")
+
+
 def doubts(store: Store) -> Iterator[Doubts]:
     """Those of every device that there are any of."""
     for key, _ in list(store.scan(Table.HOLDING, start=DOUBTED, end=DOUBTED + b"\xff")):
@@ -313,7 +336,7 @@ def doubts(store: Store) -> Iterator[Doubts]:
 
 
 _PLACE: Final[Shape] = (str, int, int, int, int, int, int)
-_DOUBTED: Final[Shape] = (str, int, int, int, int, int, str, bool)
+_DOUBTED: Final[Shape] = (str, int, int, int, int, int, str, bool, int, bytes)
 
 
 def read_doubts(data: bytes) -> None:

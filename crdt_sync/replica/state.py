@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from blake3 import blake3
@@ -18,6 +18,7 @@ from crdt_sync.protocol.durable import HORIZONS_MAX
 from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.lease import Identity, Lease
 from crdt_sync.replica.ledger import Ledger
+from crdt_sync.replica.resting import Resting
 from crdt_sync.replica.rows import key_number, number_key
 from crdt_sync.replica.schema import Schema
 from crdt_sync.replica.totals import Totals
@@ -76,6 +77,8 @@ class State:
     moved: dict[str, dict[Author, Head]] = field(default_factory=dict)
     named_records: tuple[bytes, ...] = ()
     totals: Totals = field(default_factory=Totals)
+    resting: Resting = field(init=False)
+    """what cannot reach a device before something that is set aside for it does"""
     locks: Callable[[DocumentKey], bool] = lambda _: False
     """whether a deleted record may not be written to any more (`horizons.Horizons.locks`)"""
     has_settled: Callable[[str], bool] = lambda _: False
@@ -87,6 +90,9 @@ class State:
     _tips: dict[str, tuple[tuple[int, int, int], dict[bytes, HorizonRecord]]] = field(default_factory=dict)
     """`horizon_tips` by partition, with what they stand for: end and generation of the log, number of horizons"""
 
+    def __post_init__(self) -> None:
+        self.resting = Resting(self.store, self.ledger)
+
     def saw(self, partition: str, head: Head, heads: tuple[Head, ...]) -> None:
         """Note that an entry of another author was applied; what it saw need not be named any more."""
         moved = self.moved.setdefault(partition, {})
@@ -96,9 +102,18 @@ class State:
                 del moved[seen.author]
         moved[head.author] = head
 
-    def heads_to_name(self, partition: str) -> tuple[Head, ...]:
-        """The heads that a new entry names; the most recent ones where there are more than an entry may name."""
-        return tuple(self.moved.get(partition, {}).values())[-ENTRY_LIMITS.heads_max :]
+    def heads_to_name(self, partition: str, documents: Collection[DocumentKey] = ()) -> tuple[Head, ...]:
+        """The heads that a new entry names; the most recent ones where there are more than an entry may name.
+
+        Args:
+            partition: of the entry.
+            documents: which it touches: where none of them rests on what is set aside for a device, nor does the entry.
+        """
+        heads = list(self.moved.get(partition, {}).values())
+        if self.resting.look() and self.resting.documents.isdisjoint(documents):
+            named = (self.resting.passed_over(partition, head) for head in heads)
+            heads = [head for head in named if head is not None]
+        return tuple(heads[-ENTRY_LIMITS.heads_max :])
 
     def records_to_name(self) -> tuple[bytes, ...]:
         """The space records that a new entry names: the maximal ones, where they changed since the last entry."""
@@ -115,8 +130,11 @@ class State:
         self.named_records = ()
 
     def took_heads(self, partition: str) -> None:
-        """Note that a committed entry named them."""
-        self.moved.pop(partition, None)
+        """Note that a committed entry named them; what it may have passed over is named again."""
+        moved = self.moved.pop(partition, {})
+        if self.resting.look():
+            aside = {author: head for author, head in moved.items() if self.resting.root_of(author, head.sequence)}
+            self.moved[partition] = aside
         self.named_records = self.records.heads()
 
     def add_record(self, record: AnyRecord) -> bool:
@@ -166,6 +184,7 @@ class State:
         self._tips.clear()
         self.documents.clear()
         self.ledger.reload()
+        self.resting.reset()
         self.records = load_records(self.store)
         self.name_everything()
 

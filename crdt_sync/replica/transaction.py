@@ -208,7 +208,7 @@ class LocalTransaction:
         entry = Entry(
             hlc=self.hlc,
             records=state.records_to_name(),
-            heads=state.heads_to_name(partition),
+            heads=state.heads_to_name(partition, self._pending),
             operations=operations,
         )
         row = sign_entry(state, self._identity, partition=partition, entry=entry)

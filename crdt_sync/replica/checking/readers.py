@@ -44,6 +44,7 @@ from crdt_sync.replica.rows import (
 from crdt_sync.replica.schema import read_description
 from crdt_sync.replica.set_aside import read_doubts
 from crdt_sync.replica.stated import read_stated
+from crdt_sync.replica.stepping import DRAWN
 from crdt_sync.replica.taking import TAKING, read_mark
 from crdt_sync.replica.totals import TOTALS, Totals
 from crdt_sync.replica.undo_stack import STACK, read_stack
@@ -77,6 +78,7 @@ _META: Final[Mapping[bytes, Callable[[bytes], object]]] = {
     TOTALS: Totals.read,
     STACK: read_stack,
     CLAIMS: read_claims,
+    DRAWN: read_claims,
     APPLIED: read_applied,
     FOLDED: unpack_folded,
     FOLDING: lambda data: unpack_sized(data, POSITION_BYTES, key=FOLDING),

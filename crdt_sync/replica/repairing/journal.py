@@ -9,8 +9,9 @@ from crdt_sync.core.ids import split_document_key
 from crdt_sync.errors import CRDTSyncError
 from crdt_sync.replica.checking.journal import OwnOperation, own_operations
 from crdt_sync.replica.checking.reading import whole_rows
-from crdt_sync.replica.journal import OperationStatus, listed_as, status_of
+from crdt_sync.replica.journal import listed_as, status_of
 from crdt_sync.replica.ledger import Ledger
+from crdt_sync.replica.operations import OperationStatus
 from crdt_sync.replica.repairing.quarantine import Quarantine
 from crdt_sync.replica.rows import NO_ENTRY, OperationRow, key_number, number_key, unpack_operation_row
 from crdt_sync.storage.base import Store, Table

@@ -20,7 +20,7 @@ from crdt_sync.errors import (
     UnknownFieldError,
 )
 from crdt_sync.replica import accept
-from crdt_sync.replica.journal import OperationStatus
+from crdt_sync.replica.operations import OperationStatus
 from tests.unit.aio.network import PATIENCE_S, QUICK, Clock, Task, fill, titles, until
 
 UNUSED = "ws://127.0.0.1:9"

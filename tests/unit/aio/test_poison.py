@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from crdt_sync import Replica, connect, serve
+from crdt_sync import Replica, SyncManager, connect, serve
 from crdt_sync.core.entry import decode_run
-from crdt_sync.errors import EntryError
+from crdt_sync.errors import EntryError, SyncError
 from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.port import Port
 from tests.unit.aio.network import PATIENCE_S, QUICK, Task, titles, until
@@ -52,3 +52,30 @@ async def test_a_change_at_which_a_peer_closes_is_set_aside_and_the_rest_goes_on
         assert one.retry() == 1
         await peer.caught_up(timeout_s=PATIENCE_S)
         assert titles(hub) == {"poison", "of another device"}
+
+
+async def test_a_round_says_that_all_else_went_through_and_what_is_set_aside(
+    hub: Replica, one: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept = Port.accept_runs
+
+    def taking(port: Port, runs: list[bytes]) -> Batch:
+        if port is hub.port and any(b"poison" in run for run in runs):
+            raise EntryError("it cannot be")
+        return accept(port, runs)
+
+    monkeypatch.setattr(Port, "accept_runs", taking)
+    for title in ("before", "poison", "after"):
+        one.create(Task, title=title)
+    async with serve(hub) as server, SyncManager(one, [server.url], policy=QUICK) as manager:
+        await until(lambda: one.operation_count(status="failed") == 1)
+        later = manager.queue_operation("create", Task, {"title": "later"})
+        report = await manager.sync(timeout_s=PATIENCE_S)
+        assert report.errors == {}
+        assert not report.proven_equal
+        assert list(report.set_aside) == [server.url]
+        assert report.set_aside[server.url].startswith("operation 2 is set aside (the peer ended the session")
+        assert one.operation(later.id).status == "completed"
+        assert titles(hub) == {"before", "after", "later"}
+        with pytest.raises(SyncError, match="all else went through: operation 2 is set aside"):
+            await manager.peers[0].caught_up(timeout_s=PATIENCE_S)

@@ -133,8 +133,9 @@ def test_what_is_set_aside_is_shown_with_its_reason_and_put_back(
     with Replica.open(store) as replica:
         (author,) = replica.port.vector()[""]
         flight = Flight(partition="", author=author, first=1, last=1, until=1, alone=True)
-        for _ in range(5):
-            replica.port.ended_at(DeviceId("abcd"), flight, fault, reason="it ended")
+        for number in range(6 if fault is Fault.LOSS else 5):  # the device came back as another each time
+            epoch = bytes([number] * 8)
+            replica.port.ended_at(DeviceId("abcd"), flight, fault, reason="it ended", epoch=epoch)
     told = cli("status", store).out
     assert "set aside   for abcd: entry 1 of author" in told
     assert f"5 times; {shown}" in told

@@ -14,7 +14,7 @@ from crdt_sync import Replica
 from crdt_sync.core.entry import ChainHash
 from crdt_sync.errors import InputError, StoreClosedError
 from crdt_sync.replica.holdings import HoldingsBook
-from crdt_sync.replica.journal import SyncOperation
+from crdt_sync.replica.operations import SyncOperation
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import Task, memory, on_disk, state_of
 

@@ -367,8 +367,8 @@ def test_a_timeout_names_what_was_refused_before() -> None:
             exchange(replica, hub)
         identity = state_of(hub).identity
         assert identity is not None
-        text = replica.port.refusal_of(identity.key.public_key)
-        assert text == f": entry 1 of author {author_of(replica)} was refused before (`retry` sends it again)"
+        text = replica.port.waits_for(identity.key.public_key)
+        assert text == "operation 1 was refused before (`retry` sends it again)"
 
 
 def test_lost_connections_cost_an_operation_no_try() -> None:

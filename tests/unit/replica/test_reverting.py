@@ -165,11 +165,21 @@ def test_what_a_peer_dies_of_can_be_taken_back() -> None:
         with poisoned(Poison(author_of(replica), 1, failing), at=hub):
             for _ in range(8):
                 meet(replica, hub)
-        assert statuses(replica) == ["failed", "failed"]
+        assert statuses(replica) == ["failed", "completed"]
         replica.revert(replica.operation("1"))
         assert replica.set_aside() == ()
         assert meet(replica, hub).proven_equal
         assert titles(hub) == {"behind it"}
+
+
+def test_where_nothing_else_was_written_the_fingerprint_is_made_anew() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        replica.create(Task, title="poison")
+        with poisoned(Poison(author_of(replica), 1, failing), at=hub):
+            for _ in range(8):
+                meet(replica, hub)
+        replica.revert(replica.operation("1"))
+        assert meet(replica, hub).proven_equal
 
 
 def test_what_a_device_turns_out_to_have_after_all_comes_back() -> None:

@@ -1,0 +1,98 @@
+"""What a device cannot take in holds up nothing that was written beside it: that goes under another author."""
+
+from __future__ import annotations
+
+from crdt_sync import Replica
+from crdt_sync.replica.checking import check_store
+from crdt_sync.testing.exchange import exchange
+from tests.unit.replica.devices import Task, memory, store_of
+from tests.unit.replica.test_home import author_of, statuses
+from tests.unit.replica.test_set_aside import Poison, failing, meet, poisoned, relay, titles
+
+
+def sound(replica: Replica) -> None:
+    assert check_store(store_of(replica)).listed == []
+    assert replica.check().listed == []
+
+
+def test_what_is_behind_it_and_touches_other_records_goes_under_another_author() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        replica.create(Task, title="before")
+        bad = replica.create(Task, title="poison")
+        fine = replica.create(Task, title="beside it")
+        fine.notes.append("a text")
+        bad.title = "poison, edited"
+        fine.votes.increment(2)
+        first = author_of(replica)
+        with poisoned(Poison(first, 2, failing), at=hub):
+            for _ in range(9):
+                meet(replica, hub)
+            assert titles(hub) == {"before", "beside it"}
+            (found,) = hub.find(Task, title="beside it")
+            assert (str(found.notes), int(found.votes)) == ("a text", 2)
+            assert titles(replica) == {"before", "poison, edited", "beside it"}, "nothing is taken back here"
+            assert statuses(replica) == ["completed", "failed", "completed", "completed", "pending", "completed"]
+            poison, edit = replica.operation("2"), replica.operation("5")
+            assert poison.error.startswith("set_aside: 5 sessions")
+            assert edit.error.startswith("waits for operation 2, which is set aside: the peer ended")
+            assert (poison.attempts, edit.attempts) == (5, 0)
+            replica.create(Task, title="a day later")
+            meet(replica, hub)
+            assert "a day later" in titles(hub)
+            assert statuses(replica)[-1] == "completed"
+            sound(replica)
+            sound(hub)
+        assert replica.retry(poison) == 1
+        assert meet(replica, hub).proven_equal
+        assert set(statuses(replica)) == {"completed"}
+        assert titles(hub) == {"before", "beside it", "a day later", "poison, edited"}
+        sound(hub)
+
+
+def test_edits_of_it_and_of_others_in_turn() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        bad = replica.create(Task, title="poison")
+        with poisoned(Poison(author_of(replica), 1, failing), at=hub):
+            for _ in range(8):
+                meet(replica, hub)
+            for number in range(3):
+                bad.title = f"poison {number}"
+                replica.create(Task, title=f"beside {number}")
+                meet(replica, hub)
+            assert titles(hub) == {f"beside {number}" for number in range(3)}
+            assert statuses(replica) == ["failed", *["pending", "completed"] * 3]
+            sound(replica)
+        replica.retry()
+        assert meet(replica, hub).proven_equal
+
+
+def test_one_who_has_seen_somebody_elses_goes_on_beside_it() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        replica.create(Task, title="poison")
+        relay(replica, other)
+        bad = next(iter(other.find(Task)))
+        other.create(Task, title="beside it")
+        bad.done = True
+        with poisoned(Poison(author_of(replica), 1, failing), at=hub):
+            for _ in range(9):
+                meet(other, hub)
+            assert titles(hub) == {"beside it"}
+            assert statuses(other) == ["completed", "pending"]
+            assert "which is set aside" in other.operation("2").error
+            sound(other)
+        other.retry()
+        assert meet(other, hub).proven_equal
+
+
+def test_what_somebody_else_has_already_waits_and_says_for_what() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        replica.create(Task, title="poison")
+        replica.create(Task, title="behind it")
+        exchange(replica, other)
+        assert statuses(replica) == ["completed", "completed"]
+        with poisoned(Poison(author_of(replica), 1, failing), at=hub):
+            for _ in range(9):
+                meet(replica, hub)
+            replica.create(Task, title="later")
+            meet(replica, hub)
+            assert titles(hub) == {"later"}
