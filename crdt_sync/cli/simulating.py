@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from crdt_sync.cli.output import console, emit
+from crdt_sync.cli.soaking import run_soak
 from crdt_sync.errors import InputError
 from crdt_sync.testing.simulation import STEPS, VERSION, Campaign, Report, SimulationFailedError, replay
 from crdt_sync.testing.simulation.schedule import seed_of
 from crdt_sync.testing.simulation.simulation import faults_of
+from crdt_sync.testing.simulation.soak import SOAK_FAULTS, SOAK_STEPS, Soak
 
 HISTORIES = 100
 """Where neither a number nor a time is given."""
@@ -36,24 +38,45 @@ class Wanted:
     steps: int | None
     jobs: int | None
     schedule: Path | None
+    soak: bool = False
 
 
 def run_simulations(wanted: Wanted, *, as_json: bool) -> int:
     """Run what is wanted and print the result.
 
     Returns:
-        The exit code: 0 where no invariant was broken, else 1.
+        The exit code: 0 where no invariant was broken and, in a soak, nothing grew; else 1.
 
     Raises:
         InputError: a seed or schedule of another version, or options that cannot be.
     """
+    if wanted.soak:
+        return run_soak(_soak(wanted), as_json=as_json)
     report = _watched(_campaign(wanted)) if wanted.schedule is None else _replayed(wanted.schedule)
     emit(_result(report), as_json=as_json, render=_show)
     return 1 if report.failures else 0
 
 
+def _soak(wanted: Wanted) -> Soak:
+    if wanted.schedule is not None or wanted.histories is not None or wanted.jobs is not None:
+        raise InputError("a soak is one history of a seed", hint="Leave out --schedule, --histories and --jobs.")
+    without_end = wanted.steps is None and wanted.hours is not None
+    return Soak(
+        seed_of(wanted.seed),
+        steps=sys.maxsize if without_end else SOAK_STEPS if wanted.steps is None else wanted.steps,
+        seconds=None if wanted.hours is None else wanted.hours * HOUR_S,
+        faults=SOAK_FAULTS if wanted.faults == "all" else faults_of(_names(wanted.faults)),
+        replicas=3 if wanted.replicas is None else wanted.replicas,
+        hubs=1 if wanted.hubs is None else wanted.hubs,
+    )
+
+
+def _names(faults: str) -> list[str]:
+    return [name for name in faults.split(",") if name not in {"", "none"}]
+
+
 def _campaign(wanted: Wanted) -> Campaign:
-    names = None if wanted.faults == "all" else [name for name in wanted.faults.split(",") if name not in {"", "none"}]
+    names = None if wanted.faults == "all" else _names(wanted.faults)
     neither = wanted.histories is None and wanted.hours is None
     return Campaign(
         seed=seed_of(wanted.seed),

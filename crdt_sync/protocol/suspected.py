@@ -47,8 +47,8 @@ class Suspected:
         self._outflow = outflow
         self._standing = standing
         self._suspects = {(suspect.partition, suspect.author): suspect for suspect in suspects}
-        self._skipped: set[tuple[str, Author]] = set()
-        """Of whom there is something to send."""
+        self._skipped: dict[tuple[str, Author], None] = {}
+        """Of whom there is something to send, in the order of the log: what a suspect rests on goes before it."""
         self._tried: Suspect | None = None
         self._cursor = 0
         self._patient_until_ms: int | None = None
@@ -67,7 +67,7 @@ class Suspected:
         suspect = self._suspects.get((partition, author))
         if suspect is None or last < suspect.first:
             return False
-        self._skipped.add((partition, author))
+        self._skipped[partition, author] = None
         return True
 
     @property
@@ -88,7 +88,7 @@ class Suspected:
         return None
 
     def _next_suspect(self, now_ms: int) -> Suspect | None:
-        due = (self._suspects[name] for name in sorted(self._skipped) if self._suspects[name].due_ms <= now_ms)
+        due = (self._suspects[name] for name in self._skipped if self._suspects[name].due_ms <= now_ms)
         suspect = next(due, None)
         return suspect if suspect is not None and self._is_quiet(now_ms) else None
 
@@ -113,7 +113,7 @@ class Suspected:
             return Runs(runs=tuple([run for run, *_ in runs]))
         if not page.more:
             del self._suspects[name]
-            self._skipped.discard(name)
+            self._skipped.pop(name, None)
             self._tried = None
             if self._standing.recall():
                 self._outflow.restart()  # what rested on it was not applied before

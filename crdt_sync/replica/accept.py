@@ -272,7 +272,7 @@ def _screen_entry(state: State, run: Run, entry: Entry, *, sequence: int) -> lis
     """Screen all operations of an entry before any of them is taken in; None for those that count for nothing.
 
     All causes of the entry are here. So where a document is not, or not all of it, a horizon has removed it, here or
-    where it came from.
+    where it came from; or a repair had to leave it out here, or keep it as content where it came from.
 
     Raises:
         LacksDocument: it has to be fetched first.
@@ -295,9 +295,7 @@ def _screen_operation(state: State, run: Run, operation: EntryOperation, *, sequ
             raise MissingCauseError("a record that is not here")
         verdict = screen(operation.update, author=run.author, index=loaded.index, operation=operation.type)
     except MissingCauseError:
-        if not state.has_settled(run.partition):
-            raise
-        if not state.is_settled(run.partition, run.author, sequence):
+        if not state.has_settled(run.partition) or not state.is_settled(run.partition, run.author, sequence):
             raise LacksDocument(operation.document) from None
         if is_gone or holds_content(state.store, state.ledger, operation.document):
             return None

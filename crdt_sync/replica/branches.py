@@ -8,33 +8,23 @@ which records are affected.
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
-
-import msgpack
+from typing import Final
 
 from crdt_sync.core.entry import Entry, Run, decode_entry, decode_run, split_entries
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey, RecordId, device_id, split_document_key
-from crdt_sync.errors import CorruptStoreError, InputError
+from crdt_sync.errors import InputError
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES, Vector
 from crdt_sync.replica.fork import shared_sequence
+from crdt_sync.replica.fork_notes import DEVICES_MAX, FORKS_MAX, Note, keep_notes, read_notes
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.rows import number_key, unpack_log_row
 from crdt_sync.replica.state import State, load_records
-from crdt_sync.storage.base import Store, Table
+from crdt_sync.storage.base import Table
 
-log = logging.getLogger("crdt_sync.replica")
-
-FORKS_MAX: Final = 64
-"""Authors whose forks are noted; the one that was met longest ago makes room."""
-DEVICES_MAX: Final = 16
-"""Devices noted for each."""
-_FORKS: Final = b"forks"
-"""Key in the meta table."""
 _QUIET_MS: Final = 60_000
 """A fork that is met again so soon is not noted again."""
 
@@ -84,28 +74,6 @@ class ForkedRecord:
     kept: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Note:
-    partition: str
-    author: Author
-    first_ms: int
-    last_ms: int
-    shared: int
-    differs_at: int
-    devices: tuple[DeviceId, ...]
-
-    def pack(self) -> tuple[object, ...]:
-        return (
-            self.partition,
-            self.author,
-            self.first_ms,
-            self.last_ms,
-            self.shared,
-            self.differs_at,
-            self.devices,
-        )
-
-
 def note_fork(state: State, partition: str, author: Author, *, differs_at: int, device: DeviceId | None) -> int | None:
     """Note that somebody holds another branch of an author, in a store transaction of its own.
 
@@ -119,27 +87,31 @@ def note_fork(state: State, partition: str, author: Author, *, differs_at: int, 
     Returns:
         Up to where that device's branch is surely alike, if it was not met with that branch before; else None.
     """
-    notes, now_ms = _notes(state.store), state.now_ms()
+    notes, now_ms = read_notes(state.store), state.now_ms()
     held = notes.get((partition, author))
     if held is None and len(notes) >= FORKS_MAX:
         del notes[min(notes, key=lambda name: notes[name].last_ms)]
     devices = () if held is None else held.devices
-    if device is not None and device not in devices:
+    is_new = device is not None and device not in devices
+    if device is not None and is_new:
         devices = (*devices, device)[:DEVICES_MAX]
-    shared = _told_alike(state, partition, author, device, below=differs_at)
-    note = _Note(
+    told = _told_alike(state, partition, author, device, below=differs_at)
+    shared = told if held is None else held.shared
+    if held is not None and held.devices and is_new:
+        shared = min(shared, told)  # it may be a third branch
+    note = Note(
         partition=partition,
         author=author,
         first_ms=now_ms if held is None else held.first_ms,
         last_ms=now_ms,
-        shared=shared if held is None else max(shared, held.shared),
+        shared=shared,
         differs_at=differs_at if held is None else min(differs_at, held.differs_at),
         devices=devices,
     )
     if held is not None and now_ms - held.last_ms < _QUIET_MS and replace(note, last_ms=held.last_ms) == held:
         return None
-    _keep(state.store, {**notes, (partition, author): note})
-    return shared if device is not None and (held is None or device not in held.devices) else None
+    keep_notes(state.store, {**notes, (partition, author): note})
+    return told if is_new else None
 
 
 def note_alike(state: State, device: DeviceId, vector: Vector, *, apart: frozenset[Author]) -> None:
@@ -151,7 +123,7 @@ def note_alike(state: State, device: DeviceId, vector: Vector, *, apart: frozens
         vector: what it holds.
         apart: the authors of which it holds another branch.
     """
-    notes = _notes(state.store)
+    notes = read_notes(state.store)
     left = {
         name: replace(note, devices=tuple(item for item in note.devices if item != device))
         if device in note.devices and note.author not in apart and _is_alike(state, note, vector)
@@ -159,10 +131,10 @@ def note_alike(state: State, device: DeviceId, vector: Vector, *, apart: frozens
         for name, note in notes.items()
     }
     if left != notes:
-        _keep(state.store, {name: note for name, note in left.items() if note.devices})
+        keep_notes(state.store, {name: note for name, note in left.items() if note.devices})
 
 
-def _is_alike(state: State, note: _Note, vector: Vector) -> bool:
+def _is_alike(state: State, note: Note, vector: Vector) -> bool:
     """Whether a position is on the branch that is held here; one ahead of it says nothing."""
     position = vector.get(note.partition, {}).get(note.author)
     if position is None or not position.sequence:
@@ -173,9 +145,9 @@ def _is_alike(state: State, note: _Note, vector: Vector) -> bool:
 
 def note_settled(state: State, partition: str, author: Author) -> None:
     """The branches of an author of ours have come together."""
-    notes = _notes(state.store)
+    notes = read_notes(state.store)
     if notes.pop((partition, author), None) is not None:
-        _keep(state.store, notes)
+        keep_notes(state.store, notes)
 
 
 class ForkCalls(ABC):
@@ -213,7 +185,7 @@ class ForkCalls(ABC):
         here = _touched_here(self._state, fork)
         kept = {
             operation.document
-            for _, entries in _kept(self._state, fork.partition, fork.author)
+            for _, entries in _kept(self._state, _evidence(self._state).get((fork.partition, fork.author), ()))
             for entry in entries
             for operation in entry.operations
         }
@@ -231,11 +203,13 @@ def forks_of(state: State) -> tuple[Fork, ...]:
     waited_for = {device_id(key) for key in records.enrolled()}
     own = state.lease.own_authors()
     found: list[Fork] = []
-    for note in sorted(_notes(store).values(), key=lambda note: (note.first_ms, note.author)):
+    notes = read_notes(store)
+    evidence = _evidence(state) if notes else {}
+    for note in sorted(notes.values(), key=lambda note: (note.first_ms, note.author)):
         devices = tuple(item for item in note.devices if item in waited_for)
         if note.devices and not devices:
             continue  # nobody is waited for any more who holds another branch
-        kept = list(_kept(state, note.partition, note.author))
+        kept = list(_kept(state, evidence.get((note.partition, note.author), ())))
         key = records.bound_key(note.author)
         found.append(
             Fork(
@@ -245,7 +219,7 @@ def forks_of(state: State) -> tuple[Fork, ...]:
                 is_own=note.author in own,
                 first_seen_ms=note.first_ms,
                 last_seen_ms=note.last_ms,
-                shared=max([note.shared, *(shared for shared, _ in kept)]),
+                shared=_shared(note, [shared for shared, _ in kept]),
                 differs_at=note.differs_at,
                 devices=devices,
                 kept=sum(len(entries) for _, entries in kept),
@@ -254,13 +228,9 @@ def forks_of(state: State) -> tuple[Fork, ...]:
     return tuple(found)
 
 
-def read_notes(store: Store) -> int:
-    """How many forks are noted.
-
-    Raises:
-        CorruptStoreError: the notes cannot be read.
-    """
-    return len(_notes(store))
+def _shared(note: Note, kept: Sequence[int]) -> int:
+    """Up to where the branches are alike; what is kept of one branch says nothing of a third one."""
+    return max(note.shared, min(kept)) if kept and len(note.devices) <= 1 else note.shared
 
 
 def _touched_here(state: State, fork: Fork) -> set[DocumentKey]:
@@ -283,15 +253,22 @@ def _touched_here(state: State, fork: Fork) -> set[DocumentKey]:
     return touched
 
 
-def _kept(state: State, partition: str, author: Author) -> Iterator[tuple[int, list[Entry]]]:
-    """The runs that are kept of another branch: the last entry that is shared, and those behind it."""
+def _evidence(state: State) -> dict[tuple[str, Author], list[Run]]:
+    """The runs that are kept as evidence, by partition and author."""
+    runs: dict[tuple[str, Author], list[Run]] = {}
     for _, data in state.store.scan(Table.EVIDENCE):
-        run: Run = decode_run(data)
-        if (run.partition, run.author) == (partition, author):
-            shared = max(shared_sequence(state, run), run.first_sequence - 1)
-            entries = split_entries(run.body)[shared + 1 - run.first_sequence :]
-            if entries:
-                yield shared, [decode_entry(entry) for entry in entries]
+        run = decode_run(data)
+        runs.setdefault((run.partition, run.author), []).append(run)
+    return runs
+
+
+def _kept(state: State, runs: Iterable[Run]) -> Iterator[tuple[int, list[Entry]]]:
+    """Of runs of another branch the last entry that is shared, and those behind it."""
+    for run in runs:
+        shared = max(shared_sequence(state, run), run.first_sequence - 1)
+        entries = split_entries(run.body)[shared + 1 - run.first_sequence :]
+        if entries:
+            yield shared, [decode_entry(entry) for entry in entries]
 
 
 def _told_alike(state: State, partition: str, author: Author, device: DeviceId | None, *, below: int) -> int:
@@ -303,34 +280,3 @@ def _told_alike(state: State, partition: str, author: Author, device: DeviceId |
     words = (vector for key, vector in book.latest().items() if device_id(key) == device)
     reached = max((book.reach(vector, partition, author, own=own) for vector in words), default=0)
     return reached if reached < below else 0
-
-
-def _notes(store: Store) -> dict[tuple[str, Author], _Note]:
-    data = store.get(Table.META, _FORKS)
-    if data is None:
-        return {}
-    try:
-        raw: Any = msgpack.unpackb(data, use_list=False)
-        notes = [
-            _Note(
-                partition=partition,
-                author=Author(author),
-                first_ms=first_ms,
-                last_ms=last_ms,
-                shared=shared,
-                differs_at=differs_at,
-                devices=tuple(map(DeviceId, devices)),
-            )
-            for partition, author, first_ms, last_ms, shared, differs_at, devices in raw
-        ]
-    except (ValueError, TypeError, msgpack.exceptions.UnpackException):
-        raise CorruptStoreError("the notes of forks cannot be read", table=Table.META, key=_FORKS) from None
-    return {(note.partition, note.author): note for note in notes}
-
-
-def _keep(store: Store, notes: dict[tuple[str, Author], _Note]) -> None:
-    with store.transaction():
-        if notes:
-            store.put(Table.META, _FORKS, msgpack.packb([note.pack() for note in notes.values()]))
-        else:
-            store.delete(Table.META, _FORKS)

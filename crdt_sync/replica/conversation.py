@@ -51,8 +51,7 @@ log = logging.getLogger("crdt_sync.sync")
 Admit = Callable[[PeerIdentity], str | None]
 """Why a proven peer may not come in, or None where it may."""
 
-TICK_S = 1.0
-TICK_S_MIN = 0.001
+TICK_S, TICK_S_MIN = 1.0, 0.001
 
 
 def _admit_all(peer: PeerIdentity) -> str | None:
@@ -95,7 +94,7 @@ class Conversation:
         self.steps = 0
         """Grows with each step forward: a phase begun, data taken in, data of ours acknowledged, a proof."""
         self.traffic = Traffic()
-        self._doubts = False
+        self._doubts = self._parked = False
         self.obstacle = ""
         """What keeps both sides from being proven equal, as far as it is known; to be put behind an error's text."""
         self.clock_offset_ms = 0
@@ -216,21 +215,19 @@ class Conversation:
         failed = self._handshake.failed
         if failed is not None:
             error = self._handshake.error()
-            by_peer = self._handshake.failed_by_peer
             self._finish(
                 End(
                     code=failed.value,
                     text=error.message,
-                    by_peer=by_peer,
+                    by_peer=self._handshake.failed_by_peer,
                     permanent=bool(self._handshake.shown),
                     handshake=True,
                     shown=self._handshake.shown,
                     hint=error.hint,
                 )
             )
-            return
         peer = self._handshake.peer
-        if peer is None:
+        if failed is not None or peer is None:
             return
         self.traffic.handshake_bytes = self.traffic.bytes_in + self.traffic.bytes_out + sum(map(len, self._out))
         self.steps += 1
@@ -359,14 +356,16 @@ class Conversation:
             self._port.own_fork(event.partition, event.author)
             self._doubts = True
             session.restate()
-        device = session.peer.device_id
-        self.obstacle = self._port.branch_met(event.partition, event.author, event.position, device=device)
+        met = (event.partition, event.author, event.position)
+        self.obstacle = self._port.branch_met(*met, device=session.peer.device_id)
 
     def _took(self, session: Session, batch: Batch, *, number: int | None = None) -> None:
         if number is not None:
             session.persisted(number, batch.outcome)
-        if batch.restated:
-            session.restate()
+        if batch.restated or (self._parked and batch.entries):
+            session.restate()  # what was parked may rest on this, and is sent again then
+            self._parked = False
+        self._parked |= any(status.retry for status in batch.outcome.statuses)
         self.traffic.entries_in += batch.entries
         self._note(batch.outcome.statuses)
         self._held.changes += batch.changes

@@ -91,6 +91,12 @@ def load_stack(store: Store, *, own: frozenset[Author]) -> UndoStack:
     return stack
 
 
+def forget_past(store: Store) -> None:
+    """What was done up to now can be neither undone nor redone, in the caller's store transaction."""
+    last = next(store.scan(Table.OPERATION, reverse=True, limit=1), None)
+    UndoStack().keep(store, at=0 if last is None else key_number(last[0]))
+
+
 def rename_aliases(store: Store, renamed: Callable[[DocumentKey, UnitId], UnitId]) -> None:
     """Follow units that were written again under a new author, in the caller's store transaction."""
     data = store.get(Table.META, STACK)

@@ -27,6 +27,7 @@ from crdt_sync.errors import (
 from crdt_sync.storage.base import Durability
 from crdt_sync.storage.migrations import APPLICATION_ID, Migration, run_migrations
 from crdt_sync.storage.query_sql import FUNCTIONS
+from crdt_sync.storage.sqlite_log import refuse_foreign_log
 
 log = logging.getLogger("crdt_sync.storage")
 
@@ -95,6 +96,7 @@ def open_connection(path: Path, *, options: OpenOptions) -> apsw.Connection:
             return _create(path, options=options)
         _refuse_foreign(path, options=options)
         _refuse_other_name(path, options=options)
+        refuse_foreign_log(path)
         return _open_read_only(path, options=options) if options.read_only else _open_writable(path, options=options)
     except apsw.Error as error:
         raise translated(error, path=path) from error
@@ -226,7 +228,7 @@ def _begins_as_ours(path: Path) -> bool:
 
 def _refuse_newer(path: Path, *, version: int, options: OpenOptions) -> None:
     newest = len(options.migrations)
-    if version > newest:
+    if version > newest or version < 1:
         raise StoreVersionError(f"{path} has schema version {version}, this program knows versions up to {newest}")
     if version < newest and options.read_only:
         raise StoreVersionError(

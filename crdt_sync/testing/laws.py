@@ -13,6 +13,7 @@ from crdt_sync.core.reference import Ref
 from crdt_sync.errors import CRDTSyncError
 from crdt_sync.replica import Replica
 from crdt_sync.testing.delivery import deliver, deliver_shuffled, newcomer, runs_of
+from crdt_sync.testing.exchange import exchange
 from crdt_sync.testing.showing import ABSENT, Place, Shown, differences, picture, show
 
 Vector = Mapping[int, int]
@@ -96,6 +97,19 @@ def order(models: Sequence[type[Model]], replicas: Sequence[Replica], random: Ra
         for part in parts:
             deliver(forward, part)
         same("order", "merging is not idempotent", [("once", merged), ("again", show(forward, models))])
+
+
+def late(models: Sequence[type[Model]], replica: Replica, *, name: str) -> None:
+    """Who comes late, and learns all in one session, shows the same.
+
+    Raises:
+        LawBrokenError: it does not.
+    """
+    with newcomer(models) as other:
+        if not exchange(replica, other).proven_equal:
+            raise LawBrokenError("convergence", f"a newcomer met {name}, and they were not proven equal")
+        seen = [(name, show(replica, models)), ("a newcomer", show(other, models))]
+        same("convergence", "replicas that hold the same operations show different things", seen)
 
 
 def tables(models: Sequence[type[Model]], replica: Replica, *, name: str) -> None:

@@ -21,20 +21,22 @@ from crdt_sync.testing.device import Device
 from crdt_sync.testing.editing import Edit
 from crdt_sync.testing.exchange import exchange
 from crdt_sync.testing.field_values import by_model
-from crdt_sync.testing.laws import LawBrokenError, covers, order, same, tables
+from crdt_sync.testing.laws import LawBrokenError, covers, late, order, same, tables
 from crdt_sync.testing.showing import ABSENT, Place
 from crdt_sync.testing.steps import (
     Carry,
     Change,
+    Compact,
     Create,
     Delete,
-    History,
     Meet,
     Race,
     Reopen,
     Resolve,
     Restore,
+    Scenario,
     Step,
+    TakeBack,
     Wait,
 )
 from crdt_sync.testing.watching import replaced, watch
@@ -46,6 +48,7 @@ REFUSALS = (RecordError, ModelError, ConflictError, InputError)
 """What a user may be told; it changes nothing."""
 MEMORY_FOLDER = "/dev/shm"  # noqa: S108  what is made in it has a name of its own
 """Where Linux keeps files in memory; a sync costs nothing there."""
+AFTER = "afterwards it"
 LIMITS = WireLimits(batch_bytes_max=600)
 """A batch holds a few entries, so that a cut falls between them."""
 
@@ -93,6 +96,8 @@ class World:
         """Model → ids of all records that were ever created."""
         self._settled: list[tuple[str, Mapping[int, int]]] = []
         """A conflict, and the entry that settled it."""
+        self._folded = False
+        """Whether somebody's log may begin late, so that replicas learn all of it in sessions only."""
         for index, models in enumerate(players.models):
             self.devices.append(Device(index, folder if index == 0 else None, models))
             for model in models:
@@ -112,30 +117,18 @@ class World:
             LawBrokenError: a law does not hold.
         """
         match step:
-            case Create():
-                self._create(self.devices[step.on], step)
-            case Change():
-                self._change(self.devices[step.on], step.model, step.record, step.edits)
-            case Race():
-                self._race(step)
-            case Delete():
-                self._delete(self.devices[step.on], step)
-            case Restore():
-                self._restore(self.devices[step.on], step)
-            case Resolve():
-                self._resolve(self.devices[step.on], step)
             case Meet():
                 self.meet(self.devices[step.left], self.devices[step.right], cut=step.cut)
             case Carry():
-                source, target = self.devices[step.source], self.devices[step.target]
-                introduce(target.replica, source.replica)
-                deliver(target.replica, runs_of(source.replica))
+                self._carry(self.devices[step.source], self.devices[step.target])
             case Reopen():
                 self.reopen(self.devices[0], kill=step.kill)
+            case Compact():
+                self._compact(self.devices[step.on])
             case Wait():
                 self.devices[step.on].wait(step.ms, ahead_max_ms=SKEW_MAX_MS)
             case _:
-                assert_never(step)
+                self._use(step)
         self._judge()
 
     def meet(self, left: Device, right: Device, *, cut: int | None = None, look: bool = True) -> None:
@@ -158,7 +151,7 @@ class World:
             device.kill()
         else:
             device.close()
-        seen = [(f"{device.name} before", before), ("afterwards it", device.show())]
+        seen = [(f"{device.name} before", before), (AFTER, device.show())]
         same("reopening", "opening a store again changes what it shows", seen)
         if _statuses(device.replica) != statuses or device.vector() != held:
             raise LawBrokenError("durable", f"{device.name} lost operations, or their statuses, by being opened again")
@@ -177,18 +170,42 @@ class World:
             LawBrokenError: one does not hold.
         """
         first = self.devices[0]
-        order(first.models, [device.replica for device in self.devices], Random(0))
+        if not self._folded:
+            order(first.models, [device.replica for device in self.devices], Random(0))
         self._judge()
         self.converge()
         seen = [(device.name, device.show()) for device in self.devices]
         same("convergence", "replicas that hold the same operations show different things", seen)
         for device in self.devices:
             self._nothing_lost(device)
+        if self._folded:
+            late(first.models, first.replica, name=first.name)
         tables(first.models, first.replica, name=first.name)
         self.reopen(first, kill=False)
         self._judge()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _use(self, step: Create | Change | Race | Delete | Restore | Resolve | TakeBack) -> None:
+        """What a user does."""
+        device = self.devices[step.on]
+        match step:
+            case Create():
+                self._create(device, step)
+            case Change():
+                self._change(device, step.model, step.record, step.edits)
+            case Race():
+                self._race(step)
+            case Delete():
+                self._delete(device, step)
+            case Restore():
+                self._restore(device, step)
+            case Resolve():
+                self._resolve(device, step)
+            case TakeBack():
+                self._take_back(device, redo=step.redo)
+            case _:
+                assert_never(step)
 
     @contextmanager
     def _acting(self, device: Device) -> Iterator[None]:
@@ -254,6 +271,29 @@ class World:
             now = device.vector()
             entry = {author: last for author, last in now.items() if last > before.get(author, 0)}
             self._settled.append((conflict.id, entry))
+
+    def _carry(self, source: Device, target: Device) -> None:
+        if self._folded:
+            self.meet(source, target)
+            return
+        introduce(target.replica, source.replica)
+        deliver(target.replica, runs_of(source.replica))
+
+    def _take_back(self, device: Device, *, redo: bool) -> None:
+        """Undo or redo. What was settled may be open again by it."""
+        before = device.vector()
+        with self._acting(device):
+            device.replica.redo() if redo else device.replica.undo()
+        if device.vector() != before:
+            self._settled.clear()
+
+    def _compact(self, device: Device) -> None:
+        before = device.show()
+        report = device.replica.compact()
+        gone = (report.rows_before - report.rows_after, report.values_removed, report.documents_folded)
+        self._folded |= report.horizon_made or any(gone)
+        seen = [(f"{device.name} before", before.without_versions()), (AFTER, device.show().without_versions())]
+        same("compaction", "compacting a store changes what it shows", seen)
 
     def _judge(self) -> None:
         """What must hold at any time."""
@@ -327,7 +367,7 @@ def _cutting(cut: int | None) -> Fates:
 
 @contextmanager
 def play(
-    history: History,
+    history: Scenario,
     models: Sequence[type[Model]],
     *,
     merge_functions: Mapping[str, MergeFunction] | None = None,

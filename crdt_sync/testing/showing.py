@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from crdt_sync.core import codec
@@ -65,6 +65,10 @@ class Shown:
     conflicts: tuple[Conflict, ...]
     versions: tuple[tuple[DocumentKey, bytes], ...]
     fingerprint: bytes
+
+    def without_versions(self) -> Shown:
+        """What users see: compaction lets documents of deleted records go."""
+        return replace(self, versions=(), fingerprint=b"")
 
     def items(self) -> Iterator[tuple[Place, Item]]:
         """Everything by its place, conflicts by their fields; last what tells no more than that something differs."""

@@ -93,6 +93,21 @@ class Reopen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakeBack:
+    """A user undoes the latest transaction of a replica that is not undone yet, or redoes what was undone last."""
+
+    on: int
+    redo: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compact:
+    """A replica folds what everybody is known to hold."""
+
+    on: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
     """The clock of one replica goes on, or back."""
 
@@ -100,11 +115,11 @@ class Wait:
     ms: int
 
 
-Step = Create | Change | Race | Delete | Restore | Resolve | Meet | Carry | Reopen | Wait
+Step = Create | Change | Race | Delete | Restore | Resolve | Meet | Carry | Reopen | TakeBack | Compact | Wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class History:
+class Scenario:
     """What happens on some replicas, one step after the other.
 
     Args:

@@ -18,17 +18,21 @@ from crdt_sync.testing.field_values import KEYS, Values, by_model, element_value
 from crdt_sync.testing.steps import (
     Carry,
     Change,
+    Compact,
     Create,
     Delete,
-    History,
     Meet,
     Race,
     Reopen,
     Resolve,
     Restore,
+    Scenario,
     Step,
+    TakeBack,
     Wait,
 )
+
+# Strategies show as the functions `crdt_record`, `crdt_edit` and `crdt_history`: the pytest plugin looks for them.
 
 Edits = st.SearchStrategy[Edit]
 Own = Mapping[str, Values]
@@ -65,13 +69,13 @@ def records(model: type[Model], /, *, values: Mapping[str, Values] | None = None
     )
 
     @st.composite
-    def draw_record(draw: st.DrawFn) -> dict[str, Any]:
+    def crdt_record(draw: st.DrawFn) -> dict[str, Any]:
         values = draw(made)
         kept = values if _taken(model, values) else _acceptable(model, values, needed)
         assume(kept is not None)
         return cast("dict[str, Any]", kept)
 
-    return draw_record()
+    return crdt_record()
 
 
 def _acceptable(model: type[Model], values: dict[str, Any], needed: set[str]) -> dict[str, Any] | None:
@@ -97,8 +101,13 @@ def edits(model: type[Model], /, *, values: Mapping[str, Values] | None = None) 
     Raises:
         SchemaError: as `records`.
     """
-    spec = spec_of(model)
-    return st.one_of(list(edits_by_field(spec, values or {}).values()))
+    every = st.one_of(list(edits_by_field(spec_of(model), values or {}).values()))
+
+    @st.composite
+    def crdt_edit(draw: st.DrawFn) -> Edit:
+        return draw(every)
+
+    return crdt_edit()
 
 
 def edits_by_field(spec: ModelSpec, values: Mapping[str, Values]) -> dict[str, Edits]:
@@ -117,7 +126,7 @@ def histories(
     *,
     steps_max: int = STEPS_MAX,
     values: Own | None = None,
-) -> st.SearchStrategy[History]:
+) -> st.SearchStrategy[Scenario]:
     """What users, networks and machines do to some replicas; `crdt_sync.testing.play` does it.
 
     Args:
@@ -136,11 +145,11 @@ def histories(
     first, later = beginnings(models, values=own), st.tuples(third, third, third)
 
     @st.composite
-    def draw_history(draw: st.DrawFn) -> History:
+    def crdt_history(draw: st.DrawFn) -> Scenario:
         begun, *parts = draw(first), *draw(later)
-        return History(replicas=replicas, steps=(*begun, *spread(replicas), *chain.from_iterable(parts)))
+        return Scenario(replicas=replicas, steps=(*begun, *spread(replicas), *chain.from_iterable(parts)))
 
-    return draw_history()
+    return crdt_history()
 
 
 def beginnings(models: Sequence[type[Model]], *, values: Own) -> st.SearchStrategy[tuple[Create, ...]]:
@@ -180,6 +189,8 @@ def steps_by_name(models: Sequence[type[Model]], replicas: int, *, values: Own) 
         "resolve": st.builds(Resolve, on=on, conflict=_RECORD, candidate=_AT),
         "meet": st.builds(lambda pair, cut: Meet(left=pair[0], right=pair[1], cut=cut), pairs, cut),
         "carry": pairs.map(lambda pair: Carry(source=pair[0], target=pair[1])),
+        "take_back": st.builds(TakeBack, on=on, redo=st.booleans()),
+        "compact": st.builds(Compact, on=on),
         "reopen": st.builds(Reopen, kill=st.booleans()),
         "wait": st.builds(Wait, on=on, ms=st.sampled_from(WAITS_MS)),
     }

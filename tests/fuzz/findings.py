@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.fuzz import replicas
+from tests.fuzz.memory import refuse_much
 from tests.fuzz.targets import Target
 
 TRIES_MAX: Final = 2_000
@@ -21,7 +22,7 @@ Place = tuple[str, ...]
 def broken(target: Target, data: bytes) -> BaseException | None:
     """What an input breaks, if it does."""
     try:
-        target.run(data)
+        refuse_much(target.run, data)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001  the engine's panics are no `Exception`, and findings as any other

@@ -18,6 +18,8 @@ from crdt_sync.core.update import encode_update
 from crdt_sync.protocol.limits import FRAME_BYTES_FLOOR
 from crdt_sync.protocol.wire import CHECKSUM_BYTES, FrameDecoder, encode_frames, join_message
 from tests.fuzz.kept import Samples, kept
+from tests.fuzz.opening import honest
+from tests.fuzz.putting_back import honest_backups, honest_schedules
 from tests.fuzz.replicas import pair, scene
 from tests.fuzz.stores import stored
 from tests.fuzz.wire import LIMITS, joined
@@ -162,6 +164,9 @@ def _firsts() -> Samples:
 
 
 _MADE: Final[dict[str, Callable[[], Samples]]] = {
+    "handshake": honest,
+    "backups": honest_backups,
+    "schedules": honest_schedules,
     "frames": _frames,
     "messages": _packets,
     "session": _packets,

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.fuzz import entries, files, replicas, stores, wire
+from crdt_sync.testing.simulation.schedule import ACTIONS
+from tests.fuzz import entries, files, opening, putting_back, replicas, stores, wire
 
 Run = Callable[[bytes], None]
 
@@ -32,6 +33,7 @@ _RUNS: Final[tuple[Run, ...]] = (
     wire.frames,
     wire.messages,
     wire.session,
+    opening.handshake,
     entries.entries,
     entries.values,
     entries.updates,
@@ -43,6 +45,8 @@ _RUNS: Final[tuple[Run, ...]] = (
     files.models,
     files.csv,
     files.jsonl,
+    putting_back.backups,
+    putting_back.schedules,
 )
 _TYPES: Final = (
     "none any bool int float str bytes datetime date time timedelta Decimal UUID Text Counter Set List Map Ref"
@@ -63,6 +67,7 @@ _CELLS: Final = (
     "0190a6b0-0000-7000-8000-000000000001",
 )
 _WORDS: Final[dict[str, tuple[str, ...]]] = {
+    "schedules": ("crdt-sync simulation ", " seed=", " replicas=", " hubs=", "\n", "#", *sorted(ACTIONS)),
     "models": (*_TYPES.split(), *_KEYS.split(), *_MERGES.split(), "[Task.fields]\n", ' = "', " = {type = "),
     "csv": (*files.Row.model_fields, *_CELLS, '""', "\r\n"),
     "jsonl": (*(f'"{name}": ' for name in files.Row.model_fields), *_CELLS, '{"model": "Row", "fields": {', "\n"),

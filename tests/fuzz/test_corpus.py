@@ -14,16 +14,15 @@ from hypothesis import strategies as st
 
 from tests.fuzz import replicas
 from tests.fuzz.kept import kept
+from tests.fuzz.memory import INPUT_MB_MAX, taken_mb
 from tests.fuzz.refusing import Refused
 from tests.fuzz.samples import samples
 from tests.fuzz.targets import TARGETS
 
 INPUT_S_MAX = 10.0
 """Of the processor, for one input. The slowest, of 1.4 MB, takes one."""
-MEMORY_MB_MAX = 400
-"""Of Python's, for one input."""
 
-SLOW = ("rows", "damaged")
+SLOW = ("rows", "damaged", "backups")
 """A whole store is checked for each input."""
 
 
@@ -63,7 +62,8 @@ def test_no_input_of_the_corpus_takes_much_memory(target: str) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < MEMORY_MB_MAX * 2**20
+    assert peak < INPUT_MB_MAX * 2**20
+    assert taken_mb(lambda: TARGETS[target].run(largest)) < INPUT_MB_MAX, "the engine's with it"
 
 
 @pytest.mark.parametrize("target", TARGETS)

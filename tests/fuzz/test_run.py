@@ -9,6 +9,7 @@ import pytest
 
 from tests.fuzz import __main__ as command
 from tests.fuzz.findings import Findings
+from tests.fuzz.memory import INPUT_MB_MAX, peak_mb, taken_mb
 from tests.fuzz.targets import Target
 
 
@@ -27,6 +28,24 @@ def test_a_finding_is_made_small_and_written_once(tmp_path: Path) -> None:
     assert written.keys() == {b"x", b"yz"}
     told = written[b"x"].with_name(written[b"x"].name + ".txt").read_text()
     assert "ValueError: an x" in told
+
+
+def test_an_input_that_takes_much_memory_is_a_finding(tmp_path: Path) -> None:
+    def greedy(data: bytes) -> None:
+        if data == b"much":
+            bytearray(b"x") * (int(peak_mb() + INPUT_MB_MAX) * 2**20)
+
+    def take() -> None:
+        bytearray(b"x") * 2**26
+
+    assert taken_mb(take) > 50
+    findings = Findings(Target(name="greedy", run=greedy), tmp_path)
+    findings.run(b"little")
+    assert not list(tmp_path.iterdir())
+    findings.run(b"much")
+    told, written = sorted(tmp_path.iterdir(), key=lambda path: path.suffix, reverse=True)
+    assert written.read_bytes() == b"much"
+    assert "MemoryError: one input took" in told.read_text()
 
 
 def test_an_unknown_target_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

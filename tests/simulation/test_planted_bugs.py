@@ -12,13 +12,18 @@ import pytest
 from blake3 import blake3
 
 from crdt_sync.core.records import SALT_BYTES
+from crdt_sync.protocol.care import Care
 from crdt_sync.replica import accept
+from crdt_sync.replica.checking import CheckReport
 from crdt_sync.replica.compaction import Folding
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.documents import DocumentCache
+from crdt_sync.replica.history_calls import HistoryCalls
 from crdt_sync.replica.lease import Lease
 from crdt_sync.replica.port import Port
+from crdt_sync.replica.set_aside import Doubts
 from crdt_sync.testing.simulation import Simulation, SimulationFailedError
+from crdt_sync.testing.simulation.story import Note
 from tests.planted import Plant, a_second_tombstone_is_lost, resolving_replaces_nothing, who_reads_chooses_the_survivor
 
 SEEDS_MAX = 200
@@ -82,6 +87,36 @@ def bases_are_made_of_live_documents(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Folding, "_fold", fold)
 
 
+def a_check_passes_over_rotten_rows(patch: pytest.MonkeyPatch) -> None:
+    """`check` compares what can be read, and says nothing of the rest."""
+    patch.setattr("crdt_sync.replica.checking.calls.check_store", lambda store, progress=None: CheckReport())
+
+
+def a_machine_that_was_rewound_goes_on(patch: pytest.MonkeyPatch) -> None:
+    """What peers say of one's own author is not believed."""
+    patch.setattr(Port, "own_ahead", lambda self, partition, author: None)
+    patch.setattr(Port, "own_fork", lambda self, partition, author: None)
+
+
+def what_a_peer_dies_of_goes_first(patch: pytest.MonkeyPatch) -> None:
+    """Where sessions ended is noted, and changes nothing about what is sent next."""
+    patch.setattr(Doubts, "care", lambda self, policy, now_ms: Care())
+
+
+def undo_takes_back_what_others_wrote(patch: pytest.MonkeyPatch) -> None:
+    """An undo also removes a tag of somebody else."""
+    real = HistoryCalls.undo
+
+    def undo(self: Any) -> Any:
+        report = real(self)
+        for item in () if report is None else report.done:
+            for note in self.find(Note, id=str(item.record_id)):
+                note.tags.discard(min(note.tags, default=""))
+        return report
+
+    patch.setattr(HistoryCalls, "undo", undo)
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A bug, the kinds of faults under which it shows, and the invariant that it must break (a pattern)."""
@@ -105,6 +140,10 @@ CASES = (
     Case(bases_are_made_of_live_documents, ("cut",), "."),
     Case(who_reads_chooses_the_survivor, (), "convergence: .* different views"),
     Case(resolving_replaces_nothing, (), "settled stays settled"),
+    Case(a_check_passes_over_rotten_rows, ("bits",), "damage is found"),
+    Case(a_machine_that_was_rewound_goes_on, ("rewind",), "convergence|nothing lost|forks|truthful statuses"),
+    Case(what_a_peer_dies_of_goes_first, ("poison",), "poison stops nothing else|poison is told of"),
+    Case(undo_takes_back_what_others_wrote, ("revert",), "undo takes back its own"),
 )
 
 

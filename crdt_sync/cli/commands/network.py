@@ -12,10 +12,12 @@ from crdt_sync.cli import render
 from crdt_sync.cli.actions.base import Json
 from crdt_sync.cli.actions.network import SYNC, SyncParams
 from crdt_sync.cli.conflict_text import device
+from crdt_sync.cli.control import error_json
 from crdt_sync.cli.opening import Place, reach
 from crdt_sync.cli.options import AsJson, Models, PeerTimeout, StorePath
-from crdt_sync.cli.output import console, emit, emit_line, reporting
+from crdt_sync.cli.output import console, emit, emit_error, emit_line, reporting
 from crdt_sync.cli.serving import serve_store
+from crdt_sync.errors import CRDTSyncError, StoreError
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -73,15 +75,27 @@ def sync(
 ) -> None:
     """Exchange everything with peers once, and prove that both sides hold the same.
 
-    What was exchanged before an error is kept; syncing again goes on from there.
+    What was exchanged before an error is kept; syncing again goes on from there. Where one of several peers fails the
+    others are synced all the same; the exit code is that of the first failure.
     """
     with reporting(as_json=as_json):
-        reports = []
+        reports: list[Json] = []
+        failures: list[CRDTSyncError] = []
         with reach(Place(path=path, models=models), writes=True) as act:
             for url in urls:
-                report = act(SYNC, SyncParams(url=url, timeout_s=timeout_s))
-                reports.append(report)
-                if not as_json:
-                    render.show_report(console(), report)
-        if as_json:
+                try:
+                    report = act(SYNC, SyncParams(url=url, timeout_s=timeout_s))
+                except CRDTSyncError as error:
+                    failures.append(error)
+                    emit_error(error, as_json=as_json)
+                    reports.append({"url": url, "proven_equal": False, **error_json(error)})
+                    if isinstance(error, StoreError):
+                        break  # it would fail with every other peer, too
+                else:
+                    reports.append(report)
+                    if not as_json:
+                        render.show_report(console(), report)
+        if as_json and (len(urls) > 1 or not failures):
             emit({"peers": reports}, as_json=True, render=render.show_report)
+        if failures:
+            raise typer.Exit(failures[0].exit_code)

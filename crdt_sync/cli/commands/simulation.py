@@ -36,6 +36,9 @@ ScheduleFile = Annotated[
     Path | None,
     typer.Option("--schedule", metavar="FILE", help="Run one schedule, as a failure prints it.", show_default=False),
 ]
+SoakFlag = Annotated[
+    bool, typer.Option("--soak", help="Run one long history over data of one size; memory and stores must not grow.")
+]
 
 
 def simulate(
@@ -49,12 +52,14 @@ def simulate(
     steps: Steps = None,
     jobs: Jobs = None,
     schedule: ScheduleFile = None,
+    soak: SoakFlag = False,
     as_json: AsJson = False,
 ) -> None:
     """Run this program against simulated faults: networks, disks and clocks that fail as a seed draws it.
 
     Each history is checked: nothing acknowledged is lost, all replicas show the same, and no status says what is not
-    so. A failure prints a schedule that was made short, and a diagram of the messages; the exit code is 1.
+    so. A failure prints a schedule that was made short, and a diagram of the messages; the exit code is 1. With --soak
+    it is 1 too where something grows.
     """
     from crdt_sync.cli.simulating import Wanted, run_simulations  # noqa: PLC0415  rarely needed, and takes time to load
 
@@ -68,6 +73,7 @@ def simulate(
         steps=steps,
         jobs=jobs,
         schedule=schedule,
+        soak=soak,
     )
     with reporting(as_json=as_json):
         code = run_simulations(wanted, as_json=as_json)

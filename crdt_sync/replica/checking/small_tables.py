@@ -7,11 +7,11 @@ from typing import Final
 from crdt_sync.core.ids import Author
 from crdt_sync.core.records import RecordSet
 from crdt_sync.errors import CorruptStoreError, CRDTSyncError
-from crdt_sync.replica.branches import read_notes
 from crdt_sync.replica.checking.findings import CheckReport
 from crdt_sync.replica.checking.readers import read_row
 from crdt_sync.replica.checking.reading import whole_rows
 from crdt_sync.replica.derive import described_models
+from crdt_sync.replica.fork_notes import read_notes
 from crdt_sync.replica.packing import unpack_authors
 from crdt_sync.replica.rows import unpack_log_row, unpack_operation_row
 from crdt_sync.storage.base import Store, Table
@@ -76,7 +76,7 @@ def check_forks(store: Store, report: CheckReport) -> None:
     Raises:
         CorruptStoreError: the notes of them cannot be read.
     """
-    noted = read_notes(store)
+    noted = len(read_notes(store))
     if noted:
         report.count("forks", noted)
 

@@ -32,5 +32,5 @@ class Doubts:
             whose = "what a device holds or refused" if key >= OTHERS else "what a device refused"
             return f"{whose} may have been noted anew since: its next session says it again"
         if table is Table.META and key in (STACK, CLAIMS):
-            return "it may be an older one: what was undone since would be undone again"
+            return "it may be an older one, and not tell of what was done since"
         return ""

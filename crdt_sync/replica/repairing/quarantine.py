@@ -42,6 +42,8 @@ class Quarantine:
         self._file: IO[str] | None = None
         self.rows = 0
         """How many there are."""
+        self.tables: set[Table] = set()
+        """Where they are from."""
 
     def add(self, table: Table, key: bytes, value: bytes, *, reason: str, checksum: bytes = b"") -> None:
         """Put a row aside."""
@@ -53,6 +55,7 @@ class Quarantine:
             row["sum"] = checksum.hex()
         self._write({**row, **about(table, value)})
         self.rows += 1
+        self.tables.add(table)
 
     def keep(self) -> None:
         """Make it survive power loss."""

@@ -26,6 +26,7 @@ from crdt_sync.replica.repairing.identity import mend_identity
 from crdt_sync.replica.repairing.journal import mend_journal
 from crdt_sync.replica.repairing.quarantine import Quarantine
 from crdt_sync.replica.repairing.salvage import Salvage, rows_to_read
+from crdt_sync.replica.undo_stack import STACK, forget_past
 from crdt_sync.storage.base import Progress, Store, Table
 from crdt_sync.storage.damaged_rows import broken_tables, damaged_rows
 from crdt_sync.storage.sqlite import SqliteStore, open_sqlite
@@ -208,6 +209,8 @@ def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | N
         draft.kept_content = tuple(split_document_key(key)[1:] for key in restored.kept_content)
         draft.lost = tuple(split_document_key(key)[1:] for key in restored.lost)
         draft.journal_added = mend_journal(source, target, quarantine, is_doubtful=Table.OPERATION in seals)
+        if Table.META in seals or Table.META in quarantine.tables:
+            _forget_what_was_undone(target)
         is_incomplete = mend_identity(target, path=place, state_dir=state_dir)
         if quarantine.rows or draft.missing or is_incomplete or Table.META in seals:
             salvage.forget_fence()
@@ -215,6 +218,13 @@ def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | N
         restored.leave_tables_to_the_app()
         quarantine.keep()
         draft.rows = quarantine.rows
+
+
+def _forget_what_was_undone(target: SqliteStore) -> None:
+    """Where the row that tells of it is gone, all of the journal could be undone, what was undone among it."""
+    if target.get(Table.META, STACK) is None:
+        with target.transaction():
+            forget_past(target)
 
 
 def _take_place(place: Path, draft: _Draft, *, damaged: Path) -> None:

@@ -86,7 +86,7 @@ def replay(schedule: Schedule | str) -> History:
     loop = VirtualLoop()
     with tempfile.TemporaryDirectory(prefix="crdt-sync-simulation-", dir=_MEMORY if _MEMORY.is_dir() else None) as at:
         try:
-            with _quiet(), signatures_remembered():
+            with quiet(), signatures_remembered():
                 world = World(loop, schedule, folder=Path(at))
                 return loop.run_until_complete(_run(world))
         finally:
@@ -168,7 +168,7 @@ def _failed(world: World, name: str, problem: str) -> SimulationFailedError:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """What the package logs about the faults of a simulation is no news to anybody."""
     log = logging.getLogger("crdt_sync")
     before = log.level

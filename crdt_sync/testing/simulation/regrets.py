@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from crdt_sync.replica import Replica
 from crdt_sync.testing.simulation.host import Host
+from crdt_sync.testing.simulation.invariant import must
 from crdt_sync.testing.simulation.story import Account, Deed, Holds, Note, Story, Trait
 
 
@@ -49,8 +50,9 @@ def note_changes(
     deed: Deed,
     holds: Holds,
     touched: frozenset[str],
+    own: frozenset[int],
 ) -> None:
-    """Note what an edit changed that says of itself only which records it touched.
+    """Note what an undo or redo changed, which says of itself only which records it touched.
 
     Args:
         accounts: of all notes.
@@ -59,6 +61,10 @@ def note_changes(
         deed: the edit.
         holds: what its store had before.
         touched: records to which it wrote.
+        own: the authors of its device.
+
+    Raises:
+        BrokenInvariantError: it took away what others wrote.
     """
     for name in sorted(touched & accounts.keys()):
         account, old, new = accounts[name], before.get(name), after.get(name)
@@ -71,8 +77,8 @@ def note_changes(
             continue  # it is there again, with what nobody took away
         if new.votes != old.votes:
             account.votes.append((deed, new.votes - old.votes))
-        _note_traits(account.tags, Counter(old.tags), Counter(new.tags), deed=deed, holds=holds)
-        _note_traits(account.characters, old.characters, new.characters, deed=deed, holds=holds)
+        _note_traits(account.tags, Counter(old.tags), Counter(new.tags), deed=deed, holds=holds, own=own)
+        _note_traits(account.characters, old.characters, new.characters, deed=deed, holds=holds, own=own)
 
 
 def take_back_failed(host: Host, replica: Replica, story: Story, number: int) -> bool:
@@ -94,7 +100,13 @@ def take_back_failed(host: Host, replica: Replica, story: Story, number: int) ->
 
 
 def _note_traits(
-    traits: Mapping[str, Trait], old: Counter[str], new: Counter[str], *, deed: Deed, holds: Holds
+    traits: Mapping[str, Trait],
+    old: Counter[str],
+    new: Counter[str],
+    *,
+    deed: Deed,
+    holds: Holds,
+    own: frozenset[int],
 ) -> None:
     for name in sorted(old.keys() | new.keys()):
         trait = traits[name]
@@ -102,4 +114,7 @@ def _note_traits(
         if new[name] > old[name]:
             trait.adds.append(deed)
         elif new[name] < old[name]:
+            wrote = any(place.author in own for add in trait.adds for place in add.places)
+            unknown = any(not add.places for add in trait.adds)
+            must("undo takes back its own", f"it took {name!r} away, which others wrote", holds=wrote or unknown)
             trait.remove(deed, holds)

@@ -54,6 +54,10 @@ class Trace:
         self._hash.update(f"{at_s:.6f} {what} {who} {to} {len(data)} ".encode())
         self._hash.update(data)
 
+    def keep(self, last: int) -> None:
+        """Keep no more than so many happenings for the diagram."""
+        self._kept = deque(self._kept, maxlen=last)
+
     @property
     def digest(self) -> str:
         """A hash over everything that happened, as hex digits."""

@@ -83,7 +83,8 @@ class Users:
             return False
         touched = frozenset(str(item.record_id) for item in report.done)
         after = shown(replica, self._story)
-        note_changes(self._story.accounts, before, after, deed=deed, holds=holds, touched=touched)
+        own = frozenset(host.authors())
+        note_changes(self._story.accounts, before, after, deed=deed, holds=holds, touched=touched, own=own)
         self._told(host, f"{'redo' if redo else 'undo'} {len(report.done)} {len(report.skipped)}")
         return True
 

@@ -158,3 +158,43 @@ def test_the_way_back_from_damage_by_a_backup(
         assert cli("sync", store, hub.url).code == 0
     assert cli("list", store, "Task", "--json").json["total"] == 2
     assert cli("check", store).code == 0
+
+
+@pytest.fixture
+def lost(damaged: Path) -> Path:
+    """The same store, and what was kept of its records is damaged too."""
+    change(damaged, "UPDATE _crdt_document SET value = zeroblob(length(value))")
+    return damaged
+
+
+def test_a_record_that_is_lost_here_changes_the_exit_code(cli: Cli, lost: Path, other: Path, state_dir: Path) -> None:
+    as_it_was = lost.read_bytes()
+    alone = cli("repair", lost, "--json")
+    assert (alone.code, alone.json["left"], alone.error["type"]) == (10, 0, "CorruptStoreError")
+    assert alone.json["lost"] == alone.json["still_lost"] != []
+    assert "--from" in alone.error["hint"]
+    assert cli("check", lost).code == 0, "it is sound, and does not hold what was lost"
+    assert cli("repair", lost).code == 0
+    lost.write_bytes(as_it_was)
+    assert cli("repair", lost, "--dry-run").code == 10
+    with serving(state_dir, other) as hub:
+        found = cli("repair", lost, "--from", hub.url, "--json")
+    assert (found.code, found.err.strip()) == (0, "")
+    assert (found.json["lost"], found.json["still_lost"]) == (alone.json["lost"], [])
+
+
+def test_what_was_put_aside_is_taken_back_once_it_is_sound(cli: Cli, lost: Path, other: Path) -> None:
+    file = cli("repair", lost, "--json").json["quarantine"]
+    early = cli("quarantine", file, "--put-back-into", lost)
+    assert early.code == 0, early.err
+    assert "0 rows were put back, with 0 entries" in early.out
+    assert "stays: " in early.out
+    with Replica.open(lost) as a, Replica.open(other) as b:
+        exchange(a, b)
+    late = cli("quarantine", file, "--put-back-into", lost, "--json")
+    assert late.code == 0, late.err
+    assert late.json["put_back"] + late.json["here"] > 0
+    assert all(row["reason"] for row in late.json["left"])
+    assert cli("check", lost).code == 0
+    wrong = cli("quarantine", lost, "--put-back-into", lost, "--json")
+    assert (wrong.code, wrong.error["type"]) == (2, "InputError")

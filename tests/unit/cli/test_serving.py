@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import socket
@@ -115,6 +116,28 @@ def test_a_served_store_can_sync_with_another_peer(cli: Cli, store: Path, other:
             port = dead.getsockname()[1]
         refused = cli("sync", store, f"ws://127.0.0.1:{port}", "--json")
         assert (refused.code, refused.error["type"]) == (8, "PeerUnreachableError")
+
+
+def test_each_of_several_peers_has_its_report_also_where_another_one_fails(
+    cli: Cli, store: Path, other: Path, state_dir: Path
+) -> None:
+    created(cli, store, "title=here")
+    with socket.create_server(("127.0.0.1", 0)) as dead:
+        url = f"ws://127.0.0.1:{dead.getsockname()[1]}"
+    with serving(state_dir, other) as hub:
+        result = cli("sync", store, hub.url, url, "nonsense", hub.url, "--json")
+        assert result.code == 8, "the first failure's"
+        peers = result.json["peers"]
+        assert [(peer["url"], peer["proven_equal"]) for peer in peers] == [
+            (hub.url, True), (url, False), ("nonsense", False), (hub.url, True),
+        ]  # fmt: skip
+        errors = [json.loads(line)["error"] for line in result.err.splitlines()]
+        assert [error["type"] for error in errors] == ["PeerUnreachableError", "InputError"]
+        assert [peer.get("error") for peer in peers] == [None, *errors, None]
+        assert all(error["hint"] for error in errors)
+        assert cli("list", other, "Task", "--json").json["total"] == 1
+        text = cli("sync", store, url, hub.url)
+        assert (text.code, "both sides hold the same" in text.out, "hint: " in text.err) == (8, True, True)
 
 
 def test_peers_stay_connected(cli: Cli, store: Path, other: Path, state_dir: Path) -> None:

@@ -72,3 +72,28 @@ def test_a_schedule_of_another_version_is_refused(capsys: pytest.CaptureFixture[
     file.write_text(Simulation(1).schedule.as_text().replace(f"simulation {VERSION}", "simulation 0"), encoding="utf-8")
     assert main(["simulate", "--schedule", str(file)]) == 2
     assert "version" in capsys.readouterr().err
+
+
+def test_a_soak_says_what_it_sampled(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["simulate", "--soak", "--steps", "60", "--replicas", "2", "--hubs", "0", "--faults", "cut"]
+    assert main([*arguments, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["steps"], result["problems"]) == (60, [])
+    assert {each["name"] for each in result["series"]} >= {"memory blocks", "rows of a store", "a store"}
+    assert main(arguments) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("60 steps")
+    assert "nothing grew by more than 5%" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--histories", "3"], "a soak is one history"),
+        (["--faults", "wipe"], "no faults of kind wipe"),
+        (["--steps", "0"], "at least one step"),
+    ],
+)
+def test_a_soak_that_cannot_be_is_refused(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--soak", *arguments]) == 2
+    assert says in " ".join(capsys.readouterr().err.split())

@@ -18,7 +18,8 @@ from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.replica.fork import believe_claim
 from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.journal import FAILED
-from crdt_sync.replica.rows import pack_values, unpack_log_row, unpack_operation_row
+from crdt_sync.replica.packing import pack_values
+from crdt_sync.replica.rows import unpack_log_row, unpack_operation_row
 from crdt_sync.replica.set_aside import DOUBTED
 from crdt_sync.replica.staging import stage
 from crdt_sync.replica.taking import VOUCHED

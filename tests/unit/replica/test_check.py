@@ -38,7 +38,8 @@ class Merged(Model, unique=("code",), on_duplicate="merge"):
 MODELS = (Task, Person, Asked, Merged)
 
 UNSEEN: dict[Table, set[bytes] | None] = {
-    # Nothing else in a store tells of these rows; what their loss means is in docs/howto/recover.md.
+    # Nothing else in a store tells of these rows but the seals, which follow what is deleted through the store itself.
+    # What is deleted behind its back is in test_damage.py.
     Table.LOCAL: None,
     Table.EVIDENCE: None,
     Table.STAGED: None,

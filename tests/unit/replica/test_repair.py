@@ -161,6 +161,24 @@ def test_what_is_derived_comes_back_as_it_was(made: Path, tmp_path: Path, table:
         assert report.quarantine is None
 
 
+def test_a_record_whose_base_is_gone_comes_back_though_somebody_edits_it_first(compacted: Path, tmp_path: Path) -> None:
+    place = copied(compacted, tmp_path)
+    with opened(place) as replica, peer(place) as other:
+        assert exchange(replica, other).proven_equal
+        replica.compact()
+        other.compact()
+    with open_sqlite(place / "a.db") as store:
+        bases = store.count(Table.BASE)
+    for number in range(bases):
+        zero(place, Table.BASE, number)
+    assert repaired(place).lost
+    with opened(place) as replica, peer(place) as other:
+        for task in other.find(Task):
+            task.title = f"{task.title} again"
+        assert exchange(replica, other).proven_equal
+        assert shown(replica) == shown(other)
+
+
 def test_what_was_refused_stays_refused(made: Path, tmp_path: Path) -> None:
     place = copied(made, tmp_path)
     with opened(place) as replica:

@@ -14,13 +14,15 @@ import pytest
 from crdt_sync import Replica, RetryPolicy
 from crdt_sync.core.entry import decode_run, split_entries
 from crdt_sync.errors import EntryError, InputError, StoreFullError
+from crdt_sync.protocol.care import Flight
 from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.port import Port
+from crdt_sync.replica.set_aside import Fault
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import Exchange, ExchangeReport, exchange
 from crdt_sync.transport.memory import Fate, Fates, always_deliver
-from tests.unit.replica.devices import Dice, Task, memory, on_disk, store_of
+from tests.unit.replica.devices import Dice, Task, memory, on_disk, store_of, sync
 from tests.unit.replica.test_home import author_of, device_of, statuses
 
 
@@ -394,3 +396,19 @@ def test_doubts_outlive_the_process(tmp_path: Path) -> None:
             assert statuses(replica) == ["failed"]
             assert replica.operation("1").attempts == 5
             assert check_store(store_of(replica)).listed == []
+
+
+def test_what_rests_on_a_suspect_follows_it_in_the_same_session() -> None:
+    """It goes before the suspect, and is parked; nobody is to wait for another session then."""
+    with memory(1) as hub, memory(2) as dev, memory(3) as other:
+        hub.create(Task, title="begins")
+        sync(hub, dev, other)
+        task = dev.create(Task, title="suspect")
+        exchange(dev, other)
+        other.get(Task, task.id).title = "rests on it"
+        exchange(dev, other)
+        flight = Flight(partition="", author=author_of(dev), first=1, last=1, until=100, alone=True)
+        for _ in range(2):
+            dev.port.ended_at(device_of(hub), flight, Fault.LOSS, reason="lost")
+        assert exchange(dev, hub).proven_equal
+        assert hub.get(Task, task.id).title == "rests on it"

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from crdt_sync import Fork, Replica
 from crdt_sync.core.entry import ChainHash, decode_run
 from crdt_sync.core.ids import DEFAULT_PARTITION, Author, DeviceId
-from crdt_sync.errors import InputError
+from crdt_sync.errors import CorruptStoreError, InputError
 from crdt_sync.protocol.source import EntryStatus, StatusKind
 from crdt_sync.protocol.vectors import Position
-from crdt_sync.replica.branches import DEVICES_MAX, FORKS_MAX, note_fork
+from crdt_sync.replica.branches import note_fork
+from crdt_sync.replica.fork_notes import DEVICES_MAX, FORKS_MAX
+from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.state import EVIDENCE_MAX
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
@@ -31,11 +34,12 @@ class World:
         self.name = self.machine.start(self.left, title="shared", notes="0")
         exchange(self.left, self.right)
 
-    def fork(self) -> None:
+    def fork(self, *, again: bool = True) -> None:
         self.machine.lose(self.left, appending(self.name, "a"), lambda replica: replica.create(Task, title="lost"))
         with self.machine.on() as replica:
             replica.get(Task, self.name).notes.append("b")
-            replica.create(Task, title="kept")
+            if again:
+                replica.create(Task, title="kept")
             exchange(replica, self.right)
             self.device = replica.device_id
             self.author = author_of(replica)
@@ -89,6 +93,18 @@ def test_what_a_fork_affects_is_told_by_record(world: World) -> None:
         "kept": (True, False),
         "on top of it": (True, False),
     }
+
+
+def test_a_third_branch_may_part_earlier(world: World) -> None:
+    world.fork()
+    exchange(world.left, world.right)
+    with memory(80) as third:
+        device = device_of(third)
+    state = state_of(world.right)
+    note_fork(state, DEFAULT_PARTITION, world.author, differs_at=2, device=device)
+    (fork,) = world.right.forks()
+    assert (fork.shared, fork.differs_at) == (0, 2)
+    assert len(world.right.forked_records(fork)) == 2
 
 
 def test_the_device_itself_knows_what_the_other_branch_did(world: World) -> None:
@@ -246,3 +262,34 @@ def test_an_error_says_where_to_look(world: World, caplog: pytest.LogCaptureFixt
     world.fork()
     exchange(world.left, world.right)
     assert "a peer holds another branch" in caplog.text
+
+
+@pytest.mark.parametrize("data", [b"\xc1", b"\x01", b"\x91\x01", msgpack.packb([("", 1, 1, "x", 0, 1, [])])])
+def test_notes_that_make_no_sense_are_damage(data: bytes) -> None:
+    with memory(1) as replica:
+        store = store_of(replica)
+        with store.transaction():
+            store.put(Table.META, b"forks", data)
+        with pytest.raises(CorruptStoreError, match="the notes of forks"):
+            replica.forks()
+        assert replica.check().total == 1
+
+
+def test_a_device_further_on_the_other_branch_does_not_hold_this_one(world: World) -> None:
+    """It was once taken to hold all that is here, since it is ahead: the store was safe to wipe, and was folded."""
+    world.fork(again=False)
+    exchange(world.left, world.right)
+    vectors = HoldingsBook(state_of(world.left)).unknown_to({}, world.left.port.vector())
+    assert world.right.port.accept_holdings(vectors, sender=b"") == 1
+    ends = [held.port.vector()[DEFAULT_PARTITION][world.author].sequence for held in (world.left, world.right)]
+    assert ends == [3, 2]
+    devices = world.right.safe_to_wipe().devices
+    assert {item.device_id: item.missing for item in devices}[device_of(world.left)] == 2, (
+        "what is past our end may part anywhere"
+    )
+    with world.machine.on() as replica:
+        exchange(replica, world.right)
+        world.right.forget_device(device_of(replica))
+    world.right.compact()
+    floors = state_of(world.right).ledger.floors.get(DEFAULT_PARTITION, {})
+    assert world.author not in floors or floors[world.author].sequence == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crdt_sync.core.ids import device_id
 from crdt_sync.core.peer import PeerIdentity
 from crdt_sync.security import identity
-from crdt_sync.security.identity import DeviceKey, is_usable_public_key, verify
+from crdt_sync.security.identity import DeviceKey, is_usable_public_key, signatures_remembered, verify
 
 SEEDS = st.binary(min_size=32, max_size=32)
 KEY = DeviceKey.generate(bytes(range(32)))
@@ -105,3 +105,17 @@ def test_a_peer_is_its_key() -> None:
         PeerIdentity.of(b"short")
     with pytest.raises(ValueError, match="not the one"):
         PeerIdentity(device_id=device_id(bytes(32)), public_key=KEY.public_key)
+
+
+def test_remembered_signatures_are_the_same_ones() -> None:
+    """Also those that do not hold: neither another statement nor another key is taken for what was signed."""
+    other = DeviceKey.generate(bytes(32))
+    with signatures_remembered():
+        signature = KEY.sign(b"one")
+        for _ in range(2):
+            assert verify(KEY.public_key, statement=b"one", signature=signature)
+            assert not verify(KEY.public_key, statement=b"two", signature=signature)
+            assert not verify(other.public_key, statement=b"one", signature=signature)
+            assert not verify(KEY.public_key, statement=b"one", signature=bytes(64))
+    assert verify(KEY.public_key, statement=b"one", signature=signature)
+    assert not verify(other.public_key, statement=b"one", signature=signature)

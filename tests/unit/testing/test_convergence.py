@@ -23,7 +23,7 @@ from crdt_sync.testing import ConvergenceMachine, LawBrokenError, histories, pla
 from crdt_sync.testing.convergence import ConvergenceTestCase, Found
 from crdt_sync.testing.device import Device
 from crdt_sync.testing.editing import Edit
-from crdt_sync.testing.steps import Carry, Create, History, Meet, Race, Step
+from crdt_sync.testing.steps import Carry, Change, Compact, Create, Meet, Race, Reopen, Scenario, Step, TakeBack
 
 SEED = 7
 
@@ -225,7 +225,7 @@ def test_a_live_kind_takes_no_merge_function() -> None:
 
 # ── the laws themselves, with the library broken under them ──────────────────────────────────────────────────────────
 
-APART = History(
+APART = Scenario(
     replicas=2,
     steps=(
         Create(on=0, model="Order", values={}),
@@ -257,7 +257,7 @@ def test_where_a_law_was_broken_first_says_how_later_histories_are_judged(where:
         assert machine.found is Found.AT_THE_END
 
 
-def broken(history: History = APART) -> LawBrokenError:
+def broken(history: Scenario = APART) -> LawBrokenError:
     with pytest.raises(LawBrokenError) as failure, play(history, [Order]):
         pass
     return failure.value
@@ -317,12 +317,62 @@ def test_a_lost_operation_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert broken().law in {"durable", "reopening"}
 
 
+EDITED = (
+    Create(on=0, model="Order", values={}),
+    Carry(source=0, target=1),
+    Change(on=0, model="Order", record=0, edits=(Edit(field="state", do="set", arguments=(1,)),)),
+)
+MET = (Meet(left=0, right=1), Meet(left=0, right=1))
+
+
+def states(*steps: Step) -> list[Any]:
+    with play(Scenario(replicas=2, steps=(*EDITED, *steps)), [Order]) as replicas:
+        return [[dict(record)["state"] for record in replica.find(replica.model("Order"))] for replica in replicas]
+
+
+def test_a_user_can_take_back_and_do_again() -> None:
+    assert states() == [[1], [1]]
+    assert states(TakeBack(on=0)) == [[0], [0]]
+    assert states(TakeBack(on=0), TakeBack(on=0, redo=True)) == [[1], [1]]
+    assert states(*MET, TakeBack(on=1)) == [[1], [1]], "only what is one's own"
+
+
+def test_a_replica_can_compact_and_its_past_is_no_longer_handed_on() -> None:
+    folded = (*MET, Compact(on=0))
+    assert states(*folded) == states(*folded, Carry(source=0, target=1)) == [[1], [1]]
+    assert states(*folded, TakeBack(on=0), Reopen(kill=True)) == [[1], [1]], "what was folded cannot be taken back"
+
+
+def test_an_undo_that_refuses_and_writes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    undo = Replica.undo
+
+    def undone(replica: Replica) -> Any:
+        undo(replica)
+        raise InputError("no")
+
+    monkeypatch.setattr(Replica, "undo", undone)
+    assert broken(Scenario(replicas=2, steps=(*EDITED, TakeBack(on=0)))).law == "refusals"
+
+
+def test_a_compaction_that_changes_what_is_shown_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    compact = Replica.compact
+
+    def compacted(replica: Replica, **options: Any) -> Any:
+        (record,) = replica.find(replica.model("Order"))
+        replica.update(record, state=2)
+        return compact(replica, **options)
+
+    monkeypatch.setattr(Replica, "compact", compacted)
+    error = broken(Scenario(replicas=2, steps=(*EDITED, *MET, Compact(on=0))))
+    assert (error.law, error.place.field) == ("compaction", "state")
+
+
 def test_histories_of_all_sorts_hold_the_laws() -> None:
     from hypothesis import given
 
     @settings(max_examples=10, database=None, derandomize=True, deadline=None)
     @given(histories([Good], replicas=2))
-    def hold(history: History) -> None:
+    def hold(history: Scenario) -> None:
         with play(history, [Good]) as replicas:
             assert len(replicas) == 2
 

@@ -64,6 +64,81 @@ def lines(result: pytest.RunResult) -> list[str]:
     return found
 
 
+PLAIN = """
+import pytest
+from hypothesis import given, settings, strategies as st
+from crdt_sync import Model
+from crdt_sync.testing import edits, histories, records
+
+
+class Order(Model):
+    state: int = 0
+
+
+@settings(deadline=None)
+@given({strategy})
+def test_plain(drawn):
+    assert len(repr(drawn)) < 60, repr(drawn)
+"""
+"""What fails shows what was drawn; long enough for nobody to draw it first."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["histories([Order])", "st.tuples(records(Order), edits(Order), st.text())"])
+def test_a_plain_test_that_draws_from_the_kit_fails_again_with_what_it_shows(
+    run: Run, pytester: pytest.Pytester, strategy: str
+) -> None:
+    pytester.makepyfile(test_plain=PLAIN.format(strategy=strategy))
+    first = run("--crdt-examples=40")
+    (options,) = set(re.findall(r"^again with (--crdt-seed=\d+ --crdt-examples=40)$", *shown(first)))
+    again = [run(*options.split()) for _ in range(2)]
+    assert drawn(again[0]) == drawn(again[1]) == drawn(first)
+
+
+def drawn(result: pytest.RunResult) -> list[str]:
+    """What Hypothesis says that it drew."""
+    result.assert_outcomes(failed=1)
+    return [line for line in result.outlines if "drawn=" in line]
+
+
+MARKED = """
+import pytest
+from hypothesis import given, settings, strategies as st
+
+seen = set()
+
+
+@pytest.mark.crdt_sync
+@given(st.integers())
+def test_marked(number):
+    seen.add(number)
+    assert len(seen) < 11
+
+
+@given(st.integers())
+def test_other(number):
+    seen.add(number)
+"""
+
+
+def test_a_marked_test_takes_the_options_and_no_other(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_marked=MARKED)
+    result = run("--strict-markers", "--crdt-examples=10")
+    result.assert_outcomes(passed=2)
+    result = run("--strict-markers", "--crdt-examples=90", "--crdt-seed=5")
+    result.assert_outcomes(passed=1, failed=1)
+    (options,) = set(re.findall(r"^again with (.*)$", *shown(result)))
+    assert options == "--crdt-seed=5 --crdt-examples=90"
+
+
+def test_whoever_has_another_seed_keeps_it(run: Run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_marked=MARKED.replace("@given", "@settings(max_examples=90)\n@given", 1))
+    for option in ("--hypothesis-seed=3", "--crdt-seed=3"):
+        result = run(option)
+        result.assert_outcomes(passed=1, failed=1)
+        assert ("again with" in result.stdout.str()) == option.startswith("--crdt")
+
+
 def test_it_imports_nothing_of_the_package(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         test_other="""

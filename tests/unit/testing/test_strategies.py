@@ -149,7 +149,8 @@ def test_histories_begin_with_records_that_everybody_has() -> None:
 def test_histories_have_everything_in_them() -> None:
     kinds = {type(step).__name__ for history in drawn(histories([Person]), examples=80) for step in history.steps}
     assert kinds == {
-        "Create", "Change", "Race", "Delete", "Restore", "Resolve", "Meet", "Carry", "Reopen", "Wait",
+        "Create", "Change", "Race", "Delete", "Restore", "Resolve", "Meet", "Carry", "Reopen", "TakeBack",
+        "Compact", "Wait",
     }  # fmt: skip
 
 

@@ -1,0 +1,309 @@
+"""One long simulated history over data of one size: memory and stores must stop growing.
+
+Its users write a few records over and over. Faults are those after which a device goes on under its author: one that
+begins under another makes every vector longer for good, by design.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from crdt_sync.errors import InputError, RecordError
+from crdt_sync.replica import Replica
+from crdt_sync.storage.base import Table
+from crdt_sync.testing.growth import Series
+from crdt_sync.testing.simulation.history import quiet
+from crdt_sync.testing.simulation.host import Host
+from crdt_sync.testing.simulation.invariant import BrokenInvariantError
+from crdt_sync.testing.simulation.loop import VirtualLoop
+from crdt_sync.testing.simulation.schedule import CHOICES, PAUSE_MS, VERSION, Fault, Schedule, Step
+from crdt_sync.testing.simulation.story import Note
+from crdt_sync.testing.simulation.trace import DRAWN_MAX
+from crdt_sync.testing.simulation.truth import Truth
+from crdt_sync.testing.simulation.world import World
+
+SOAK_FAULTS = frozenset((Fault.CUT, Fault.PARTITION, Fault.SLOW))
+"""Faults that leave every author as it is."""
+SOAK_STEPS = 20_000
+NOTES = 4
+TAGS_MAX = 6
+CHARACTERS_MAX = 60
+ROUND_STEPS = 100
+"""Between two rests, at which everything is checked and sampled."""
+EDITS_SHARE = 0.7
+_EDITS = ("title", "due", "votes", "tag", "text", "resolve")
+_STEPS = {
+    Fault.CUT: ("cut", "cut", "storm"),
+    Fault.PARTITION: ("block", "isolate", "heal", "heal"),
+    Fault.SLOW: ("slow",),
+}
+_ALWAYS = ("wait", "wait", "reopen", "compact")
+_MB = 1024**2
+_STATM = Path("/proc/self/statm")
+
+
+@dataclass(kw_only=True)
+class SoakReport:
+    """How a soak went.
+
+    Args:
+        seed: it was drawn from.
+        steps: that it had.
+        edits: that users made.
+        frames: that went over the network.
+        virtual_s: time that passed on the simulated clocks, in seconds.
+        series: what was sampled, over virtual time.
+        failure: the invariant that broke, or empty.
+    """
+
+    seed: int
+    steps: int = 0
+    edits: int = 0
+    frames: int = 0
+    virtual_s: float = 0.0
+    series: list[Series] = field(default_factory=list)
+    failure: str = ""
+
+    @property
+    def problems(self) -> list[str]:
+        """What broke or grows."""
+        grown = [f"{each.name} grows by {each.growth:.1%}" for each in self.series if not each.is_flat]
+        return [self.failure, *grown] if self.failure else grown
+
+
+class Soak:
+    """A long history of a few records that are written over and over.
+
+    Args:
+        seed: draws it.
+        steps: how many things are done at most.
+        seconds: real time after which it ends, too; None for as long as it takes.
+        faults: some of `SOAK_FAULTS`.
+        replicas: devices that dial.
+        hubs: replicas that only listen.
+
+    Raises:
+        InputError: a fault after which something has to grow, or numbers that cannot be.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        steps: int = SOAK_STEPS,
+        seconds: float | None = None,
+        faults: frozenset[Fault] = SOAK_FAULTS,
+        replicas: int = 3,
+        hubs: int = 1,
+    ) -> None:
+        if refused := faults - SOAK_FAULTS:
+            raise InputError(
+                f"a soak has no faults of kind {', '.join(sorted(refused))}",
+                hint=f"There are: {', '.join(sorted(SOAK_FAULTS))}.",
+            )
+        if steps < 1 or replicas < 1 or replicas + hubs < 2:
+            raise InputError("a soak has at least one step and two hosts, one of them a replica that is no hub")
+        self._seed, self._steps, self._seconds = seed, steps, seconds
+        self._hosts = (replicas, hubs)
+        self._struck = tuple(step for fault in Fault if fault in faults for step in _STEPS[fault])
+        self._random = Random(f"{VERSION}/soak/{seed}")
+
+    def run(self, *, progress: Callable[[SoakReport], None] | None = None) -> SoakReport:
+        """Run it to its end.
+
+        Args:
+            progress: called with what was sampled so far, after each rest.
+        """
+        report = SoakReport(seed=self._seed)
+        loop = VirtualLoop()
+        replicas, hubs = self._hosts
+        schedule = Schedule(seed=self._seed, replicas=replicas, hubs=hubs, steps=())
+        with tempfile.TemporaryDirectory(prefix="crdt-sync-soak-") as folder, quiet():
+            try:
+                world = World(loop, schedule, folder=Path(folder))
+                world.trace.keep(DRAWN_MAX)
+                loop.run_until_complete(self._run(world, report, progress))
+            finally:
+                loop.close()
+        return report
+
+    async def _run(self, world: World, report: SoakReport, progress: Callable[[SoakReport], None] | None) -> None:
+        until = None if self._seconds is None else time.monotonic() + self._seconds
+        truth, writers, sampler = Truth(world), Writers(self._random), Sampler(report.series)
+        try:
+            await world.begin()
+            writers.begin(world.hosts[0])
+            while report.steps < self._steps and (until is None or time.monotonic() < until):
+                for _ in range(min(ROUND_STEPS, self._steps - report.steps)):
+                    await self._step(world, writers)
+                    truth.after_step()
+                    sampler.note(world)
+                    report.steps += 1
+                await world.calm()
+                await truth.at_rest()
+                writers.check(world.hosts)
+                report.edits, report.virtual_s = writers.edits, world.loop.time()
+                report.frames = world.trace.counts["sent"]
+                sampler.sample(world)
+                if progress is not None:
+                    progress(report)
+            for error in world.network.failures:
+                raise error
+        except BrokenInvariantError as error:
+            report.failure = f"{error}\n\n{world.trace.diagram()}"
+        finally:
+            await world.end()
+
+    async def _step(self, world: World, writers: Writers) -> None:
+        random = self._random
+        host, action = random.randrange(CHOICES), "wait"
+        if random.random() < EDITS_SHARE:
+            writers.write(world.hosts[host % len(world.hosts)])
+        else:
+            action = random.choice((*_ALWAYS, *self._struck))
+        args = (random.randrange(CHOICES), random.randrange(CHOICES))
+        pause_ms = random.choice(PAUSE_MS) + random.randrange(10)
+        await world.take(Step(action=action, host=host, args=args, pause_ms=pause_ms))
+
+
+class Writers:
+    """Users who keep a few notes at one size; as no store is ever lost, every note must show just what they left.
+
+    Args:
+        random: draws what they do.
+    """
+
+    def __init__(self, random: Random) -> None:
+        self.edits = 0
+        self._random = random
+        self._drawn = 0
+        self._votes: dict[str, int] = {}
+        self._tags: dict[str, dict[str, None]] = {}
+        self._text: dict[str, dict[str, None]] = {}
+
+    def begin(self, host: Host) -> None:
+        """Make the notes."""
+        if host.replica is not None:
+            for _ in range(NOTES):
+                name = str(host.replica.create(Note, title="").id)
+                self._votes[name], self._tags[name], self._text[name] = 0, {}, {}
+
+    def write(self, host: Host) -> None:
+        """Do one edit, where the host is up and shows the note."""
+        replica = host.replica
+        if replica is None or not host.up:
+            return
+        name = self._random.choice(list(self._votes))
+        action = self._random.choice(_EDITS)
+        self._drawn += 1
+        with suppress(RecordError):  # the note is not here yet
+            self._write(replica, replica.get(Note, name), name, action)
+            self.edits += 1
+
+    def check(self, hosts: Iterable[Host]) -> None:
+        """Every host shows what was written.
+
+        Raises:
+            BrokenInvariantError: one does not.
+        """
+        for host in hosts:
+            replica = host.replica
+            if replica is None:
+                continue
+            for name in self._votes:
+                note = replica.get(Note, name)
+                shown = (int(note.votes), set(note.tags), set(str(note.body)))
+                left = (self._votes[name], set(self._tags[name]), set(self._text[name]))
+                if shown != left:
+                    raise BrokenInvariantError("nothing lost", f"{host.name}, note {name}: {shown} instead of {left}")
+
+    def _write(self, replica: Replica, note: Note, name: str, action: str) -> None:
+        match action:
+            case "title":
+                note.title = f"t{self._drawn % 1000}"
+            case "due":
+                note.due = self._drawn % 1000
+            case "votes":
+                step = 1 if self._votes[name] < 0 else -1
+                note.votes.increment(step)
+                self._votes[name] += step
+            case "tag":
+                self._tag(note, self._tags[name])
+            case "text":
+                self._type(note, self._text[name])
+            case _:
+                conflict = next(iter(replica.conflicts()), None)
+                if conflict is not None:
+                    replica.resolve(conflict, take=conflict.candidates[0])
+
+    def _tag(self, note: Note, tags: dict[str, None]) -> None:
+        """Add a tag, or take away one of those that are shown here."""
+        shown = sorted(note.tags)
+        if len(tags) < TAGS_MAX or not shown:
+            tag = f"t{self._drawn}"
+            note.tags.add(tag)
+            tags[tag] = None
+        else:
+            note.tags.discard(shown[0])
+            tags.pop(shown[0], None)  # somebody who had it too may have taken it away
+
+    def _type(self, note: Note, characters: dict[str, None]) -> None:
+        """Write a character, or erase one of those that are shown here."""
+        text = str(note.body)
+        if len(characters) < CHARACTERS_MAX or not text:
+            character = chr(0x4E00 + self._drawn % 0x5000)
+            note.body.insert(self._random.randrange(len(text) + 1), character)
+            characters[character] = None
+        else:
+            at = self._random.randrange(len(text))
+            note.body.delete(at, 1)
+            characters.pop(text[at], None)
+
+
+class Sampler:
+    """Takes samples at rests.
+
+    Args:
+        series: they are put into.
+    """
+
+    def __init__(self, series: list[Series]) -> None:
+        self._series = series
+        self._waiting = 0
+
+    def note(self, world: World) -> None:
+        """How long the queues are between rests."""
+        pending = (host.replica.pending_count() for host in world.hosts if host.replica is not None and host.up)
+        self._waiting = max(self._waiting, *pending, 0)
+
+    def sample(self, world: World) -> None:
+        """What there is now, when all has come to rest."""
+        hosts = len(world.hosts)
+        tables = [table for host in world.hosts for name, table in host.disk.tables.items() if name in Table]
+        at_s, waiting, self._waiting = world.loop.time(), self._waiting, 0
+        gc.collect()
+        self._add("memory blocks", "blocks", sys.getallocatedblocks(), at_s=at_s)
+        if _STATM.exists():
+            pages = int(_STATM.read_text(encoding="ascii").split()[1])
+            self._add("resident memory", "MB", pages * os.sysconf("SC_PAGE_SIZE") / _MB, at_s=at_s)
+        self._add("rows of a store", "rows", sum(len(table.rows) for table in tables) / hosts, at_s=at_s)
+        size = sum(len(key) + len(data) for table in tables for key, data in table.rows.items())
+        self._add("a store", "kB", size / hosts / 1024, at_s=at_s)
+        self._add("longest queue", "operations", waiting, at_s=at_s, is_judged=False)
+        self._add("most unread frames", "frames", world.network.unread_max, at_s=at_s, is_judged=False)
+
+    def _add(self, name: str, unit: str, value: float, *, at_s: float, is_judged: bool = True) -> None:
+        series = next((each for each in self._series if each.name == name), None)
+        if series is None:
+            series = Series(name=name, unit=unit, is_judged=is_judged)
+            self._series.append(series)
+        series.add(value, at_s=at_s)
