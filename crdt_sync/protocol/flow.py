@@ -98,6 +98,11 @@ class Outflow:
         """Everything sent is acknowledged."""
         return self.sent == self.acked
 
+    @property
+    def has_more(self) -> bool:
+        """There is some of the log to look at."""
+        return not self.at_end
+
     def spend(self, size_bytes: int) -> None:
         """A bulk message goes out."""
         self._credit -= size_bytes

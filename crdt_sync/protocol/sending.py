@@ -93,7 +93,7 @@ class Sending:
         if not out.at_end or not self._suspected:
             return None
         message = self._suspected.next_message(now_ms=now_ms)
-        return message if message is not None or out.at_end else self.next_message(now_ms=now_ms)
+        return self.next_message(now_ms=now_ms) if message is None and out.has_more else message
 
     def _is_sent(self, run: SentRun) -> bool:
         return not (self._held_back and self._is_held_back(run)) and not self._suspected.skips(run)

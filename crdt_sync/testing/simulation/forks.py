@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from crdt_sync.testing.simulation.world import World
 
 
+HELD_DIFFERENTLY = "an entry that it saw is held differently here"
+"""How an entry is refused that rests on the other branch."""
+
+
 class Forks:
     """Watches who got which branch.
 
@@ -101,7 +105,8 @@ class Forks:
                 f"{host.name} calls itself equal with {others}, who hold another branch of {author}",
                 holds=not (others and host.proven),
             )
-        named = any(str(author) in text for host in hosts for text in host.errors)
+        said = (str(author), HELD_DIFFERENTLY)
+        named = any(words in text for words in said for host in hosts for text in host.errors)
         kept = any(host.disk.tables[Table.EVIDENCE].keys for host in hosts)
         must("forks are told of", f"nobody says that there are two branches of {author}", holds=named or kept)
 

@@ -131,7 +131,7 @@ class Mishaps:
         if clean:
             await host.stop()
         self._machines[host.name] = Machine(store=host.disk.image(), files=host.files())
-        if not host.up:
+        if host.replica is None:
             await host.start()
 
     async def _rewind(self, number: int) -> None:

@@ -79,7 +79,7 @@ _FAULTS: dict[Fault, dict[str, int]] = {
     Fault.WIPE: {"wipe": 1},
     Fault.ROT: {"rot": 1},
     Fault.BITS: {"bits": 1},
-    Fault.REWIND: {"snapshot": 1, "rewind": 1},
+    Fault.REWIND: {"snapshot": 2, "rewind": 2},
     Fault.POISON: {"poison": 1},
     Fault.REVERT: {"undo": 2, "redo": 1, "revert": 1},
     Fault.BYZANTINE: {"provoke": 1},

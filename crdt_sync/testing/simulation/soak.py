@@ -51,7 +51,7 @@ _MB = 1024**2
 _STATM = Path("/proc/self/statm")
 
 
-@dataclass(kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SoakReport:
     """How a soak went.
 

@@ -161,22 +161,32 @@ def test_what_is_derived_comes_back_as_it_was(made: Path, tmp_path: Path, table:
         assert report.quarantine is None
 
 
-def test_a_record_whose_base_is_gone_comes_back_though_somebody_edits_it_first(compacted: Path, tmp_path: Path) -> None:
-    place = copied(compacted, tmp_path)
-    with opened(place) as replica, peer(place) as other:
+def test_a_record_whose_base_is_gone_comes_back_though_somebody_edits_it_first(tmp_path: Path) -> None:
+    with opened(tmp_path) as replica, peer(tmp_path) as other:
+        replica.create(Task, title="first")
         assert exchange(replica, other).proven_equal
         replica.compact()
-        other.compact()
-    with open_sqlite(place / "a.db") as store:
-        bases = store.count(Table.BASE)
-    for number in range(bases):
-        zero(place, Table.BASE, number)
-    assert repaired(place).lost
-    with opened(place) as replica, peer(place) as other:
-        for task in other.find(Task):
-            task.title = f"{task.title} again"
+        assert not state_of(replica).has_settled("")
+    zero(tmp_path, Table.BASE)
+    assert repaired(tmp_path).lost
+    with opened(tmp_path) as replica, peer(tmp_path) as other:
+        other.find(Task)[0].title = "again"
         assert exchange(replica, other).proven_equal
-        assert shown(replica) == shown(other)
+        assert [task.title for task in replica.find(Task)] == ["again"]
+        assert replica.check().ok
+
+
+def test_what_is_written_on_content_that_a_repair_kept_reaches_a_peer(tmp_path: Path) -> None:
+    with opened(tmp_path) as replica:
+        replica.create(Task, title="first", notes="abc")
+    zero(tmp_path, Table.LOG)
+    assert repaired(tmp_path).kept_content
+    with opened(tmp_path) as replica, peer(tmp_path) as other:
+        replica.find(Task)[0].notes.delete(0, 1)
+        exchange(replica, other)
+        assert exchange(replica, other).proven_equal
+        assert [str(task.notes) for task in other.find(Task)] == ["bc"]
+        assert other.check().ok
 
 
 def test_what_was_refused_stays_refused(made: Path, tmp_path: Path) -> None:
