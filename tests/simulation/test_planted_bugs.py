@@ -106,7 +106,9 @@ def what_a_peer_dies_of_goes_first(patch: pytest.MonkeyPatch) -> None:
 
 def whoever_signed_holds_everything(patch: pytest.MonkeyPatch) -> None:
     """A device that ever signed for anything counts as holding all that is here."""
-    patch.setattr(HoldingsBook, "reach", lambda self, vector, partition, author, *, own: own[partition][author].sequence)
+    patch.setattr(
+        HoldingsBook, "reach", lambda self, vector, partition, author, *, own: own[partition][author].sequence
+    )
 
 
 def undo_takes_back_what_others_wrote(patch: pytest.MonkeyPatch) -> None:
