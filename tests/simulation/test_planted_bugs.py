@@ -19,6 +19,7 @@ from crdt_sync.replica.compaction import Folding
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.documents import DocumentCache
 from crdt_sync.replica.history_calls import HistoryCalls
+from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.lease import Lease
 from crdt_sync.replica.port import Port
 from crdt_sync.replica.set_aside import Doubts
@@ -103,6 +104,13 @@ def what_a_peer_dies_of_goes_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Doubts, "care", lambda self, policy, now_ms: Care())
 
 
+def whoever_signed_holds_everything(patch: pytest.MonkeyPatch) -> None:
+    """A device that ever signed for anything counts as holding all that is here."""
+    patch.setattr(
+        HoldingsBook, "reach", lambda self, vector, partition, author, *, own: own[partition][author].sequence
+    )
+
+
 def undo_takes_back_what_others_wrote(patch: pytest.MonkeyPatch) -> None:
     """An undo also removes a tag of somebody else."""
     real = HistoryCalls.undo
@@ -137,6 +145,7 @@ CASES = (
     Case(a_second_tombstone_is_lost, (), "nothing lost: .* it is there, and all of it was deleted"),
     Case(the_last_run_of_a_batch_is_dropped, ("cut",), "convergence: .* holds"),
     Case(what_was_sent_is_taken_for_held, ("cut",), "acknowledged means durable|truthful statuses"),
+    Case(whoever_signed_holds_everything, ("cut",), "truthful copies"),
     Case(bases_are_made_of_live_documents, ("cut",), "."),
     Case(who_reads_chooses_the_survivor, (), "convergence: .* different views"),
     Case(resolving_replaces_nothing, (), "settled stays settled"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -16,8 +16,9 @@ from crdt_sync.aio.manager import SyncManager
 from crdt_sync.aio.server import Server
 from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import keep_current
-from crdt_sync.core.ids import Author
+from crdt_sync.core.ids import Author, DeviceId
 from crdt_sync.errors import CRDTSyncError, StoreError
+from crdt_sync.protocol.source import EntryStatus, Vector
 from crdt_sync.replica import Replica, RetryPolicy
 from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.ledger import Ledger
@@ -90,6 +91,8 @@ class Host:
         self.replica: Replica | None = None
         self.device = ""
         """Its device's id; of the last time that it was up."""
+        self.words: dict[str, dict[int, int]] = {}
+        """Device id → author → last entry: what devices said of themselves when sessions with them began."""
         self._struck = False
         self.proven = False
         """Whether its last round said that all hold the same ..."""
@@ -141,6 +144,7 @@ class Host:
             return False
         self._follow(opened, self.replica)
         self.device = str(self.replica.device_id)
+        self._listen_in(self.replica)
         shell = Shell(
             sleep=asyncio.sleep, chance=self._chance.random, monotonic=self._network.loop.time, dial=self._dial
         )
@@ -285,6 +289,24 @@ class Host:
         }
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _listen_in(self, replica: Replica) -> None:
+        """Note what devices say of themselves, beside the replica that acts on it."""
+        acknowledged = replica.port.acknowledged
+
+        def noted(
+            device: DeviceId,
+            vector: Vector,
+            statuses: Sequence[EntryStatus],
+            *,
+            but_for: frozenset[Author] | None = None,
+        ) -> None:
+            if but_for is not None:
+                ends = (item for held in vector.values() for item in held.items())
+                self.words[str(device)] = {int(author): position.sequence for author, position in ends}
+            acknowledged(device, vector, statuses, but_for=but_for)
+
+        replica.port.acknowledged = noted  # type: ignore[method-assign]  # it does the same, and takes a note
 
     async def _dial(self, url: str, *, limits: ChannelLimits, tls: ssl.SSLContext | None) -> Channel:
         del tls

@@ -17,6 +17,7 @@ from crdt_sync.replica import Replica
 from crdt_sync.replica.rows import unpack_operation_row
 from crdt_sync.replica.state import EVIDENCE_MAX
 from crdt_sync.storage.base import Table
+from crdt_sync.testing.simulation.copies import Copies
 from crdt_sync.testing.simulation.forks import Forks
 from crdt_sync.testing.simulation.host import Host
 from crdt_sync.testing.simulation.invariant import must
@@ -46,6 +47,7 @@ class Truth:
         self._ever: dict[str, dict[int, int]] = {}
         """Device id → author → the last entry that it ever held durably."""
         self._forks = Forks(world)
+        self._copies = Copies(world)
         world.on_sync = self._note
 
     def after_step(self) -> None:
@@ -65,6 +67,7 @@ class Truth:
             if host.up and host.replica is not None:
                 self._nothing_pending_means_held(host, host.replica, vectors[host.name])
                 self._bounded(host)
+        self._copies.look(vectors, self._ever)
         must(
             "bounded queues",
             f"{self._world.network.unread_max} frames were unread at one end",
