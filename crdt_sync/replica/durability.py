@@ -139,6 +139,8 @@ class DurabilityCalls(ABC):
             TransactionError: a transaction is open.
         """
         self._check_idle()
+        if progress is not None and not callable(progress):
+            raise InputError("progress is a function of two numbers", hint="Leave it out, or give a function.")
         return back_up(self._state.store, checked_path(path, what="the path of a backup"), progress=progress)
 
     def _others(self, book: HoldingsBook) -> dict[bytes, DurableVector]:
