@@ -397,4 +397,4 @@ class InputError(CRDTSyncError):
     """A command line, import file or address that cannot be read."""
 
     exit_code = 2
-    default_hint = "See `crdt-sync --help`."
+    default_hint = "Give what the text asks for; nothing was changed."

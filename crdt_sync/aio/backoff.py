@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from crdt_sync.core.checks import is_number
 from crdt_sync.errors import InputError
 
 _HINT: Final = "Leave out what need not differ: BackoffPolicy() is a good one for most networks."
@@ -38,6 +39,8 @@ class BackoffPolicy:
     """A peer that asks for a longer wait than this is asked again sooner."""
 
     def __post_init__(self) -> None:
+        if not all(is_number(getattr(self, name)) for name in self.__slots__):
+            raise InputError("what a backoff is made of are numbers", hint=_HINT)
         if not 0 < self.floor_s <= self.base_s <= self.cap_s < math.inf:
             raise InputError("a backoff needs 0 < floor_s <= base_s <= cap_s", hint=_HINT)
         if not 1 <= self.factor < math.inf:

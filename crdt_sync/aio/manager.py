@@ -13,6 +13,7 @@ from crdt_sync.aio.backoff import BackoffPolicy
 from crdt_sync.aio.peers import Peer, add_traffic, check_usable, finish
 from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import keep_current
+from crdt_sync.core.checks import checked_instance, checked_seconds
 from crdt_sync.core.model import Model
 from crdt_sync.errors import InputError, LocalProtocolError, SyncError
 from crdt_sync.replica.facade import Replica
@@ -41,7 +42,8 @@ class SyncManager:
         shell: where waiting and chance come from.
 
     Raises:
-        InputError: one of ``peers`` is not a url, or ``pending_max`` is no positive whole number.
+        InputError: one of ``peers`` is not a url, ``pending_max`` is no positive whole number, or an argument is of
+            another type.
     """
 
     def __init__(
@@ -54,14 +56,13 @@ class SyncManager:
         pending_max: int = PENDING_MAX,
         shell: Shell | None = None,
     ) -> None:
-        if isinstance(peers, str):
-            raise InputError("peers is one url", hint="Give a list of urls, also for one peer.")
+        urls = _checked_urls(peers)
+        checked_instance(policy or BackoffPolicy(), BackoffPolicy, what="policy", hint="Give a BackoffPolicy.")
+        checked_instance(limits, ChannelLimits, what="limits", hint="Give ChannelLimits.")
         self._replica = replica
         self.queue = OperationQueue(replica, pending_max=pending_max)
         policy = policy or BackoffPolicy()
-        self.peers = tuple(
-            Peer(replica, url, policy=policy, limits=limits, shell=shell) for url in dict.fromkeys(peers)
-        )
+        self.peers = tuple(Peer(replica, url, policy=policy, limits=limits, shell=shell) for url in dict.fromkeys(urls))
         self._tasks: list[asyncio.Task[None]] = []
         self._upkeep: list[asyncio.Task[None]] = []
         self._entered = self._running = False
@@ -124,6 +125,7 @@ class SyncManager:
 
         Raises:
             LocalProtocolError: outside of ``async with``.
+            InputError: ``timeout_s`` is no number of seconds.
             StoreError: the replica's own store failed.
         """
         self._check_running()
@@ -195,11 +197,19 @@ class SyncManager:
 
     async def _round(self, peer: Peer, *, timeout_s: float) -> str:
         """One peer's error, or an empty string."""
+        checked_seconds(timeout_s, what="timeout_s")
         try:
             await peer.caught_up(timeout_s=timeout_s)
         except SyncError as error:
             return error.message
         return ""
+
+
+def _checked_urls(peers: Iterable[str]) -> list[str]:
+    hint = "Give a list of urls, also for one peer."
+    if isinstance(peers, str) or not isinstance(peers, Iterable):
+        raise InputError("peers is a list of urls", hint=hint)
+    return [checked_instance(url, str, what="a peer's url", hint=hint) for url in peers]
 
 
 def _minus(one: Traffic, other: Traffic) -> Traffic:

@@ -15,6 +15,7 @@ from crdt_sync.aio.giving_up import GivingUp
 from crdt_sync.aio.pump import Pump
 from crdt_sync.aio.shell import Bell, Shell
 from crdt_sync.aio.upkeep import kept_current
+from crdt_sync.core.checks import checked_instance, checked_seconds
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.core.logs import FIELDS, shown_url, told
 from crdt_sync.errors import CRDTSyncError, InputError, StoreClosedError, StoreError, SyncError, SyncTimeoutError
@@ -106,12 +107,15 @@ class Peer:
         Across losses of the connection, unless they are permanent.
 
         Raises:
+            InputError: ``timeout_s`` is no number of seconds.
             SyncTimeoutError: it took longer than ``timeout_s``; its text names what is in the way, if that is known.
             SyncError: the peer ended the session for good, the connection was left, or all went through but for what
                 is set aside.
             StoreError: the replica's own store failed meanwhile, say for want of space. The session is tried again.
         """
         store_failures = self._store_failures
+        if timeout_s is not None:
+            checked_seconds(timeout_s, what="timeout_s")
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
@@ -282,6 +286,7 @@ def check_usable(replica: Replica) -> None:
     Raises:
         StoreReadOnlyError, StoreClosedError, WrongThreadError: the replica cannot sync, or not here.
     """
+    checked_instance(replica, Replica, what="replica", hint="Open one by Replica.open(...).")
     replica.port.busy()
     replica.port.key  # noqa: B018  it is a property that raises
 

@@ -13,6 +13,7 @@ from crdt_sync.aio.peers import check_usable
 from crdt_sync.aio.pump import Pump
 from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import kept_current
+from crdt_sync.core.checks import checked_instance, checked_seconds
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.core.logs import told
 from crdt_sync.core.peer import PeerIdentity
@@ -55,8 +56,7 @@ class Server:
     ) -> None:
         if type(sessions_max) is not int or sessions_max < 1:
             raise InputError("sessions_max is a whole number from 1 on")
-        if not 0 <= retry_after_s <= RETRY_AFTER_S_MAX:
-            raise InputError(f"retry_after_s is a number of seconds from 0 to {RETRY_AFTER_S_MAX:g}")
+        checked_seconds(retry_after_s, what="retry_after_s", most_s=RETRY_AFTER_S_MAX)
         self._replica = replica
         self._open_space = open_space
         self._shell = shell
@@ -193,6 +193,7 @@ async def serve(
         StoreReadOnlyError: the replica was opened read-only.
         StoreClosedError, WrongThreadError: the replica cannot be used here.
     """
+    checked_instance(host, str, what="host", hint="Give a name or an address, as in host='127.0.0.1'.")
     if not open_space and not is_loopback(host):
         raise AdmissionError(f"listening on {host!r} would admit any device that can reach it")
     check_usable(replica)

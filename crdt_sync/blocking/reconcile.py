@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from crdt_sync.core.checks import checked_instance
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.errors import ChannelClosed, InputError, SyncTimeoutError, TransactionError
 from crdt_sync.replica.conversation import Conversation
@@ -45,6 +46,7 @@ def reconcile(
         TransactionError: a local transaction is open.
         StoreError: the replica's own store failed, or is read-only.
     """
+    checked_instance(replica, Replica, what="replica", hint="Open one by Replica.open(...).")
     if replica.port.busy():
         raise TransactionError("a transaction is open", hint="Leave the transaction's block first.")
     began = monotonic()

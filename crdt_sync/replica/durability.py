@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crdt_sync.core.ids import Author, DeviceId, device_id, split_document_key
+from crdt_sync.errors import InputError
 from crdt_sync.protocol.durable import DurableVector
 from crdt_sync.protocol.vectors import Vector
 from crdt_sync.replica.arguments import checked_path
@@ -146,6 +147,8 @@ class DurabilityCalls(ABC):
             TransactionError: a transaction is open.
         """
         self._check_idle()
+        if progress is not None and not callable(progress):
+            raise InputError("progress is a function of two numbers", hint="Leave it out, or give a function.")
         return back_up(self._state.store, checked_path(path, what="the path of a backup"), progress=progress)
 
     def _others(self, book: HoldingsBook) -> dict[bytes, DurableVector]:

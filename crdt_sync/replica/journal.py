@@ -38,6 +38,7 @@ FAILED = b"\xff"
 
 
 SET_ASIDE = "which is set aside"
+_IDS_HINT = "The operations are listed by replica.operations(), and by `crdt-sync log`."
 
 
 class _Range(TypedDict):
@@ -148,11 +149,11 @@ class Journal:
         """
         try:
             key = number_key(int(operation_id))
-        except (ValueError, OverflowError):
-            raise InputError("an operation's id is a number", hint="See `crdt-sync log`.") from None
+        except (TypeError, ValueError, OverflowError):
+            raise InputError("an operation's id is a number", hint=_IDS_HINT) from None
         data = self._store.get(Table.OPERATION, key)
         if data is None:
-            raise InputError(f"there is no operation {operation_id}", hint="See `crdt-sync log`.")
+            raise InputError(f"there is no operation {operation_id}", hint=_IDS_HINT)
         return key, unpack_operation_row(data)
 
     def last_id(self) -> str:

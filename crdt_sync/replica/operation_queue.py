@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from crdt_sync.core.checks import checked_instance
 from crdt_sync.core.model import Model
 from crdt_sync.errors import InputError, TransactionError
 from crdt_sync.replica.facade import Replica
@@ -36,6 +37,7 @@ class OperationQueue:
     """
 
     def __init__(self, replica: Replica, *, pending_max: int = PENDING_MAX) -> None:
+        checked_instance(replica, Replica, what="replica", hint="Open one by Replica.open(...).")
         if type(pending_max) is not int or pending_max < 1:
             raise InputError("pending_max is a whole number from 1 on")
         self._replica = replica
@@ -112,9 +114,10 @@ class OperationQueue:
             InputError: it is not leased.
         """
         self._end_leases()
-        if getattr(operation, "id", None) not in self._leased:
+        name = getattr(operation, "id", None)
+        if not isinstance(name, str) or name not in self._leased:
             raise InputError("this operation is not leased", hint="Give back what dequeue() gave.")
-        self._leased.discard(operation.id)
+        self._leased.discard(name)
 
     def _end_leases(self) -> None:
         """Whatever got a result is leased no more, also where it waits again by now."""

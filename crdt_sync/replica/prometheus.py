@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from crdt_sync.core.checks import checked_instance
 from crdt_sync.errors import InputError
 from crdt_sync.replica.facade import Replica
 
@@ -27,11 +28,14 @@ class PrometheusCollector:
         labels: put on everything, to tell several replicas of one process apart.
 
     Raises:
-        InputError: prometheus-client is not installed.
+        InputError: prometheus-client is not installed, or an argument is of another type.
     """
 
     def __init__(self, replica: Replica, *, labels: Mapping[str, str] | None = None) -> None:
         _require_client()
+        checked_instance(replica, Replica, what="replica", hint="Open one by Replica.open(...).")
+        if labels is not None and not isinstance(labels, Mapping):
+            raise InputError("labels map names to values", hint="Write labels={'app': 'notes'}, say.")
         self._replica = replica
         self._labels = dict(labels or {})
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, unique
 from typing import Final
 
+from crdt_sync.core.checks import is_number
 from crdt_sync.core.ids import Author, DeviceId
 from crdt_sync.core.logs import told
 from crdt_sync.errors import CorruptStoreError, InputError
@@ -66,7 +67,9 @@ class RetryPolicy:
         for count in (self.failures_max, self.losses_max):
             if type(count) is not int or count < 1:
                 raise InputError("failures_max and losses_max are whole numbers from 1 on", hint=_HINT)
-        if not 0 < self.pause_s <= self.pause_s_max < math.inf:
+        if not (is_number(self.pause_s) and is_number(self.pause_s_max)) or (
+            not 0 < self.pause_s <= self.pause_s_max < math.inf
+        ):
             raise InputError("a retry policy needs 0 < pause_s <= pause_s_max", hint=_HINT)
 
     def pause_ms(self, losses: int) -> int:

@@ -91,6 +91,8 @@ def parse_url(url: str, *, tls: ssl.SSLContext | None) -> tuple[str, ssl.SSLCont
     Raises:
         InputError: not the URL of a websocket, or one that does not go with the context.
     """
+    if not isinstance(url, str):
+        raise _input_error("is no str")
     try:
         parts = urlsplit(url)
         host, port, scheme = parts.hostname, parts.port, parts.scheme
