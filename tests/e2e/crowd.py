@@ -1,7 +1,7 @@
 """Many devices in one process, for the soak: ``python -m tests.e2e.crowd '{…}'``; it ends what it does on a line in.
 
-The data is of one size for good: readings and tallies that all devices write over and over, and one note of each device,
-which it edits a few times, deletes and replaces. So whatever grows is not data.
+The data is of one size for good: readings and tallies that all devices write over and over, and one note of each
+device, which it edits a few times, deletes and replaces. So whatever grows is not data.
 """
 
 from __future__ import annotations
