@@ -263,7 +263,7 @@ class Pump:
             else:
                 self.conversation.publish()
         except StoreClosedError:
-            log.debug("the replica was closed, and nobody is left to be told")
+            told(log, logging.DEBUG, "the replica was closed, and nobody is left to be told")
 
     def _tell_end(self) -> None:
         conversation, traffic = self.conversation, self.conversation.traffic

@@ -25,6 +25,7 @@ from typing import Any, Final
 from crdt_sync import errors
 from crdt_sync.cli.actions import Action, Json
 from crdt_sync.cli.actions.base import P
+from crdt_sync.core.logs import FIELDS, told
 from crdt_sync.errors import CRDTSyncError, InputError, LimitError, StoreInUseError
 from crdt_sync.replica.opening import default_state_dir
 
@@ -58,7 +59,7 @@ async def control_socket(replica_id: str, *, store: Path, answer: Answer) -> Asy
         answer: does an action: name and parameters to result.
     """
     if not hasattr(socket, "AF_UNIX"):
-        log.warning("this system has no Unix sockets: other commands cannot reach this process")
+        told(log, logging.WARNING, "this system has no Unix sockets: other commands cannot reach this process")
         yield
         return
     path = socket_path(replica_id)
@@ -98,7 +99,7 @@ class _ControlServer:
         except InputError as error:
             writer.write(_framed(error_json(error)))
         except (asyncio.IncompleteReadError, TimeoutError, ConnectionError):
-            log.debug("a command is done, or gone")
+            told(log, logging.DEBUG, "a command is done, or gone")
         finally:
             self._writers.discard(writer)
             writer.close()
@@ -121,7 +122,7 @@ class _ControlServer:
         except (ValueError, RecursionError):
             return _framed(error_json(InputError("a request that is no JSON")))
         except Exception:
-            log.exception("a command failed")
+            log.exception("a command failed", extra={FIELDS: {}})
             failure = CRDTSyncError("the serving process failed on this command", hint="Its log says more.")
             return _framed(error_json(failure))
 

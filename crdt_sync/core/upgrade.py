@@ -16,6 +16,7 @@ from crdt_sync.core.content import Content
 from crdt_sync.core.declaration import ModelSpec
 from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.layout import ENTRY_SEPARATOR
+from crdt_sync.core.logs import FIELDS
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.errors import CRDTSyncError
 
@@ -78,7 +79,12 @@ class Upgrade:
         """Log it, once: records are read again and again."""
         if what not in self._complaints:
             self._complaints.add(what)
-            log.warning("the upgrade function of model %r %s: values are shown as stored", self._spec.name, what)
+            log.warning(
+                "the upgrade function of model %r %s: values are shown as stored",
+                self._spec.name,
+                what,
+                extra={FIELDS: {"model": self._spec.name, "reason": what}},
+            )
 
 
 def stored_values(spec: ModelSpec, content: Content) -> dict[str, Any]:

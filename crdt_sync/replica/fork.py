@@ -69,7 +69,7 @@ def lease_new_author(state: State, identity: Identity) -> None:
 def believe_claim(state: State, identity: Identity) -> None:
     """Draw a new author on a peer's word; not more than `CLAIMS_MAX` times a day, or until a claim was proven."""
     if not may_draw(state, CLAIMS):
-        log.warning("peers named our author too often without a proof: we keep it until there is one")
+        told(log, logging.WARNING, "peers named our author too often without a proof: we keep it until there is one")
         return
     lease_new_author(state, identity)
 

@@ -106,7 +106,7 @@ class HoldingsBook:
             if vector.public_key not in devices or (before is not None and before.stamp >= vector.stamp):
                 continue
             if identity is not None and vector.public_key == identity.key.public_key:
-                log.info("a later vector of ours is known elsewhere: this store was restored")
+                told(log, logging.INFO, "a later vector of ours is known elsewhere: this store was restored")
             if not verify(vector.public_key, statement=vector.statement(state.space), signature=vector.signature):
                 told(log, logging.WARNING, "a signature does not hold", device=device_id(vector.public_key))
                 continue
@@ -238,7 +238,7 @@ class HoldingsBook:
             signature=key.sign(made.statement(state.space)),
         )
         if len(signed.encode()) > DURABLE_BYTES_MAX:
-            log.warning("this replica holds too many authors to tell what it holds")
+            told(log, logging.WARNING, "this replica holds too many authors to tell what it holds")
             return None
         return signed
 

@@ -21,6 +21,7 @@ from blake3 import blake3
 from crdt_sync.core.entry import RECORD_HASH_BYTES
 from crdt_sync.core.horizons import POSITION_HASH_BYTES, ForgetRecord, HorizonPosition, HorizonRecord
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
+from crdt_sync.core.logs import told
 from crdt_sync.core.records import RECORD_BYTES_MAX, encode_record
 from crdt_sync.protocol.source import Vector
 from crdt_sync.replica.bases import touched_by_base
@@ -140,7 +141,7 @@ class Horizons:
             return False
         record = replace(record, signature=identity.key.sign(record.statement()))
         if len(encode_record(record)) > RECORD_BYTES_MAX:
-            log.warning("a horizon would name too many authors; deleted records stay")
+            told(log, logging.WARNING, "a horizon would name too many authors; deleted records stay")
             return False
         with state.store.transaction():
             state.add_record(record)

@@ -9,6 +9,7 @@ from crdt_sync.core.entry import OperationType
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.kinds import Put
 from crdt_sync.core.layout import KeyClass, map_key
+from crdt_sync.core.logs import told
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.transaction import LocalTransaction
@@ -52,7 +53,8 @@ class DeletedAgain:
         fields = frozenset() if declared is None else declared.all_fields
         transaction.write(key, [write], operation=OperationType.DELETE, fields=fields)
         _, model, record = split_document_key(key)
-        log.warning("%s %s was deleted for good before this device had edited it; its rule decides", model, record)
+        text = "a record was deleted for good before this device had edited it; its rule decides"
+        told(log, logging.WARNING, text, model=model, record=record)
         return []
 
     def finish(self) -> list[Change]:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Self
 
+from crdt_sync.core.logs import FIELDS
 from crdt_sync.errors import InputError
 from crdt_sync.replica.state import Change
 
@@ -94,4 +95,4 @@ class Observers:
             try:
                 callback(change)
             except Exception:
-                log.exception("an observer failed")
+                log.exception("an observer failed", extra={FIELDS: {}})

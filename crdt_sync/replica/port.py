@@ -346,7 +346,11 @@ class Port(CompactingPort, HomePort):
         """Bind a new author where the others were told not to wait for this device, so that they do again."""
         identity = self._state.identity
         if identity is not None and identity.key.public_key not in self._state.records.enrolled():
-            log.warning("this device was forgotten by the others; it binds a new author, and is waited for again")
+            told(
+                log,
+                logging.WARNING,
+                "this device was forgotten by the others; it binds a new author, and is waited for again",
+            )
             self._guarded(lambda: lease_new_author(self._state, identity))
             self._observers.wake()
 

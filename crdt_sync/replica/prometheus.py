@@ -25,7 +25,7 @@ class PrometheusCollector:
 
     Args:
         replica: which one; open for as long as it is registered.
-        labels: put on everything, to tell several replicas of one process apart.
+        labels: put on everything, to tell several replicas of one process apart: `add` takes the others.
 
     Raises:
         InputError: prometheus-client is not installed, or an argument is of another type.
@@ -36,16 +36,40 @@ class PrometheusCollector:
         checked_instance(replica, Replica, what="replica", hint="Open one by Replica.open(...).")
         if labels is not None and not isinstance(labels, Mapping):
             raise InputError("labels map names to values", hint="Write labels={'app': 'notes'}, say.")
-        self._replica = replica
-        self._labels = dict(labels or {})
+        self._members = [(replica, dict(labels or {}))]
+
+    def add(self, replica: Replica, *, labels: Mapping[str, str]) -> None:
+        """Give one more replica's metrics, under the same names: a registry takes one collector alone.
+
+        Args:
+            replica: which one; open for as long as this is registered.
+            labels: other values of the same labels as the first replica's.
+
+        Raises:
+            InputError: other labels, or values that another replica has.
+        """
+        checked_instance(replica, Replica, what="replica", hint="Open one by Replica.open(...).")
+        known = [held for _, held in self._members]
+        if labels.keys() != known[0].keys() or dict(labels) in known:
+            raise InputError(
+                "the replicas of a collector differ in the values of the same labels",
+                hint="Give the first one labels, too: PrometheusCollector(replica, labels={'store': 'notes'}).",
+            )
+        self._members.append((replica, dict(labels)))
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: so the registry need not ask the replica to know the names."""
-        return ()
+        """The names, so that a registry refuses a second collector: see `add`."""
+        return self.collect()
 
     def collect(self) -> Iterable[Metric]:
         """The metrics as they are now."""
-        return families(asdict(self._replica.metrics()), labels=self._labels)
+        found: dict[str, Metric] = {}
+        for replica, labels in self._members:
+            for family in families(asdict(replica.metrics()), labels=labels):
+                held = found.setdefault(family.name, family)
+                if held is not family:
+                    held.samples.extend(family.samples)
+        return found.values()
 
 
 def exposition(metrics: Mapping[str, Any]) -> str:

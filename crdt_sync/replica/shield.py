@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from crdt_sync.core.logs import FIELDS
 from crdt_sync.errors import StoreError
 
 log = logging.getLogger("crdt_sync.replica")
@@ -67,4 +68,10 @@ class Shield:
         """Log it, once: records are read again and again."""
         if (what, error) not in self._told:
             self._told.add((what, error))
-            log.error("%s of a %s cannot be derived (%s); all else goes on", what, self._model, error)
+            log.error(
+                "%s of a %s cannot be derived (%s); all else goes on",
+                what,
+                self._model,
+                error,
+                extra={FIELDS: {"what": what, "model": self._model, "reason": error}},
+            )

@@ -22,6 +22,7 @@ from typing import Final
 
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.core.index import DocumentIndex
+from crdt_sync.core.logs import told
 from crdt_sync.core.screening import screen_content
 from crdt_sync.errors import CorruptStoreError, MalformedEntryError
 from crdt_sync.protocol.snapshots import is_below
@@ -247,7 +248,7 @@ class _Steps:
         if known_there and horizons.may_be_gone(key, touched):
             state.store.put(Table.STAGED, key, _REMOVED)
         elif known_there:
-            log.warning("a peer's snapshot lacks a document that is held here; it is kept")
+            told(log, logging.WARNING, "a peer's snapshot lacks a document that is held here; it is kept")
         state.store.put(Table.BASE, key, base_of(loaded, touched, span=span_of(state, key, inside)).pack())
         self._forget_inside(key)
         return True

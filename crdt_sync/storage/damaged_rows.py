@@ -12,6 +12,7 @@ from pathlib import Path
 
 import apsw
 
+from crdt_sync.core.logs import told
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.sqlite_file import translated
 from crdt_sync.storage.sqlite_seals import broken_seals
@@ -78,4 +79,4 @@ def _damaged(connection: apsw.Connection, table: Table) -> Iterator[RawRow]:
             if kinds != "blob blob blob" or checksum(key, value) != kept:
                 yield RawRow(table=table, key=key or b"", value=value or b"", sum=kept or b"")
     except apsw.Error as error:
-        log.warning("%s cannot be read to its end: %s", table, error)
+        told(log, logging.WARNING, "a table cannot be read to its end", table=str(table), reason=str(error))

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from crdt_sync.core import codec
 from crdt_sync.core.equality import is_same
 from crdt_sync.core.kinds.enum_members import holds_member, misplaced_member
+from crdt_sync.core.logs import FIELDS
 from crdt_sync.core.reference import Ref
 from crdt_sync.errors import CRDTSyncError, InvalidValueError
 
@@ -111,7 +112,12 @@ class AppType:
     def _complain(self, what: str) -> None:
         if what not in self._complaints:
             self._complaints.add(what)
-            log.warning("field %r: a value is shown as stored, since its type %s", self._field, what)
+            log.warning(
+                "field %r: a value is shown as stored, since its type %s",
+                self._field,
+                what,
+                extra={FIELDS: {"field": self._field, "reason": what}},
+            )
 
 
 def first_reason(error: ValidationError) -> str:

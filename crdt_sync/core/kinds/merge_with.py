@@ -14,6 +14,7 @@ from crdt_sync.core.conflict import UNKNOWN, Unknown
 from crdt_sync.core.content import RegisterValue
 from crdt_sync.core.kinds.answers import Answers
 from crdt_sync.core.kinds.causal import CausalRegister
+from crdt_sync.core.logs import FIELDS
 from crdt_sync.core.merging import WHOLE, Merged
 from crdt_sync.errors import CRDTSyncError
 
@@ -131,7 +132,9 @@ class MergeWithRegister(CausalRegister):
         """Log it, once: the field is read again and again."""
         if about not in self._complaints:
             self._complaints.add(about)
-            log.warning(text, function_name(self.function), self.name, detail)
+            name = function_name(self.function)
+            fields = {"function": name, "field": self.name, "reason": str(detail)}
+            log.warning(text, name, self.name, detail, extra={FIELDS: fields})
 
 
 def function_name(function: MergeFunction) -> str:

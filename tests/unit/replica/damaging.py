@@ -149,7 +149,7 @@ def _leave_behind(path: Path) -> None:
         key = next(key for key, _ in store.scan(Table.VERSION))
         store.put(Table.DIRTY, key, b"a")
         device = next(key for key, _ in store.scan(Table.HOLDING, start=OTHERS))
-        doubted = ["", 5, 1, 0, 3, 0, "it closed the connection", True]
+        doubted = ["", 5, 1, 0, 3, 0, "it closed the connection", True, 0, b""]
         store.put(Table.HOLDING, DOUBTED + device, pack_values(None, [doubted]))
         store.put(Table.META, VOUCHED, bytes(128))
 

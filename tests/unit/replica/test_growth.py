@@ -86,7 +86,7 @@ class Work:
 
 
 @pytest.fixture
-def stack() -> Iterator[ExitStack]:
+def stack(tmp_path: Path) -> Iterator[ExitStack]:  # noqa: ARG001 - what is open there is closed before it is removed
     with ExitStack() as stack:
         yield stack
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest, make_asgi_app
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from crdt_sync import PrometheusCollector, Replica
@@ -120,3 +122,22 @@ def test_without_the_extra_it_says_what_to_install(replica: Replica, monkeypatch
         with pytest.raises(InputError, match="prometheus-client is not installed") as raised:
             work()
         assert "crdt-sync[metrics]" in raised.value.hint
+
+
+def test_two_replicas_in_one_registry_are_told_apart_by_labels() -> None:
+    registry = CollectorRegistry()
+    with memory(1) as one, memory(2) as two:
+        one.create(Task, title="a")
+        collector = PrometheusCollector(one, labels={"store": "notes"})
+        for wrong in ({}, {"store": "notes"}, {"app": "tasks"}):
+            with pytest.raises(InputError, match="differ in the values of the same labels"):
+                collector.add(two, labels=wrong)
+        collector.add(two, labels={"store": "tasks"})
+        registry.register(collector)
+        text = openmetrics.generate_latest(registry).decode()  # type: ignore[no-untyped-call]  # not ours
+        found = openmetrics_families(text)  # type: ignore[no-untyped-call]  # not ours
+        samples = [item for family in found for item in family.samples]
+        pending = {item.labels["store"]: item.value for item in samples if item.labels.get("status") == "pending"}
+        assert pending == {"notes": 1, "tasks": 0}
+        with pytest.raises(ValueError, match="Duplicated"):
+            registry.register(PrometheusCollector(two, labels={"store": "again"}))
