@@ -118,8 +118,18 @@ class Reconciling:
         repair.derived()
         self._finish(repair)
 
-    def next_message(self, *, now_ms: int) -> Message | None:
-        """What to say next about equality; called when no run can be sent."""
+    @property
+    def owes_answer(self) -> bool:
+        """Whether the peer waits for documents."""
+        return self._answers.partition is not None
+
+    def next_message(self, *, now_ms: int, may_answer: bool = True) -> Message | None:
+        """What to say next about equality; called when no run can be sent.
+
+        Args:
+            now_ms: the time.
+            may_answer: documents may go out; else they wait.
+        """
         if self._outflow.at_end:
             self.prove(now_ms=now_ms)
         fingerprint = self.proofs.next_fingerprint()
@@ -133,7 +143,7 @@ class Reconciling:
             message = self._next_of(repair)
             if message is not None:
                 return message
-        return self._next_answer()
+        return self._next_answer() if may_answer else None
 
     def prove(self, *, now_ms: int) -> None:
         """Compare and say fingerprints where something changed; raises `PeerError` when repairs do not help."""

@@ -48,9 +48,9 @@ class Sending:
         self._outflow = outflow
         self._standing = standing
         self._looked = looked
-        self._held_back = source.held_back(public_key)
+        self._held_back = dict(source.held_back(public_key))
         """What the peer refused before: author → the first such entry. It would end the same way, so it is not sent,
-        unless the peer has lost what comes before it."""
+        unless the peer has lost what comes before it, or holds it by now."""
         care = source.care(public_key)
         self._careful_until, self._careful_runs = care.until, 0
         self._suspected = Suspected(source, limits, outflow, standing, suspects=care.suspects)
@@ -72,14 +72,24 @@ class Sending:
         self._outflow.restart()
         self.snapshots.look(self._standing.known)
 
-    def next_message(self, *, now_ms: int) -> Runs | Snapshot | None:
-        """The next bulk message, while there is credit."""
+    @property
+    def is_trying(self) -> bool:
+        """Whether a run is alone in flight, so that the end of the session would say that it was this one."""
+        return not self._outflow.settled and (self._is_alone or self._suspected.in_flight)
+
+    def next_message(self, *, now_ms: int, owes_answer: bool = False) -> Runs | Snapshot | None:
+        """The next bulk message, while there is credit.
+
+        Args:
+            now_ms: the time.
+            owes_answer: the peer waits for documents, which go before what sessions end at.
+        """
         out = self._outflow
         if not self.snapshots.at_end:
             return self._next_snapshot() if out.may_send else None
         while not out.at_end and out.may_send:
             careful = out.cursor < self._careful_until
-            if self._suspected.in_flight or ((careful or self._is_alone) and not out.settled):
+            if self.is_trying or (careful and (owes_answer or not out.settled)):
                 return None
             bytes_max = self._careful_bytes() if careful else self._limits.batch_bytes_max
             page = self._source.runs_after(out.cursor, self._standing.known, bytes_max=bytes_max)
@@ -97,7 +107,7 @@ class Sending:
                 self._careful_runs += careful
                 out.sent_runs(runs, known=self._standing.known, is_single=bytes_max == 1)
                 return Runs(runs=tuple([run for run, *_ in runs]))
-        if not out.at_end or not self._suspected:
+        if not out.at_end or not self._suspected or owes_answer:
             return None
         message = self._suspected.next_message(now_ms=now_ms)
         return self.next_message(now_ms=now_ms) if message is None and out.has_more else message
@@ -115,6 +125,9 @@ class Sending:
         if first is None or last < first:
             return False
         held = self._standing.known.get(partition, {}).get(author)
+        if held is not None and held.sequence >= first:
+            del self._held_back[author]  # it has taken it in all the same
+            return False
         return self._has_looked if held is None and first > 1 else held is None or held.sequence >= first - 1
 
     def _next_snapshot(self) -> Snapshot | None:

@@ -9,15 +9,7 @@ from crdt_sync.core.peer import PeerIdentity
 from crdt_sync.protocol.codes import ErrorCode, MessageType, PeerError
 from crdt_sync.protocol.comparing import Documents, Fingerprint, Listing, Proof, Want
 from crdt_sync.protocol.durable import Holdings
-from crdt_sync.protocol.events import (
-    Acknowledged,
-    AllProven,
-    Drained,
-    Ended,
-    Event,
-    PeerReady,
-    RecordsReceived,
-)
+from crdt_sync.protocol.events import Acknowledged, AllProven, Drained, Ended, Event, PeerReady, RecordsReceived
 from crdt_sync.protocol.flow import Inflow, Outflow
 from crdt_sync.protocol.holdings import RecordExchange
 from crdt_sync.protocol.limits import FRAME_BYTES_FLOOR, WireLimits
@@ -253,9 +245,10 @@ class Session:
             self._queue += [*self._inflow.acks(), *self._standing.forks_to_tell()]
         if self._queue:
             return self._queue.pop(0)
-        bulk = self._inflow.credit() or self.sending.next_message(now_ms=self._now_ms)
+        sending, comparing, now_ms = self.sending, self._reconciling, self._now_ms
+        bulk = self._inflow.credit() or sending.next_message(now_ms=now_ms, owes_answer=comparing.owes_answer)
         self._drained_told &= not isinstance(bulk, Runs)
-        return bulk or self._attested(self._reconciling.next_message(now_ms=self._now_ms))
+        return bulk or self._attested(comparing.next_message(now_ms=now_ms, may_answer=not sending.is_trying))
 
     def _attested(self, message: Message | None) -> Message | None:
         """Signed vectors go ahead of the fingerprint that stands for them, and now and then while nothing is said."""

@@ -98,6 +98,7 @@ def note_word(state: State, journal: Journal, word: Word, *, refused: Sequence[E
         if before:
             _reopen(state, journal, before, device=word.device)
         completed = journal.complete(word.held, peer=word.device, now_ms=now_ms) if counts else 0
+        _let_go_of_held(state.store, word.device, word.held)
         hold_back(state.store, word.device, [(item.author, item.sequence) for item in refused])
         for item in refused if counts else ():
             error = f"{item.code}: {item.reason}"
@@ -126,6 +127,14 @@ def let_go(store: Store, authors: Collection[Author] | None) -> bool:
         else:
             store.delete(Table.HOLDING, key)
     return found
+
+
+def _let_go_of_held(store: Store, device: DeviceId, held: Mapping[Author, int]) -> None:
+    """What a device refused and holds by now: another one brought it, or a damaged store is mended."""
+    refused = held_back(store, device)
+    kept = {author: at for author, at in refused.items() if held.get(author, 0) < at}
+    if len(kept) < len(refused):
+        store.put(Table.HOLDING, _REFUSED + device.encode(), pack_vector({_EVER: kept}))
 
 
 def note_gone(state: State, journal: Journal, device: DeviceId) -> None:

@@ -31,7 +31,7 @@ from crdt_sync.core.entry import (
 from crdt_sync.core.horizons import POSITION_HASH_BYTES, HorizonRecord
 from crdt_sync.core.ids import Author
 from crdt_sync.core.limits import ENTRY_LIMITS
-from crdt_sync.errors import CorruptStoreError
+from crdt_sync.errors import CorruptStoreError, StoreError
 from crdt_sync.protocol.source import Position, RunPage, SentRun, Vector
 from crdt_sync.replica.rows import (
     FLOOR_POSITION,
@@ -54,6 +54,7 @@ from crdt_sync.storage.base import Store, Table
 CONTENT_AUTHOR = Author(0)
 """Stands in log rows that hold a document's content taken from a peer, which is in nobody's chain."""
 
+_OPEN_AGAIN = "Close the replica and open it again; `crdt-sync check` says what is damaged."
 _ROW_CACHE_MAX = 16
 _DECODED_MAX = 8
 SCAN_ROWS_MAX = 512
@@ -80,7 +81,8 @@ class Ledger:
         self._store = store
         self._rows: OrderedDict[int, tuple[LogRow, list[bytes]]] = OrderedDict()
         self._decoded: OrderedDict[tuple[int, int], Entry] = OrderedDict()
-        self.heads: dict[str, dict[Author, Position]] = {}
+        self._heads: dict[str, dict[Author, Position]] = {}
+        self._is_known = False
         self.floors: dict[str, dict[Author, Position]] = {}
         """Each author's last entry that was folded; authors without one are left out."""
         self.folded = Folded(0, 0, 0)
@@ -89,11 +91,27 @@ class Ledger:
         """The last position of a row that was removed: sessions may have passed it, so it is not used again."""
         self.reload()
 
+    @property
+    def heads(self) -> dict[str, dict[Author, Position]]:
+        """Each author's last entry that is held.
+
+        Raises:
+            StoreError: what was held could not be read again: a part of it is never told as all.
+        """
+        if not self._is_known:
+            raise StoreError("the log could not be read again after a failure", hint=_OPEN_AGAIN)
+        return self._heads
+
+    def forget(self) -> None:
+        """Know nothing until `reload` comes to its end."""
+        self._is_known = False
+
     def reload(self) -> None:
         """Take `heads` and `end` from the store again, after a rollback."""
+        self.forget()
         self._rows.clear()
         self._decoded.clear()
-        self.heads, self.floors = {}, {}
+        self._heads, self.floors = {}, {}
         self.folded = unpack_folded(self._store.get(Table.META, FOLDED))
         end: bytes | None = None
         while True:  # one reverse look-up for each author: the keys stand in order
@@ -101,12 +119,13 @@ class Ledger:
             if found is None:
                 break
             partition, author, sequence = split_chain_key(found[0])
-            self.heads.setdefault(partition, {})[author] = Position(sequence, unpack_chain_row(found[1])[1])
+            self._heads.setdefault(partition, {})[author] = Position(sequence, unpack_chain_row(found[1])[1])
             end = chain_prefix(partition, author)
             if self.folded.generation:
                 self._read_floor(partition, author, start=end)
         last = next(self._store.scan(Table.LOG, reverse=True, limit=1), None)
         self.end = max(self._given_away, self.folded.end, 0 if last is None else key_number(last[0]))
+        self._is_known = True
 
     def _read_floor(self, partition: str, author: Author, *, start: bytes) -> None:
         key, data = next(self._store.scan(Table.CHAIN, start=start, limit=1))

@@ -181,11 +181,12 @@ class State:
 
     def reload(self) -> None:
         """Take everything from the store again, after a rollback."""
+        self.ledger.forget()  # where something cannot be read, nothing of before is told
         self._tips.clear()
         self.documents.clear()
-        self.ledger.reload()
         self.resting.reset()
         self.records = load_records(self.store)
+        self.ledger.reload()
         self.name_everything()
 
     def follow(self) -> None:

@@ -168,10 +168,7 @@ class Host:
         if self.replica is None:
             return
         await self._end_tasks()
-        if self.died:
-            await self.kill(told=True)
-            return
-        if self.disk.rotten:
+        if self.excused:
             await self.kill(told=True)
             return
         replica, self.replica = self.replica, None

@@ -81,6 +81,22 @@ def note_changes(
         _note_traits(account.characters, old.characters, new.characters, deed=deed, holds=holds, own=own)
 
 
+def note_unknown(accounts: Mapping[str, Account], *, deed: Deed, own: frozenset[int]) -> None:
+    """Note an undo or redo whose process died under it: any note that its device ever wrote to may be changed by it.
+
+    Args:
+        accounts: of all notes.
+        deed: the edit, which is lost as far as anybody knows.
+        own: the authors of its device.
+    """
+    for account in accounts.values():
+        if any(place.author in own for item in account.deeds for place in item.places):
+            account.deeds.append(deed)
+            account.votes.append((deed, 0))
+            for trait in (*account.tags.values(), *account.characters.values()):
+                trait.open = True
+
+
 def take_back_failed(host: Host, replica: Replica, story: Story, number: int) -> bool:
     """Revert one of the operations that failed; whether there was any.
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from crdt_sync.errors import ConflictError, InputError, RecordError, StoreError
 from crdt_sync.replica import Replica
 from crdt_sync.testing.simulation.host import Host
-from crdt_sync.testing.simulation.regrets import note_changes, shown, take_back_failed
+from crdt_sync.testing.simulation.regrets import note_changes, note_unknown, shown, take_back_failed
 from crdt_sync.testing.simulation.story import Account, Badge, Deed, Holds, Note, Story, Trait
 
 NOTES_MAX = 4
@@ -78,7 +78,12 @@ class Users:
     def _undo(self, host: Host, replica: Replica, *, redo: bool) -> bool:
         before, holds = shown(replica, self._story), self._holds(host)
         deed = self._deed()
-        report = replica.redo() if redo else replica.undo()
+        own = frozenset(host.authors())
+        try:
+            report = replica.redo() if redo else replica.undo()
+        except StoreError:
+            note_unknown(self._story.accounts, deed=deed, own=own)
+            raise
         if report is None:
             return False
         touched = frozenset(str(item.record_id) for item in report.done)

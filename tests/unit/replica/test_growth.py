@@ -86,7 +86,8 @@ class Work:
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[ExitStack]:  # noqa: ARG001 - what is open there is closed before it is removed
+def stack(tmp_path: Path) -> Iterator[ExitStack]:
+    """What is open in `tmp_path` is closed before that is removed."""
     with ExitStack() as stack:
         yield stack
 

@@ -43,6 +43,12 @@ def author_of(replica: Replica) -> Author:
     return identity.author
 
 
+def key_of(replica: Replica) -> bytes:
+    identity = state_of(replica).identity
+    assert identity is not None
+    return bytes(identity.key.public_key)
+
+
 def refuse(replica: Replica, *, by: Replica, sequence: int) -> None:
     """A peer refuses an entry of ours."""
     status = EntryStatus(
@@ -348,6 +354,22 @@ def test_what_was_refused_does_not_hold_up_others() -> None:
         assert replica.operation("1").status == "completed", "the other device has it"
 
 
+def test_what_a_peer_refused_and_holds_all_the_same_holds_nothing_back() -> None:
+    """Its store was damaged, say, and is mended; or another device brought the entry."""
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        replica.create(Task, title="refused")
+        exchange(replica, other)
+        with refusing():
+            exchange(replica, hub)
+        exchange(other, hub)
+        assert hub.count(Task) == 1
+        replica.create(Task, title="behind it")
+        assert exchange(replica, hub).proven_equal
+        assert hub.count(Task) == 2
+        assert statuses(replica) == ["completed"] * 2
+        assert replica.port.held_back(key_of(hub)) == {}
+
+
 def test_a_peer_that_lost_what_comes_before_is_sent_it_again() -> None:
     with memory(1) as replica, memory(2) as hub:
         replica.create(Task, title="before")
@@ -365,9 +387,7 @@ def test_a_timeout_names_what_was_refused_before() -> None:
         replica.create(Task, title="refused")
         with refusing():
             exchange(replica, hub)
-        identity = state_of(hub).identity
-        assert identity is not None
-        text = replica.port.waits_for(identity.key.public_key)
+        text = replica.port.waits_for(key_of(hub))
         assert text == "operation 1 was refused before (`retry` sends it again)"
 
 

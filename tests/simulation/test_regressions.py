@@ -1,0 +1,56 @@
+"""Histories that broke an invariant once, as short as they got."""
+
+from __future__ import annotations
+
+import pytest
+
+from crdt_sync.testing.simulation import replay
+
+HISTORIES = {
+    # An undo whose process dies under it may be committed all the same: nobody knows.
+    "an undo with an unknown end": """
+crdt-sync simulation 2 seed=3000101 replicas=2 hubs=1
+create 58095 51208 4469 200
+fuse 33649 43610 42210 6
+undo 46003 21571 39050 203
+""",
+    # A user starts a device again whose disk is full.
+    "a restart with a full disk": """
+crdt-sync simulation 2 seed=3000869 replicas=3 hubs=2
+create 29206 26285 13443 49
+fuse 34092 28181 48415 1
+poison 29069 59977 56232 7
+tag 4476 37473 19927 0
+erase 64716 56625 11497 901
+fill 56524 3140 61634 7
+vote 9788 22589 31910 202
+delete 33740 64948 62641 7
+""",
+    # A device waits for a document while its sessions end at another entry: the document goes first.
+    "documents go before suspects": """
+crdt-sync simulation 2 seed=3002037 replicas=2 hubs=1
+create 15170 40593 36918 909
+poison 9227 45494 16072 44
+poison 55168 65109 20952 43
+title 42781 17770 2405 7
+bits 52169 36693 9687 204
+type 25091 53784 48285 203
+delete 9304 13144 9801 3
+""",
+    # A row of the chain rots under a replica: it went on with a part of what it holds, and refused the rest.
+    "a log that cannot be read again is not told": """
+crdt-sync simulation 2 seed=3002038 replicas=3 hubs=1
+create 3525 41189 33490 6
+backup 22621 58273 27740 901
+untag 11119 58499 15991 10
+cut 38793 35032 15012 909
+bits 15587 652 7377 47
+vote 35466 23685 40840 904
+badge 21356 22336 20202 47
+""",
+}
+
+
+@pytest.mark.parametrize("schedule", [pytest.param(text, id=name) for name, text in HISTORIES.items()])
+def test_what_broke_once_holds(schedule: str) -> None:
+    replay(schedule)
