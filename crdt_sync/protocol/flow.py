@@ -20,6 +20,7 @@ RunHead = tuple[str, Author, int]
 """Partition, author and sequence of the last entry of a run."""
 
 _NO_HASH = ChainHash(bytes(32))
+_NOTHING = Position(0, _NO_HASH)
 _GRANT_SHARE = 4
 """Credit is given back once a quarter of the window is used up, so that small exchanges need no message for it."""
 
@@ -58,6 +59,8 @@ class _Sent:
     heads: tuple[RunHead, ...] = ()
     first: bytes = b""
     """Its first run."""
+    held: int = 0
+    """What the peer held of the first run's author before."""
     until: int = 0
     """The log position behind it."""
     is_single: bool = False
@@ -114,7 +117,7 @@ class Outflow:
             return None
         sent = self._unacked[0]
         partition, author, last = sent.heads[0]
-        first = decode_run(sent.first).first_sequence
+        first = max(decode_run(sent.first).first_sequence, sent.held + 1)  # a run may begin with what is held
         return Flight(
             partition=partition,
             author=author,
@@ -133,12 +136,12 @@ class Outflow:
             is_single: it is one run that cannot be smaller.
         """
         heads = tuple([(partition, author, last) for _, partition, author, last in runs])
-        for partition, author, last in heads:
-            held = known.get(partition, {}).get(author)
-            before = max(self._ends.get((partition, author), 0), 0 if held is None else held.sequence)
+        held = [known.get(partition, {}).get(author, _NOTHING).sequence for partition, author, _ in heads]
+        for (data, partition, author, last), at in zip(runs, held, strict=True):
+            before = max(self._ends.get((partition, author), 0), at) or decode_run(data).first_sequence - 1
             self.entries += max(0, last - before)
             self._ends[partition, author] = max(last, before)
-        self._sent(_Sent(heads=heads, first=runs[0][0], until=self.cursor, is_single=is_single))
+        self._sent(_Sent(heads=heads, first=runs[0][0], held=held[0], until=self.cursor, is_single=is_single))
 
     def sent_documents(self) -> None:
         """A batch of documents goes out."""

@@ -180,17 +180,13 @@ class Standing:
     def prune(self) -> None:
         """Forget what needs no remembering once every run up to our own vector was considered for sending."""
         own = self._source.vector()
-        for partition in list(self.known):
+        needed: dict[str, dict[Author, Position]] = {}
+        for partition, authors in self.known.items():
             held = own.get(partition, {})
-            kept = {
-                author: position
-                for author, position in self.known[partition].items()
-                if author not in held or position.sequence > held[author].sequence
-            }
-            if kept:
-                self.known[partition] = kept
-            else:
-                del self.known[partition]
+            for author, position in authors.items():
+                if author not in held or position.sequence > held[author].sequence:
+                    needed.setdefault(partition, {})[author] = position
+        self.known = needed
 
     def _check(self, positions: Vector) -> list[ForkEvent]:
         events: list[ForkEvent] = []

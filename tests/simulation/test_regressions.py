@@ -48,6 +48,20 @@ bits 15587 652 7377 47
 vote 35466 23685 40840 904
 badge 21356 22336 20202 47
 """,
+    # Entries go in runs as they came, so the one that a device dies of is not always the first of its run.
+    "poison behind what is held": """
+crdt-sync simulation 2 seed=120 replicas=3 hubs=0
+create 31164 63173 49381 46
+snapshot 17424 20564 2312 200
+isolate 528 21360 46959 14
+due 11084 61930 19155 903
+poison 31999 27877 12957 908
+vote 7322 31708 56640 13
+fuse 20207 2853 4935 12
+type 64588 22977 41531 7
+vote 53740 42440 29255 9
+due 938 11662 2921 44
+""",
 }
 
 

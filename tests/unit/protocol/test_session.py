@@ -60,6 +60,35 @@ def test_what_each_side_has_reaches_the_other_in_one_round_trip_and_is_proven() 
         assert end.ended is None
 
 
+def test_entries_are_counted_once_though_the_peer_holds_what_comes_before() -> None:
+    left, right = two()
+    left.write("a=1", "b=2")
+    Pair(left, right).settle()
+    pair = Pair(left, right)
+    pair.settle()
+    left.write("a=2")
+    pair.left.session.wake()
+    pair.settle()
+    assert pair.equal()
+    assert pair.left.session.entries_out == 1
+
+
+def test_a_run_that_begins_with_what_is_held_is_in_flight_from_what_is_not() -> None:
+    """What a session ends at is told by it."""
+    left, right = two()
+    left.write("a=1", "b=2", "c=3")
+    right._append("", left.author, [b"a=1"])
+    pair = Pair(left, right)
+    pair.pump(pair.right, pair.to_left)
+    pair.pump(pair.left, pair.to_right)
+    for frame in pair.to_left:
+        pair.left.session.receive(frame)
+    pair.pump(pair.left, pair.to_right)
+    flight = pair.left.session.sending.flight
+    assert flight is not None
+    assert (flight.first, flight.last) == (2, 3)
+
+
 def test_the_hello_tells_who_speaks_and_when() -> None:
     pair = Pair(*two())
     pair.settle()
