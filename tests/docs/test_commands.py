@@ -74,9 +74,13 @@ def keeping_small(text: str, folder: Path) -> None:
 
 def simulating(text: str, folder: Path) -> None:
     commands = commands_of(text)
-    assert "--histories 1000" in commands
-    printed = run_commands(commands.replace("--histories 1000", "--histories 2 --jobs 1"), folder)
-    assert "no invariant was broken" in printed
+    assert "--histories 10000 --jobs 2" in commands
+    few = commands.replace("--histories 10000 --jobs 2", "--histories 2").replace("--soak", "--soak --steps 1")
+    assert "no invariant was broken" in run_commands(few, folder)
+
+
+def soaking(text: str, folder: Path) -> None:
+    run_commands(commands_of(text).replace("--soak", "--soak --steps 1"), folder)
 
 
 PAGES: dict[str, Callable[[str, Path], None]] = {
@@ -84,6 +88,7 @@ PAGES: dict[str, Callable[[str, Path], None]] = {
     "docs/howto/models-in-toml.md": toml,
     "docs/howto/keep-a-store-small.md": keeping_small,
     "docs/explanation/reliability.md": simulating,
+    "docs/reference/simulation.md": soaking,
 }
 
 
