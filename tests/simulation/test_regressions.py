@@ -48,6 +48,19 @@ bits 15587 652 7377 47
 vote 35466 23685 40840 904
 badge 21356 22336 20202 47
 """,
+    # A device that is cured is not sent what was set aside for it before, nor what rests on that, until users retry.
+    "what is set aside stays so until users retry": """
+crdt-sync simulation 2 seed=3001262 replicas=3 hubs=1
+create 40119 19450 13922 4
+tag 33512 25375 45550 903
+due 28797 42132 29467 2
+poison 39517 11323 56990 900
+due 35120 65247 58499 903
+erase 48012 8998 12947 908
+cut 18012 25713 8923 49
+poison 18428 43889 38916 6
+create 9986 4084 14518 2
+""",
 }
 
 
