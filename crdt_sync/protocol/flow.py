@@ -57,7 +57,9 @@ def run_head(run: bytes) -> RunHead:
 class _Sent:
     heads: tuple[RunHead, ...] = ()
     first: bytes = b""
-    """Its first run."""
+    """Its first run ..."""
+    held: int = 0
+    """... up to which entry of it the peer held that already."""
     until: int = 0
     """The log position behind it."""
     is_single: bool = False
@@ -114,7 +116,7 @@ class Outflow:
             return None
         sent = self._unacked[0]
         partition, author, last = sent.heads[0]
-        first = decode_run(sent.first).first_sequence
+        first = max(decode_run(sent.first).first_sequence, sent.held + 1)
         return Flight(
             partition=partition,
             author=author,
@@ -133,12 +135,20 @@ class Outflow:
             is_single: it is one run that cannot be smaller.
         """
         heads = tuple([(partition, author, last) for _, partition, author, last in runs])
+        held_at_first = self._held_of(heads[0], known)
         for partition, author, last in heads:
             held = known.get(partition, {}).get(author)
             before = max(self._ends.get((partition, author), 0), 0 if held is None else held.sequence)
             self.entries += max(0, last - before)
             self._ends[partition, author] = max(last, before)
-        self._sent(_Sent(heads=heads, first=runs[0][0], until=self.cursor, is_single=is_single))
+        self._sent(_Sent(heads=heads, first=runs[0][0], held=held_at_first, until=self.cursor, is_single=is_single))
+
+    def _held_of(self, head: RunHead, known: Vector) -> int:
+        """Up to which entry the peer holds a run that it lacks the end of: as it said, or as it was sent before."""
+        partition, author, last = head
+        position = known.get(partition, {}).get(author)
+        held = self._ends.get((partition, author), 0) if position is None else position.sequence
+        return min(held, last - 1)
 
     def sent_documents(self) -> None:
         """A batch of documents goes out."""

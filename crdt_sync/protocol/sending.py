@@ -97,15 +97,16 @@ class Sending:
                 raise LocalProtocolError("the source's cursor does not move on")
             out.cursor = page.cursor
             runs = tuple([run for run in page.runs if self._is_sent(run)])
+            if runs:
+                self._is_alone = careful
+                self._careful_runs += careful
+                out.sent_runs(runs, known=self._standing.known, is_single=bytes_max == 1)
             if not page.more:
                 out.at_end = True
                 self._has_looked = True
                 self._standing.prune()
                 self._looked()
             if runs:
-                self._is_alone = careful
-                self._careful_runs += careful
-                out.sent_runs(runs, known=self._standing.known, is_single=bytes_max == 1)
                 return Runs(runs=tuple([run for run, *_ in runs]))
         if not out.at_end or not self._suspected or owes_answer:
             return None

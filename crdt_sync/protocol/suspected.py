@@ -105,11 +105,12 @@ class Suspected:
         name = (suspect.partition, suspect.author)
         begins = self._cursor == 0
         bytes_max = 1 if begins else self._limits.batch_bytes_max
-        page = self._source.runs_after(self._cursor, self._all_but(suspect), bytes_max=bytes_max)
+        known = self._all_but(suspect)
+        page = self._source.runs_after(self._cursor, known, bytes_max=bytes_max)
         self._cursor = page.cursor
         runs = [run for run in page.runs if run[1:3] == name]
         if runs:
-            self._outflow.sent_runs(runs, known=self._standing.known, is_single=begins)
+            self._outflow.sent_runs(runs, known=known, is_single=begins)
             return Runs(runs=tuple([run for run, *_ in runs]))
         if not page.more:
             del self._suspects[name]
