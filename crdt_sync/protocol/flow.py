@@ -58,9 +58,9 @@ def run_head(run: bytes) -> RunHead:
 class _Sent:
     heads: tuple[RunHead, ...] = ()
     first: bytes = b""
-    """Its first run."""
+    """Its first run ..."""
     held: int = 0
-    """What the peer held of the first run's author before."""
+    """... up to which entry of it the peer held that already."""
     until: int = 0
     """The log position behind it."""
     is_single: bool = False
@@ -136,12 +136,20 @@ class Outflow:
             is_single: it is one run that cannot be smaller.
         """
         heads = tuple([(partition, author, last) for _, partition, author, last in runs])
-        held = [known.get(partition, {}).get(author, _NOTHING).sequence for partition, author, _ in heads]
-        for (data, partition, author, last), at in zip(runs, held, strict=True):
+        held = self._held_of(heads[0], known)
+        for data, partition, author, last in runs:
+            at = known.get(partition, {}).get(author, _NOTHING).sequence
             before = max(self._ends.get((partition, author), 0), at) or decode_run(data).first_sequence - 1
             self.entries += max(0, last - before)
             self._ends[partition, author] = max(last, before)
-        self._sent(_Sent(heads=heads, first=runs[0][0], held=held[0], until=self.cursor, is_single=is_single))
+        self._sent(_Sent(heads=heads, first=runs[0][0], held=held, until=self.cursor, is_single=is_single))
+
+    def _held_of(self, head: RunHead, known: Vector) -> int:
+        """Up to which entry the peer holds a run that it lacks the end of: as it said, or as it was sent before."""
+        partition, author, last = head
+        position = known.get(partition, {}).get(author)
+        held = self._ends.get((partition, author), 0) if position is None else position.sequence
+        return min(held, last - 1)
 
     def sent_documents(self) -> None:
         """A batch of documents goes out."""

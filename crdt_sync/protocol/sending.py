@@ -92,21 +92,21 @@ class Sending:
             if self.is_trying or (careful and (owes_answer or not out.settled)):
                 return None
             bytes_max = self._careful_bytes() if careful else self._limits.batch_bytes_max
-            known = self._standing.known  # before it is pruned
-            page = self._source.runs_after(out.cursor, known, bytes_max=bytes_max)
+            page = self._source.runs_after(out.cursor, self._standing.known, bytes_max=bytes_max)
             if page.more and page.cursor <= out.cursor:
                 raise LocalProtocolError("the source's cursor does not move on")
             out.cursor = page.cursor
             runs = tuple([run for run in page.runs if self._is_sent(run)])
+            if runs:
+                self._is_alone = careful
+                self._careful_runs += careful
+                out.sent_runs(runs, known=self._standing.known, is_single=bytes_max == 1)
             if not page.more:
                 out.at_end = True
                 self._has_looked = True
                 self._standing.prune()
                 self._looked()
             if runs:
-                self._is_alone = careful
-                self._careful_runs += careful
-                out.sent_runs(runs, known=known, is_single=bytes_max == 1)
                 return Runs(runs=tuple([run for run, *_ in runs]))
         if not out.at_end or not self._suspected or owes_answer:
             return None

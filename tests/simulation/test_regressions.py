@@ -62,6 +62,39 @@ type 64588 22977 41531 7
 vote 53740 42440 29255 9
 due 938 11662 2921 44
 """,
+    # A device that is cured is not sent what was set aside for it before, nor what rests on that, until users retry.
+    "what is set aside stays so until users retry": """
+crdt-sync simulation 2 seed=3001262 replicas=3 hubs=1
+create 40119 19450 13922 4
+tag 33512 25375 45550 903
+due 28797 42132 29467 2
+poison 39517 11323 56990 900
+due 35120 65247 58499 903
+erase 48012 8998 12947 908
+cut 18012 25713 8923 49
+poison 18428 43889 38916 6
+create 9986 4084 14518 2
+""",
+    # A device fails at the second entry of a run of which it holds the first.
+    "a run that is held in part": """
+crdt-sync simulation 2 seed=4100051 replicas=2 hubs=1
+untag 17586 39521 41760 201
+create 805 14853 24532 49
+fill 6810 1017 6787 2
+wipe 49953 52903 12384 45
+tag 58030 63968 42885 901
+due 11666 12992 12702 905
+poison 15362 41901 30726 200
+untag 18078 58293 53210 908
+""",
+    # A process that an entry killed, on SQLite, dials nobody until it is started again.
+    "a process that an entry kills is dead": """
+crdt-sync simulation 2 seed=47 replicas=2 hubs=2
+poison 52466 32905 17453 42
+tag 23850 28351 43346 905
+create 24279 19282 30696 208
+tag 44685 4744 25117 7
+""",
 }
 
 

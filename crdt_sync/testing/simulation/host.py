@@ -17,7 +17,7 @@ from crdt_sync.aio.server import Server
 from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import keep_current
 from crdt_sync.core.ids import Author, DeviceId
-from crdt_sync.errors import CRDTSyncError, StoreError
+from crdt_sync.errors import CRDTSyncError, PeerUnreachableError, StoreError
 from crdt_sync.protocol.source import EntryStatus, Vector
 from crdt_sync.replica import Replica, RetryPolicy
 from crdt_sync.replica.holdings import OTHERS
@@ -172,7 +172,18 @@ class Host:
             await self.kill(told=True)
             return
         replica, self.replica = self.replica, None
-        replica.close()
+        if not self._closes(replica):
+            await self.kill(told=True)
+
+    def _closes(self, replica: Replica) -> bool:
+        """Close it; False where the process died of the last write of that."""
+        try:
+            replica.close()
+        except StoreError:
+            if not self.excused:
+                raise
+            return False
+        return True
 
     async def sync(self, *, timeout_s: float) -> bool:
         """One round with every peer; whether it says that both sides hold the same."""
@@ -307,7 +318,11 @@ class Host:
 
     async def _dial(self, url: str, *, limits: ChannelLimits, tls: ssl.SSLContext | None) -> Channel:
         del tls
-        return self._wrap(await self._network.dial(self.name, url, limits))
+        channel = None if self.died else await self._network.dial(self.name, url, limits)
+        if channel is None or self.died:
+            self._network.drop(self.name, told=True)
+            raise PeerUnreachableError("a process that died dials nobody")
+        return self._wrap(channel)
 
     async def _end_tasks(self) -> None:
         if self._manager is not None:

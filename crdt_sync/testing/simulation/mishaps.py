@@ -60,8 +60,8 @@ class Mishaps:
         self._folder = folder
         self._machines: dict[str, Machine] = {}
         self._repairs = 0
-        self.poisoned = False
-        """Whether anybody met what it could not take in."""
+        self.cured: list[Poison] = []
+        """What somebody met and can take in by now; it may be set aside until users retry."""
 
     @property
     def may_fork(self) -> bool:
@@ -115,7 +115,7 @@ class Mishaps:
         """A host can take everything in again."""
         poison, host.disk.poison = host.disk.poison, None
         if poison is not None and poison.met:
-            self.poisoned = True
+            self.cured.append(poison)
             self._note("poison met", host.name, str(poison.met))
 
     def forget(self, host: Host) -> None:

@@ -173,7 +173,7 @@ class Truth:
         for host in hosts:
             world.mishaps.cure(host)
         await world.go_on()
-        if world.mishaps.poisoned:
+        if world.mishaps.cured:
             for _, replica in self._replicas():
                 replica.retry()
 
@@ -184,6 +184,8 @@ class Truth:
         """What somebody lacks, and does not rest on poison; empty where there is nothing."""
         hosts = self._world.hosts
         sick = [host.disk.poison for host in hosts if host.disk.poison is not None]
+        # A device that is cured is not sent what was set aside for it before users retry, nor what rests on that.
+        sick += [poison for poison in self._world.mishaps.cured if self._is_named(poison, hosts)]
         first = resting_on(sick, (host.disk.tables[Table.LOG].rows.values() for host in hosts))
         vectors = {host.name: host.vector() for host in hosts}
         for author in {author for vector in vectors.values() for author in vector}:
@@ -200,11 +202,14 @@ class Truth:
         has = [other.vector().get(poison.author, 0) >= poison.sequence for other in others]
         if not poison.met or not any(has) or host.vector().get(poison.author, 0) >= poison.sequence:
             return True
+        return self._is_named(poison, others)
+
+    def _is_named(self, poison: Poison, by: list[Host]) -> bool:
         return any(
             (aside.author, aside.sequence) == (poison.author, poison.sequence) and aside.reason
-            for other in others
-            if other.replica is not None and other.up
-            for aside in other.replica.set_aside()
+            for host in by
+            if host.replica is not None and host.up
+            for aside in host.replica.set_aside()
         )
 
     # ── at rest ──────────────────────────────────────────────────────────────────────────────────────────────────────

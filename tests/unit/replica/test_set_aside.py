@@ -193,6 +193,18 @@ def test_an_entry_of_somebody_else_is_set_aside_for_a_device_alone() -> None:
         assert exchange(device, hub).proven_equal
 
 
+def test_what_is_in_one_run_with_what_a_device_holds_is_set_aside_too() -> None:
+    with memory(1) as writer, memory(2) as hub, memory(3) as device:
+        writer.create(Task, title="before")
+        exchange(writer, device)
+        writer.create(Task, title="poison")
+        exchange(writer, hub)
+        with poisoned(Poison(author_of(writer), 2, refusing), at=device):
+            for _ in range(2 + RetryPolicy().failures_max):
+                meet(device, hub)
+        assert [(item.device_id, item.sequence) for item in hub.set_aside()] == [(device_of(device), 2)]
+
+
 @pytest.mark.parametrize("error", [full])
 def test_a_peer_that_is_in_trouble_of_its_own_costs_no_try(error: Callable[[], BaseException]) -> None:
     with memory(1) as replica, memory(2) as hub:
