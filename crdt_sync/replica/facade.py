@@ -319,7 +319,9 @@ class Replica(
                 "a replica was used in a child of the process that opened it",
                 hint="Open replicas after the fork, or start processes by the method 'spawn'.",
             )
-        if self._state.identity is None:
+        if not self._state.ledger.is_known:
+            self._state.reload()
+        elif self._state.identity is None:
             self._state.follow()
 
     def _check_idle(self) -> None:

@@ -54,7 +54,7 @@ from crdt_sync.storage.base import Store, Table
 CONTENT_AUTHOR = Author(0)
 """Stands in log rows that hold a document's content taken from a peer, which is in nobody's chain."""
 
-_OPEN_AGAIN = "Close the replica and open it again; `crdt-sync check` says what is damaged."
+_CHECK = "`crdt-sync check` says what is damaged."
 _ROW_CACHE_MAX = 16
 _DECODED_MAX = 8
 SCAN_ROWS_MAX = 512
@@ -82,7 +82,8 @@ class Ledger:
         self._rows: OrderedDict[int, tuple[LogRow, list[bytes]]] = OrderedDict()
         self._decoded: OrderedDict[tuple[int, int], Entry] = OrderedDict()
         self._heads: dict[str, dict[Author, Position]] = {}
-        self._is_known = False
+        self.is_known = False
+        """`heads` can be told; what `reload` could not read again is not told in part."""
         self.floors: dict[str, dict[Author, Position]] = {}
         """Each author's last entry that was folded; authors without one are left out."""
         self.folded = Folded(0, 0, 0)
@@ -96,15 +97,15 @@ class Ledger:
         """Each author's last entry that is held.
 
         Raises:
-            StoreError: what was held could not be read again: a part of it is never told as all.
+            StoreError: it could not be read again after a failure: a part of it is never told as all.
         """
-        if not self._is_known:
-            raise StoreError("the log could not be read again after a failure", hint=_OPEN_AGAIN)
+        if not self.is_known:
+            raise StoreError("the log could not be read again after a failure", hint=_CHECK)
         return self._heads
 
     def forget(self) -> None:
         """Know nothing until `reload` comes to its end."""
-        self._is_known = False
+        self.is_known = False
 
     def reload(self) -> None:
         """Take `heads` and `end` from the store again, after a rollback."""
@@ -125,7 +126,7 @@ class Ledger:
                 self._read_floor(partition, author, start=end)
         last = next(self._store.scan(Table.LOG, reverse=True, limit=1), None)
         self.end = max(self._given_away, self.folded.end, 0 if last is None else key_number(last[0]))
-        self._is_known = True
+        self.is_known = True
 
     def _read_floor(self, partition: str, author: Author, *, start: bytes) -> None:
         key, data = next(self._store.scan(Table.CHAIN, start=start, limit=1))
