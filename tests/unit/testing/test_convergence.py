@@ -172,13 +172,14 @@ def test_values_of_older_versions_are_tried() -> None:
 @pytest.mark.slow
 def test_a_failure_is_a_short_program_that_fails_again_and_a_seed_that_does() -> None:
     """The printed program is pasted as it stands, with what the page says to import."""
-    case = cases([Order], merge_functions={"Order.state": either})
+    seed = 8  # it does not take long to make what it finds short
+    case = cases([Order], merge_functions={"Order.state": either}, seed=seed)
     case.settings = settings(case.settings, phases=(Phase.generate, Phase.shrink), max_examples=20)
     with pytest.raises(LawBrokenError) as failure:
         run(case, "test_histories")
     text, *others = failure.value.__notes__[0], *failure.value.__notes__[1:]
     notes = "\n".join((text, *others))
-    assert f"--crdt-seed={SEED} --crdt-examples=20" in notes
+    assert f"--crdt-seed={seed} --crdt-examples=20" in notes
     program = "\n".join(line for line in notes.splitlines() if line.startswith("state"))
     assert program.startswith(
         "state = ConvergenceMachine.for_models([Order], merge_functions={'Order.state': either})()"

@@ -15,6 +15,8 @@ pytest_plugins = ["pytester"]
 Run = Callable[..., pytest.RunResult]
 
 WRONG = """
+from hypothesis import Phase, settings
+
 from crdt_sync import Model, merge_with
 from crdt_sync.testing import ConvergenceMachine
 
@@ -28,7 +30,9 @@ class Order(Model):
 
 
 TestOrder = ConvergenceMachine.for_models([Order]).TestCase
+TestOrder.settings = settings(TestOrder.settings, phases=[Phase.generate])
 """
+"""Without shrinking, which would take most of the time; a failure is shown as it was found."""
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def lines(result: pytest.RunResult) -> list[str]:
 
 PLAIN = """
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import Phase, given, settings, strategies as st
 from crdt_sync import Model
 from crdt_sync.testing import edits, histories, records
 
@@ -75,7 +79,7 @@ class Order(Model):
     state: int = 0
 
 
-@settings(deadline=None)
+@settings(deadline=None, phases=[Phase.generate])
 @given({strategy})
 def test_plain(drawn):
     assert len(repr(drawn)) < 60, repr(drawn)
