@@ -17,6 +17,7 @@ from random import Random
 from typing import Any, cast
 
 from hypothesis import reject
+from hypothesis import seed as use_seed
 from hypothesis import settings as Settings  # noqa: N812  it is a class
 from hypothesis import strategies as st
 from hypothesis.errors import UnsatisfiedAssumption
@@ -457,6 +458,7 @@ def hold(
     settings: Settings | None = None,
     only_law: bool = False,
     share: int = 1,
+    seed: int | None = None,
 ) -> None:
     """Hold a law against random histories.
 
@@ -466,6 +468,9 @@ def hold(
         settings: in place of the profile's.
         only_law: pass over histories in which something else fails first.
         share: as in `many`.
+        seed: draws them; None leaves it to the profile.
     """
     machine = type("Histories", (Histories,), {"laws": (law,), "first": first, "only_laws": only_law})
+    if seed is not None:
+        machine = use_seed(seed)(machine)
     run_state_machine_as_test(machine, settings=settings or many(share=share))

@@ -430,28 +430,40 @@ class Case:
     law: type[Law]
     says: str
     first: type[Task] = Task
+    seed: int | None = None
+    """With which random histories meet it soon; any other finds it too, after up to a minute."""
 
 
 CASES = (
-    Case(the_engine_picks_the_winner, ConcurrentEdits, "other candidates of"),
-    Case(the_last_arrival_wins, ConcurrentEdits, "other candidates of|shows another value|the table differs"),
-    Case(a_write_forgets_its_rivals, ConcurrentEdits, "other candidates of"),
-    Case(a_second_tombstone_is_lost, NothingLost, "live is False"),
-    Case(deleting_wins, NothingLost, "live is True"),
-    Case(editing_wins, NothingLost, "live is False", Draft),
-    Case(only_the_latest_deletion_is_named, Resolution, "other deletions", Idea),
-    Case(nobody_is_asked_about_deletions, Resolution, "nobody is asked about a deletion", Idea),
-    Case(a_tombstone_covers_what_it_did_not_see, NothingLost, "live is True"),
-    Case(adding_again_is_nothing, NothingLost, "a set holds other elements"),
-    Case(a_set_is_a_map_of_elements, NothingLost, "a set holds other elements"),
-    Case(moving_is_removing_and_inserting, NothingLost, "an element shows twice"),
-    Case(removing_an_entry_leaves_hidden_values, NothingLost, "a map has other keys"),
-    Case(counters_are_registers, NothingLost, "a counter shows another sum"),
-    Case(positions_count_from_one, NothingLost, "characters changed places"),
-    Case(acknowledged_before_it_is_durable, NothingLost, "entries did not survive|nobody holds it"),
-    Case(resolving_replaces_nothing, Resolution, "a conflict has other candidates|other registers are in conflict"),
-    Case(resolving_replaces_everything, Resolution, "other registers are in conflict|a conflict has other candidates"),
-    Case(the_base_is_the_last_value_carried_along, Resolution, "another base"),
+    Case(the_engine_picks_the_winner, ConcurrentEdits, "other candidates of", seed=1),
+    Case(the_last_arrival_wins, ConcurrentEdits, "other candidates of|shows another value|the table differs", seed=1),
+    Case(a_write_forgets_its_rivals, ConcurrentEdits, "other candidates of", seed=1),
+    Case(a_second_tombstone_is_lost, NothingLost, "live is False", seed=1),
+    Case(deleting_wins, NothingLost, "live is True", seed=2),
+    Case(editing_wins, NothingLost, "live is False", Draft, seed=2),
+    Case(only_the_latest_deletion_is_named, Resolution, "other deletions", Idea, seed=2),
+    Case(nobody_is_asked_about_deletions, Resolution, "nobody is asked about a deletion", Idea, seed=2),
+    Case(a_tombstone_covers_what_it_did_not_see, NothingLost, "live is True", seed=3),
+    Case(adding_again_is_nothing, NothingLost, "a set holds other elements", seed=3),
+    Case(a_set_is_a_map_of_elements, NothingLost, "a set holds other elements", seed=1),
+    Case(moving_is_removing_and_inserting, NothingLost, "an element shows twice", seed=8),
+    Case(removing_an_entry_leaves_hidden_values, NothingLost, "a map has other keys", seed=2),
+    Case(counters_are_registers, NothingLost, "a counter shows another sum", seed=1),
+    Case(positions_count_from_one, NothingLost, "characters changed places", seed=7),
+    Case(acknowledged_before_it_is_durable, NothingLost, "entries did not survive|nobody holds it", seed=2),
+    Case(
+        resolving_replaces_nothing,
+        Resolution,
+        "a conflict has other candidates|other registers are in conflict",
+        seed=1,
+    ),
+    Case(
+        resolving_replaces_everything,
+        Resolution,
+        "other registers are in conflict|a conflict has other candidates",
+        seed=1,
+    ),
+    Case(the_base_is_the_last_value_carried_along, Resolution, "another base", seed=1),
     Case(the_base_is_the_last_value_carried_along, ConcurrentEdits, "shows another value"),
     Case(only_two_sides_are_merged, ConcurrentEdits, "shows another value"),
     Case(a_merge_function_is_asked_in_one_order, Resolution, "other registers are in conflict"),
@@ -481,7 +493,7 @@ NAMED = [pytest.param(case, id=f"{case.plant.__name__}-{case.law.__name__}") for
 def test_a_law_finds_the_bug_that_it_forbids(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     case.plant(monkeypatch)
     with pytest.raises(LawBrokenError, match=rf"^{case.law.__name__}: [^\n]*({case.says})"):
-        hold(case.law(), first=case.first, settings=EXAMPLES, only_law=True)
+        hold(case.law(), first=case.first, settings=EXAMPLES, only_law=True, seed=case.seed)
 
 
 @pytest.mark.parametrize(
