@@ -101,6 +101,13 @@ bits 56720 47804 3339 46
 power 10349 24008 58924 1
 restore 14039 46956 11728 907
 """,
+    # The disk of one machine is full while another one's store is repaired.
+    "a repair beside a full disk": """
+crdt-sync simulation 2 seed=5001856 replicas=2 hubs=1
+fill 17892 24066 46719 10
+bits 45718 37995 4225 205
+bits 3605 62283 17881 10
+""",
 }
 
 
