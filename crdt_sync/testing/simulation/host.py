@@ -182,7 +182,7 @@ class Host:
         try:
             replica.close()
         except StoreError:
-            if not self.excused:
+            if not self.died:
                 raise
             await self.kill(told=True)  # it died of its last write
 
