@@ -115,9 +115,11 @@ class Disk:
 
     Args:
         seed: of what is lost and torn.
+        within: the folder that it is mounted at; None for everywhere. Other files are on a disk that does not fail.
     """
 
-    def __init__(self, *, seed: int | str = 0) -> None:
+    def __init__(self, *, seed: int | str = 0, within: Path | None = None) -> None:
+        self._within = None if within is None else within.resolve()
         self._random = random.Random(seed)
         self._images: dict[str, _Image] = {}
         self._fault: Fault | None = None
@@ -193,6 +195,10 @@ class Disk:
         return chosen
 
     # ── called by the file system below ──────────────────────────────────────────────────────────────────────────────
+
+    def holds(self, name: str) -> bool:
+        """Whether a file is on it."""
+        return self._within is None or Path(name).is_relative_to(self._within)
 
     def opened(self, name: str, *, created: bool) -> None:
         """Know a file from now on. What was in it before is taken as synced."""
@@ -279,7 +285,7 @@ class _Vfs(apsw.VFS):
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802  # SQLite's
         shown = name.filename() if isinstance(name, apsw.URIFilename) else name
-        if shown is None or not flags[0] & _TRACKED_FLAGS:
+        if shown is None or not flags[0] & _TRACKED_FLAGS or not self._disk.holds(shown):
             return apsw.VFSFile(self._base, name, flags)
         created = not Path(shown).exists()
         if created:
@@ -289,6 +295,9 @@ class _Vfs(apsw.VFS):
         return file
 
     def xDelete(self, filename: str, syncdir: int) -> None:  # noqa: N802  # SQLite's
+        if not self._disk.holds(filename):
+            super().xDelete(filename, bool(syncdir))
+            return
         self._disk.admit(removes=True)
         super().xDelete(filename, bool(syncdir))
         self._disk.removed(filename, synced=bool(syncdir))

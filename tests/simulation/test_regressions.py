@@ -95,6 +95,33 @@ tag 23850 28351 43346 905
 create 24279 19282 30696 208
 tag 44685 4744 25117 7
 """,
+    # The hub dies of an entry of the device that fails at another one: both are found, though it takes long.
+    "two that cannot take in each other's entries": """
+crdt-sync simulation 2 seed=5000957 replicas=2 hubs=1
+create 45163 36762 38015 49
+tag 50197 51508 35542 900
+tag 39134 12334 41311 902
+reopen 51469 582 13043 48
+poison 27603 44405 27113 14
+poison 41897 21485 51600 47
+title 26234 20237 30928 208
+resolve 53729 22832 18589 12
+type 12567 59532 1233 41
+""",
+    # A device finds that its store is damaged as it starts to dial.
+    "damage that is noticed as peers are named": """
+crdt-sync simulation 2 seed=5001414 replicas=2 hubs=1
+bits 56720 47804 3339 46
+power 10349 24008 58924 1
+restore 14039 46956 11728 907
+""",
+    # The disk of one machine is full while another one's store is repaired.
+    "a repair beside a full disk": """
+crdt-sync simulation 2 seed=5001856 replicas=2 hubs=1
+fill 17892 24066 46719 10
+bits 45718 37995 4225 205
+bits 3605 62283 17881 10
+""",
 }
 
 

@@ -152,8 +152,15 @@ class Host:
         self._network.listen(self.name, self._server.talk)
         if self.peers:
             urls = [f"ws://{peer}:1" for peer in self.peers]
-            self._manager = SyncManager(self.replica, urls, policy=POLICY, limits=LIMITS, shell=shell)
-            await self._manager.__aenter__()
+            manager = SyncManager(self.replica, urls, policy=POLICY, limits=LIMITS, shell=shell)
+            try:
+                await manager.__aenter__()
+            except StoreError:
+                if not self.excused:
+                    raise
+                await self.kill(told=True)  # users mend what it noticed
+                return False
+            self._manager = manager
         else:
             self._upkeep = self._network.loop.create_task(keep_current(self.replica))
         return True
@@ -180,7 +187,7 @@ class Host:
         try:
             replica.close()
         except StoreError:
-            if not self.excused:
+            if not self.died:
                 raise
             return False
         return True

@@ -101,7 +101,7 @@ class SqliteDisk(Disk):
         folder.mkdir(parents=True)
         self.path = folder / "store.db"
         self.tables = _Tables(self)
-        self._platter = disks.Disk(seed=seed)
+        self._platter = disks.Disk(seed=seed, within=folder)  # others repair their files elsewhere
         self._platter.__enter__()
         self._store: _Store | None = None
         self._kept: dict[Table, MemoryTable] | None = None

@@ -149,6 +149,20 @@ def test_a_full_disk_refuses_and_goes_on_once_there_is_space(tmp_path: Path) -> 
         assert rounds(store) == 2
 
 
+@pytest.mark.parametrize("fault", [Fault.FULL, Fault.POWER])
+def test_what_is_elsewhere_is_on_another_disk(tmp_path: Path, fault: Fault) -> None:
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    with Disk(within=folder) as disk, open_sqlite(folder / "a", create=True) as store:
+        disk.fail(fault)
+        before = disk.operations
+        assert work(tmp_path / "b", durability="full") == ROUNDS
+        assert disk.operations == before
+        with pytest.raises(StoreError):
+            fill(store)
+        disk.mend()
+
+
 @pytest.mark.parametrize(("fault", "error"), [(Fault.READ_ONLY, StoreReadOnlyError), (Fault.BROKEN, StoreError)])
 def test_a_disk_that_refuses_writes_is_a_typed_error(tmp_path: Path, fault: Fault, error: type[StoreError]) -> None:
     with Disk() as disk, open_sqlite(tmp_path / "a", create=True) as store:
