@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.growth import Series, read_samples, table
+from crdt_sync.testing.growth import Series
+from tests.e2e.growth import read_samples, table
 from tests.e2e.soak import PLOT, SAMPLES, Settings, Soak, draw
 
 
