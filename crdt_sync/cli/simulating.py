@@ -17,7 +17,7 @@ from crdt_sync.errors import InputError
 from crdt_sync.testing.simulation import STEPS, VERSION, Campaign, Report, SimulationFailedError, replay
 from crdt_sync.testing.simulation.schedule import seed_of
 from crdt_sync.testing.simulation.simulation import faults_of
-from crdt_sync.testing.simulation.soak import SOAK_FAULTS, SOAK_STEPS, Soak
+from crdt_sync.testing.simulation.soak import SOAK_FAULTS, SOAK_S, SOAK_STEPS, Soak
 
 HISTORIES = 100
 """Where neither a number nor a time is given."""
@@ -60,11 +60,13 @@ def run_simulations(wanted: Wanted, *, as_json: bool) -> int:
 def _soak(wanted: Wanted) -> Soak:
     if wanted.schedule is not None or wanted.histories is not None or wanted.jobs is not None:
         raise InputError("a soak is one history of a seed", hint="Leave out --schedule, --histories and --jobs.")
-    without_end = wanted.steps is None and wanted.hours is not None
+    steps, seconds = wanted.steps, None if wanted.hours is None else wanted.hours * HOUR_S
+    if steps is None:
+        steps, seconds = (SOAK_STEPS, SOAK_S) if seconds is None else (sys.maxsize, seconds)
     return Soak(
         seed_of(wanted.seed),
-        steps=sys.maxsize if without_end else SOAK_STEPS if wanted.steps is None else wanted.steps,
-        seconds=None if wanted.hours is None else wanted.hours * HOUR_S,
+        steps=steps,
+        seconds=seconds,
         faults=SOAK_FAULTS if wanted.faults == "all" else faults_of(_names(wanted.faults)),
         replicas=3 if wanted.replicas is None else wanted.replicas,
         hubs=1 if wanted.hubs is None else wanted.hubs,

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from crdt_sync.cli.output import console, emit
 from crdt_sync.testing.growth import GROWTH_MAX
@@ -19,10 +19,15 @@ def run_soak(soak: Soak, *, as_json: bool) -> int:
     Returns:
         The exit code: 0 where no invariant was broken and nothing grows, else 1.
     """
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console(sys.stderr), transient=True) as shown:
-        task = shown.add_task("soaking", total=None)
-        report = soak.run(progress=lambda now: shown.update(task, description=f"{now.steps:,} steps"))
+        task = shown.add_task("soaking", total=1.0)
+
+        def tell(now: SoakReport) -> None:
+            figures = ", ".join(f"{each.name} {each.values[-1]:,.1f} {each.unit}" for each in now.series[1:4])
+            shown.update(task, description=f"{now.steps:,} steps, {figures}", completed=now.done)
+
+        report = soak.run(progress=tell)
     emit(_result(report), as_json=as_json, render=_show)
     return 1 if report.problems else 0
 

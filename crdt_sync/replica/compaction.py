@@ -63,8 +63,6 @@ CROWDED_VALUES_MIN = 4
 """Hidden values that make a document worth looking at without being asked to ..."""
 CROWDED_MAX = 1_000
 """... of which so many are remembered."""
-OPERATIONS_KEPT = 1_000
-"""Completed operations that stay in the journal when their entries are folded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +167,7 @@ class Folding:
         """Let go of completed operations whose entries were folded, but for the latest; returns how many."""
         state = self._state
         store = state.store
-        surplus = store.count(Table.OPERATION) - OPERATIONS_KEPT
+        surplus = store.count(Table.OPERATION) - state.keeping.operations_kept
         gone: list[bytes] = []
         for key, data in store.scan(Table.OPERATION, limit=max(0, surplus)):
             row = unpack_operation_row(data)

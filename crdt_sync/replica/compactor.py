@@ -29,16 +29,10 @@ from crdt_sync.storage.base import Table
 
 log = logging.getLogger("crdt_sync.replica")
 
-AUTOMATIC_INTERVAL_MS = 60_000
-"""How often it is looked whether there is enough to fold."""
 AUTOMATIC_RETENTION_MS = 90 * 86_400_000
 """What is folded without being asked to does not wait for devices that told nothing for so long; deletions do."""
-AUTOMATIC_ROWS_MIN = 1_000
-"""So many rows have to be waiting before they are folded without being asked to."""
 AUTOMATIC_TOUCHES = 256
 """Operations that are folded in one go while an event loop waits: some 20 ms."""
-AUTOMATIC_REMOVALS_MIN = 100
-"""So many deleted records have to be waiting before a horizon is made without being asked to."""
 
 Progress = Callable[[int, int], None]
 
@@ -264,19 +258,19 @@ class Compactor:
             if is_last:
                 self._folding.trim_journal()
             return not is_last
-        now_ms = state.now_ms()
-        if 0 <= now_ms - self._looked_ms < AUTOMATIC_INTERVAL_MS or len(state.records.enrolled()) < 2:
+        now_ms, keeping = state.now_ms(), state.keeping
+        if 0 <= now_ms - self._looked_ms < keeping.interval_ms or len(state.records.enrolled()) < 2:
             return False
         self._looked_ms = now_ms
-        if state.store.count(Table.LOG) < AUTOMATIC_ROWS_MIN:
+        if state.store.count(Table.LOG) < keeping.rows_min:
             return False
         own = self._own_vector()
         acknowledged = self._acknowledged(own, retention_ms=AUTOMATIC_RETENTION_MS)
         reach = self._folding.reach(acknowledged)
-        if state.store.count(Table.LOG, end=number_key(reach + 1)) < AUTOMATIC_ROWS_MIN:
+        if state.store.count(Table.LOG, end=number_key(reach + 1)) < keeping.rows_min:
             return False
         crowded = tuple(self._folding.crowded)
-        self._propose(own, removals_min=AUTOMATIC_REMOVALS_MIN, among=crowded)
+        self._propose(own, removals_min=keeping.removals_min, among=crowded)
         self._publish(self.apply_due())
         self._trim(own, among=crowded)
         return self._folding.begin(acknowledged) > 0

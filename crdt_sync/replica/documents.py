@@ -364,7 +364,7 @@ class DocumentCache:
             live=row.live,
             conflicts=row.conflicts,
         )
-        if loaded.is_large:
+        if loaded.is_large or not row.state:  # a base may be small where what it stands for was kept with a tail
             self._add_tail(loaded)
         return loaded
 

@@ -24,6 +24,7 @@ from crdt_sync.replica.history_calls import HistoryCalls
 from crdt_sync.replica.invalid import InvalidCalls
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.journal_calls import JournalCalls
+from crdt_sync.replica.keeping_policy import KEEPING, KeepingPolicy
 from crdt_sync.replica.keeping_small import KeepsSmall
 from crdt_sync.replica.local import LocalStorage
 from crdt_sync.replica.naming import NamesDevices
@@ -65,7 +66,14 @@ class Replica(
     Open one with `Replica.open`; close it, or use it as a context manager.
     """
 
-    def __init__(self, opened: Opened, *, name: str, retry_policy: RetryPolicy | None = None) -> None:
+    def __init__(
+        self,
+        opened: Opened,
+        *,
+        name: str,
+        retry_policy: RetryPolicy | None = None,
+        keeping: KeepingPolicy | None = None,
+    ) -> None:
         self._opened = opened
         self._state = opened.state
         self._name = name
@@ -73,7 +81,9 @@ class Replica(
         self._process = os.getpid()
         self._closed = False
         state = opened.state
+        state.keeping = keeping or KEEPING
         self._journal = Journal(state.store, state.ledger, state.documents, state.schema, resting=state.resting)
+        self._journal.results.kept = state.keeping.results_kept
         self._observers = Observers()
         self._records = Records(self._state, self._journal, self._observers, check=self._check)
         self._upkeep = Upkeep(self._state, self._records, self._observers)

@@ -26,7 +26,7 @@ from crdt_sync.replica.rows import (
     unpack_operation_row,
 )
 from crdt_sync.replica.schema import Schema
-from crdt_sync.replica.synclog import note_results
+from crdt_sync.replica.synclog import Results
 from crdt_sync.replica.written import pack_written, unpack_written, written_data
 from crdt_sync.storage.base import Store, Table
 
@@ -105,6 +105,7 @@ class Journal:
         self._documents = documents
         self._schema = schema
         self._resting = resting
+        self.results = Results(store)
 
     def append(self, rows: list[OperationRow]) -> None:
         """Journal the operations of one local entry, in its store transaction."""
@@ -238,7 +239,7 @@ class Journal:
         for key, row in self.rows(status=OperationStatus.COMPLETED):
             if row.sequence > held.get(row.author, row.sequence):
                 lost.append((key, row.changed(status=0, finished_ms=0)))
-        note_results(self._store, [key for key, _ in lost], error=error, peer=peer, now_ms=now_ms)
+        self.results.note([key for key, _ in lost], error=error, peer=peer, now_ms=now_ms)
         self._wait(lost)
         return len(lost)
 
@@ -372,7 +373,7 @@ class Journal:
     def _finish(self, done: list[tuple[bytes, OperationRow]], *, error: str, peer: str, now_ms: int) -> None:
         if not done:
             return
-        note_results(self._store, [key for key, _ in done], error=error, peer=peer, now_ms=now_ms)
+        self.results.note([key for key, _ in done], error=error, peer=peer, now_ms=now_ms)
         self._store.put_many(Table.OPERATION, [(key, row.pack()) for key, row in done])
         self._store.delete_many(Table.PENDING, [name for key, _ in done for name in (key, FAILED + key)])
 

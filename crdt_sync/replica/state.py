@@ -16,6 +16,7 @@ from crdt_sync.core.naming import NameRecord
 from crdt_sync.core.records import AnyRecord, RecordSet, decode_record, encode_record
 from crdt_sync.protocol.durable import HORIZONS_MAX
 from crdt_sync.replica.documents import DocumentCache
+from crdt_sync.replica.keeping_policy import KEEPING, KeepingPolicy
 from crdt_sync.replica.lease import Identity, Lease
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.resting import Resting
@@ -77,6 +78,7 @@ class State:
     moved: dict[str, dict[Author, Head]] = field(default_factory=dict)
     named_records: tuple[bytes, ...] = ()
     totals: Totals = field(default_factory=Totals)
+    keeping: KeepingPolicy = KEEPING
     resting: Resting = field(init=False)
     """what cannot reach a device before something that is set aside for it does"""
     locks: Callable[[DocumentKey], bool] = lambda _: False

@@ -8,11 +8,10 @@ from itertools import islice
 from typing import Final, Literal
 
 from crdt_sync.errors import InputError
+from crdt_sync.replica.keeping_policy import KEEPING
 from crdt_sync.replica.rows import SyncLogRow, key_number, number_key, unpack_sync_log_row
 from crdt_sync.storage.base import Store, Table
 
-ROWS_MAX: Final = 10_000
-"""Rows that are kept; operations that came through together are one row."""
 HLC_COUNTER_BITS: Final = 16
 LOST: Final = "lost: the device does not hold it any more"
 """The error of an operation that was completed, and waits again."""
@@ -39,26 +38,38 @@ class SyncLog:
     peer: str
 
 
-def note_results(store: Store, operations: Iterable[bytes], *, error: str, peer: str, now_ms: int) -> None:
-    """Note what became of operations, in the caller's store transaction.
+class Results:
+    """Notes results in the sync log of a store.
 
     Args:
         store: where.
-        operations: their keys, in order.
-        error: why they failed, or empty.
-        peer: the device that said so.
-        now_ms: milliseconds since 1970.
     """
-    found = next(store.scan(Table.SYNCLOG, reverse=True, limit=1), None)
-    last = 0 if found is None else key_number(found[0])
-    rows = [
-        SyncLogRow(first=first, last=end, error=error, finished_ms=now_ms, peer=peer).pack()
-        for first, end in _ranges(map(key_number, operations))
-    ]
-    store.put_many(Table.SYNCLOG, [(number_key(last + at), row) for at, row in enumerate(rows, start=1)])
-    surplus = last + len(rows) - ROWS_MAX
-    if surplus > 0:
-        store.delete_range(Table.SYNCLOG, end=number_key(surplus + 1))
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.kept = KEEPING.results_kept
+        """Rows that are kept, the latest ones."""
+
+    def note(self, operations: Iterable[bytes], *, error: str, peer: str, now_ms: int) -> None:
+        """Note what became of operations, in the caller's store transaction.
+
+        Args:
+            operations: their keys, in order.
+            error: why they failed, or empty.
+            peer: the device that said so.
+            now_ms: milliseconds since 1970.
+        """
+        store = self._store
+        found = next(store.scan(Table.SYNCLOG, reverse=True, limit=1), None)
+        last = 0 if found is None else key_number(found[0])
+        rows = [
+            SyncLogRow(first=first, last=end, error=error, finished_ms=now_ms, peer=peer).pack()
+            for first, end in _ranges(map(key_number, operations))
+        ]
+        store.put_many(Table.SYNCLOG, [(number_key(last + at), row) for at, row in enumerate(rows, start=1)])
+        surplus = last + len(rows) - self.kept
+        if surplus > 0:
+            store.delete_range(Table.SYNCLOG, end=number_key(surplus + 1))
 
 
 def results_after(store: Store, number: int) -> tuple[list[range], int]:

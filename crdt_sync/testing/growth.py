@@ -36,10 +36,14 @@ class Series:
         self.values.append(value)
 
     @property
+    def judged_from(self) -> int:
+        """The sample that its second half begins with."""
+        return len(self.values) // 2
+
+    @property
     def growth(self) -> float:
         """How much it rises over its second half, as a part of the mean there."""
-        half = len(self.values) // 2
-        times, values = self.times_s[half:], self.values[half:]
+        times, values = self.times_s[self.judged_from :], self.values[self.judged_from :]
         if len(values) < 2 or times[0] == times[-1] or not mean(values):
             return 0.0
         return linear_regression(times, values).slope * (times[-1] - times[0]) / mean(values)

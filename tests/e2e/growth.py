@@ -4,60 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from statistics import linear_regression, mean
 
-GROWTH_MAX = 0.05
-"""Flat: the straight line through the second half of the samples rises by no more than this part of their mean."""
-BARS = "▁▂▃▄▅▆▇█"
-COLUMNS = 60
+from crdt_sync.testing.growth import Series
 
 
-@dataclass(slots=True, kw_only=True)
-class Series:
-    """One figure over time.
-
-    Args:
-        name: what it is.
-        unit: of its values.
-    """
-
-    name: str
-    unit: str
-    times_s: list[float] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-
-    def add(self, value: float, *, at_s: float) -> None:
-        self.times_s.append(at_s)
-        self.values.append(value)
-
-    @property
-    def judged_from(self) -> int:
-        """The sample that its second half begins with."""
-        return len(self.values) // 2
-
-    @property
-    def growth(self) -> float:
-        """How much it rises over its second half, as a part of the mean there."""
-        times, values = self.times_s[self.judged_from :], self.values[self.judged_from :]
-        if len(values) < 2 or not mean(values):
-            return 0.0
-        return linear_regression(times, values).slope * (times[-1] - times[0]) / mean(values)
-
-    @property
-    def is_flat(self) -> bool:
-        """Whether it does not grow; connections come and go with the network, so how many there are is not judged."""
-        return self.unit != "MB" or self.growth <= GROWTH_MAX
-
-    def line(self) -> str:
-        """The figure as a row of bars from 0 to its greatest value."""
-        count = min(COLUMNS, len(self.values))
-        edges = [len(self.values) * at // count for at in range(count + 1)] if count else []
-        means = [mean(self.values[start:end]) for start, end in pairwise(edges)]
-        top = max(means, default=0.0) or 1.0
-        return "".join(BARS[round(value / top * (len(BARS) - 1))] for value in means)
+def named(name: str, unit: str) -> Series:
+    """A figure that is to be sampled; connections come and go with the network, so how many there are is not judged."""
+    return Series(name=name, unit=unit, is_judged=unit == "MB")
 
 
 def table(series: Sequence[Series]) -> str:
@@ -67,7 +21,7 @@ def table(series: Sequence[Series]) -> str:
         shown = (each.values[0], each.values[each.judged_from], each.values[-1], max(each.values))
         numbers = " ".join(f"{value:9,.1f}" for value in shown)
         verdict = "flat" if each.is_flat else "GROWS"
-        lines += [f"{f'{each.name}, {each.unit}':24} {numbers}  {each.growth:+.1%} {verdict}", f"  {each.line()}"]
+        lines += [f"{f'{each.name}, {each.unit}':24} {numbers}  {each.growth:+.1%} {verdict}", f"  {each.bars()}"]
     return "\n".join(lines)
 
 
@@ -79,7 +33,7 @@ def read_samples(path: Path) -> list[Series]:
     """
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     head, *samples = [json.loads(line) for line in lines if line.endswith("\n")]
-    series = [Series(name=name, unit=unit) for name, unit in head]
+    series = [named(name, unit) for name, unit in head]
     for at_s, *values in samples:
         for each, value in zip(series, values, strict=True):
             each.add(value, at_s=at_s)

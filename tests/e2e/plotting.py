@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tests.e2e.growth import Series
+from crdt_sync.testing.growth import Series
 
 
 def plot(series: Sequence[Series], path: Path, *, title: str) -> None:

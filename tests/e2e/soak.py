@@ -21,9 +21,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from crdt_sync.testing.growth import Series
 from crdt_sync.testing.proxy import FaultProxy
 from tests.e2e.crowd import Crowd
-from tests.e2e.growth import Series, descriptors, files_mb, read_samples, rss_mb, table
+from tests.e2e.growth import descriptors, files_mb, named, read_samples, rss_mb, table
 from tests.e2e.programs import EndedError, Program, command
 from tests.e2e.weather import bad_weather
 
@@ -84,7 +85,7 @@ class Soak:
         self._tell = tell
         self._hub = self._program("-m", "crdt_sync", "serve", str(folder / "hub.db"), "--json")
         self._crowds: list[Program] = []
-        self.series = [Series(name=name, unit=unit) for name, unit in FIGURES]
+        self.series = [named(name, unit) for name, unit in FIGURES]
 
     async def run(self) -> dict[str, Any]:
         """Soak; the figures, and what went wrong."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.growth import Series, read_samples, table
+from crdt_sync.testing.growth import Series
+from tests.e2e.growth import read_samples, table
 from tests.e2e.soak import PLOT, SAMPLES, Settings, Soak, draw
 
 
@@ -32,24 +33,6 @@ async def test_devices_agree_after_a_soak(tmp_path: Path) -> None:
 
 def series(*values: float) -> Series:
     return Series(name="x", unit="MB", times_s=[float(at) for at in range(len(values))], values=list(values))
-
-
-@pytest.mark.parametrize(
-    ("values", "is_flat"),
-    [
-        ((1, 5, 9, 10, 10, 10, 10, 10), True),
-        ((1, 2, 3, 4, 5, 6, 7, 8), False),
-        ((10, 10, 10, 10, 10, 10.2, 10.4, 10.6), False),
-        ((10, 10, 10, 10, 12, 9, 12, 9), True),
-        ((10, 10, 10, 10, 9, 8, 7, 6), True),
-        ((5,), True),
-        ((), True),
-        ((0, 0, 0, 0), True),
-    ],
-    ids=["warm-up", "grows", "grows a little", "saw", "shrinks", "one sample", "none", "nothing"],
-)
-def test_growth_is_judged_by_the_second_half(values: tuple[float, ...], is_flat: bool) -> None:
-    assert series(*values).is_flat is is_flat
 
 
 def test_a_table_shows_numbers_a_verdict_and_a_picture() -> None:

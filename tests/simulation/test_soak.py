@@ -2,54 +2,111 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from crdt_sync.testing.growth import Series
+from crdt_sync.core.ids import Author
+from crdt_sync.core.layout import KeyClass, map_key, parsed_key
+from crdt_sync.replica import Replica
+from crdt_sync.replica.compaction import Folding
+from crdt_sync.replica.conversation import Conversation
+from crdt_sync.replica.horizons import Horizons
+from crdt_sync.replica.keeping_policy import KeepingPolicy
 from crdt_sync.testing.simulation import soak
-from crdt_sync.testing.simulation.soak import Sampler, Soak, SoakReport, Writers
+from crdt_sync.testing.simulation.sampling import _bounded_caches
+from crdt_sync.testing.simulation.soak import Soak, SoakReport, Writers
 
 
-def series(*values: float, is_judged: bool = True) -> Series:
-    made = Series(name="a figure", unit="MB", is_judged=is_judged)
-    for at, value in enumerate(values):
-        made.add(value, at_s=float(at))
-    return made
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have everything that keeps a store small begin so early that a few seconds go past all of it."""
+    keeping = KeepingPolicy(interval_ms=10_000, rows_min=20, removals_min=3, operations_kept=20, results_kept=20)
+    monkeypatch.setattr(soak, "SMALL", keeping)
+    monkeypatch.setattr(soak, "ROUND_STEPS", 20)
+    monkeypatch.setattr(soak, "WARM_STEPS", 20)
 
 
-def test_what_rises_in_its_second_half_grows() -> None:
-    assert series(1, 5, 9, 10, 10, 10, 10, 10).is_flat, "the first half is for warming up"
-    assert series(10, 10, 10, 10, 10, 11, 12, 13).growth == pytest.approx(3 / 11.5)
-    assert not series(10, 10, 10, 10, 10, 11, 12, 13).is_flat
-    assert series(10, 10, 10, 10, 10, 11, 12, 13, is_judged=False).is_flat
-    assert series().is_flat
-    assert series(0, 8).bars() == "▁█"
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *, steps: int) -> SoakReport:
-    monkeypatch.setattr(soak, "ROUND_STEPS", 10)
+def run(*, steps: int) -> SoakReport:
     return Soak(3, replicas=2, hubs=1, steps=steps).run()
 
 
-def test_a_soak_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, again = run(monkeypatch, steps=60), run(monkeypatch, steps=60)
+def test_a_soak_repeats() -> None:
+    first, again = run(steps=60), run(steps=60)
     assert not first.failure
     assert first.edits > 20
-    assert len(first.series[0].values) == 6
+    assert len(first.series[0].values) == 3
     rows = [[each.values for each in report.series if each.name == "rows of a store"] for report in (first, again)]
     assert rows[0] == rows[1]
     assert (first.edits, first.frames, first.virtual_s) == (again.edits, again.frames, again.virtual_s)
 
 
-def test_what_grows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def grow(self: Sampler, world: object) -> None:
-        self._add("kept", "MB", float(len(held)), at_s=float(len(held)))
-        held.append(0)
+def test_what_takes_one_size_is_flat() -> None:
+    """The soak in which the next test plants what grows."""
+    report = run(steps=600)
+    assert report.problems == []
+    assert report.edits > 300
+    horizons = next(each for each in report.series if each.name == "horizons of a store")
+    assert horizons.values[-1] > horizons.values[0], "records leave the stores"
 
-    held: list[int] = []
-    monkeypatch.setattr(Sampler, "sample", grow)
-    report = run(monkeypatch, steps=80)
+
+def journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Completed operations stay."""
+    monkeypatch.setattr(Folding, "trim_journal", lambda self: 0)
+
+
+def results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sync log keeps every row."""
+    monkeypatch.setattr(soak, "SMALL", replace(soak.SMALL, results_kept=sys.maxsize))
+
+
+def log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is folded."""
+    monkeypatch.setattr(Replica, "compact_some", lambda self: False)
+
+
+def records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deleted records stay."""
+    monkeypatch.setattr(Horizons, "due", lambda self: [])
+
+
+def sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What belongs to a session stays in memory when it is over."""
+    held: list[object] = []
+    begin = Conversation.__init__
+
+    def beginning(self: Conversation, *args: Any, **options: Any) -> None:
+        held.append((self, [object() for _ in range(2_000)]))  # beside other tests, memory is no small figure
+        begin(self, *args, **options)
+
+    monkeypatch.setattr(Conversation, "__init__", beginning)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("plant", "grows"),
+    [
+        (journal, {"rows of a store", "a store"}),
+        (results, {"rows of a store", "a store"}),
+        (log, {"rows of a store", "a store"}),
+        (records, {"rows of a store", "a store"}),
+        (sessions, {"memory blocks"}),
+    ],
+)
+def test_a_planted_leak_is_found(
+    plant: Callable[[pytest.MonkeyPatch], None], grows: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    report = run(steps=600)
     assert not report.failure
-    assert [problem.split(" by ")[0] for problem in report.problems] == ["kept grows"]
+    assert {each.name for each in report.series if not each.is_flat} >= grows
+
+
+def test_what_is_too_short_is_not_called_flat() -> None:
+    assert run(steps=20).problems == ["too short to tell whether anything grows: 20 steps, and it takes 40"]
 
 
 def test_an_edit_that_is_lost_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,4 +114,17 @@ def test_an_edit_that_is_lost_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         tags["never written"] = None
 
     monkeypatch.setattr(Writers, "_tag", forgetful)
-    assert "nothing lost" in run(monkeypatch, steps=60).problems[0]
+    assert "nothing lost" in run(steps=60).problems[0]
+
+
+def test_a_record_that_comes_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Replica, "delete", lambda self, record: None)
+    assert "nothing lost" in run(steps=60).problems[0]
+
+
+def test_caches_that_fill_up_are_emptied_before_a_sample() -> None:
+    parsed_key(map_key(KeyClass.TOUCH, Author(5)))
+    assert parsed_key.cache_info().currsize > 0
+    caches = _bounded_caches()
+    assert parsed_key in caches
+    assert all(cache.cache_parameters()["maxsize"] for cache in caches)

@@ -21,6 +21,7 @@ from crdt_sync.errors import CRDTSyncError, PeerUnreachableError, StoreError
 from crdt_sync.protocol.source import EntryStatus, Vector
 from crdt_sync.replica import Replica, RetryPolicy
 from crdt_sync.replica.holdings import OTHERS
+from crdt_sync.replica.keeping_policy import KeepingPolicy
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.opening import Opened, open_on
 from crdt_sync.replica.rows import LogRow, after_prefix, chain_prefix, split_chain_key, unpack_chain_row, unpack_vector
@@ -88,6 +89,8 @@ class Host:
         self.peers = peers
         self.disk = disk
         self.skew_ms = 0
+        self.keeping: KeepingPolicy | None = None
+        """What its store keeps, from when it is opened the next time; None is as apps have it."""
         self.replica: Replica | None = None
         self.device = ""
         """Its device's id; of the last time that it was up."""
@@ -136,7 +139,7 @@ class Host:
         try:
             self.store = self.disk.open()
             opened = open_on(self.store, MODELS, state_dir=self.folder, sources=sources)
-            self.replica = Replica(opened, name=self.name, retry_policy=RETRIES)
+            self.replica = Replica(opened, name=self.name, retry_policy=RETRIES, keeping=self.keeping)
         except CRDTSyncError:
             if not (self.disk.full or self.disk.noticed):
                 raise

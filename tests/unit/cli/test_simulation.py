@@ -9,7 +9,7 @@ import pytest
 
 from crdt_sync.cli.main import main
 from crdt_sync.replica.port import Port
-from crdt_sync.testing.simulation import STEPS, VERSION, Simulation
+from crdt_sync.testing.simulation import STEPS, VERSION, Simulation, soak
 
 
 def test_a_report_says_what_was_tried(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +74,8 @@ def test_a_schedule_of_another_version_is_refused(capsys: pytest.CaptureFixture[
     assert "version" in capsys.readouterr().err
 
 
-def test_a_soak_says_what_it_sampled(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_soak_says_what_it_sampled(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "WARM_STEPS", 30)
     arguments = ["simulate", "--soak", "--steps", "60", "--replicas", "2", "--hubs", "0", "--faults", "cut"]
     assert main([*arguments, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
@@ -84,6 +85,13 @@ def test_a_soak_says_what_it_sampled(capsys: pytest.CaptureFixture[str]) -> None
     told = capsys.readouterr().out
     assert told.startswith("60 steps")
     assert "nothing grew by more than 5%" in told
+
+
+def test_a_soak_that_is_too_short_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--soak", "--hours", "0", "--replicas", "2", "--hubs", "0"]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.startswith("100 steps")
+    assert "too short to tell whether anything grows: 100 steps, and it takes 8,000" in told
 
 
 @pytest.mark.parametrize(

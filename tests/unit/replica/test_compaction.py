@@ -16,6 +16,7 @@ from crdt_sync.errors import InputError, RecordNotFoundError
 from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.compactor import AUTOMATIC_RETENTION_MS
 from crdt_sync.replica.history import COMPACTED
+from crdt_sync.replica.keeping_policy import KeepingPolicy
 from crdt_sync.replica.state import Change
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
@@ -308,9 +309,9 @@ def test_compaction_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pyt
             assert shown(desk) == shown(hub)
 
 
-def test_automatic_compaction_waits_until_it_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crdt_sync.replica.compactor.AUTOMATIC_ROWS_MIN", 20)
+def test_automatic_compaction_waits_until_it_is_worth_it() -> None:
     with memory(1) as hub:
+        state_of(hub).keeping = KeepingPolicy(rows_min=20)
         for number in range(25):
             hub.create(Task, title=f"{number}")
         assert not hub.compact_some()  # nobody else is known: whoever comes gets the entries
@@ -326,10 +327,10 @@ def test_automatic_compaction_waits_until_it_is_worth_it(monkeypatch: pytest.Mon
             assert shown(hub) == shown(desk)
 
 
-def test_automatic_compaction_does_not_wait_for_who_was_silent_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crdt_sync.replica.compactor.AUTOMATIC_ROWS_MIN", 3)
+def test_automatic_compaction_does_not_wait_for_who_was_silent_for_long() -> None:
     dice = Dice(1)
     with memory(dice=dice) as hub, memory(2) as desk, memory(3) as phone:
+        state_of(hub).keeping = KeepingPolicy(rows_min=3)
         sync_all(hub, desk, phone)
         for number in range(5):
             hub.create(Task, title=f"{number}")

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from crdt_sync import Replica
-from crdt_sync.replica import compaction, compactor, synclog
+from crdt_sync.replica import facade
+from crdt_sync.replica.keeping_policy import KeepingPolicy
 from crdt_sync.storage.base import Table
 from tests.unit.replica.devices import START_MS, Dice, Task, state_of, store_of, sync
 
@@ -24,10 +25,8 @@ BY_HORIZON = {Table.RECORD}
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have everything that keeps a store small begin early, so that little work goes past all of it."""
-    monkeypatch.setattr(compactor, "AUTOMATIC_ROWS_MIN", 20)
-    monkeypatch.setattr(compactor, "AUTOMATIC_REMOVALS_MIN", 4)
-    monkeypatch.setattr(compaction, "OPERATIONS_KEPT", 20)
-    monkeypatch.setattr(synclog, "ROWS_MAX", 10)
+    keeping = KeepingPolicy(rows_min=20, removals_min=4, operations_kept=20, results_kept=10)
+    monkeypatch.setattr(facade, "KEEPING", keeping)
 
 
 class Work:

@@ -14,7 +14,7 @@ from crdt_sync import Change, Replica
 from crdt_sync.core.entry import OperationType
 from crdt_sync.errors import InputError, RecordNotFoundError
 from crdt_sync.protocol.source import EntryStatus, Position, StatusKind
-from crdt_sync.replica import OperationStatus, history, synclog
+from crdt_sync.replica import OperationStatus, history
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import START_MS, Mood, Person, Task, memory, on_disk, state_of, store_of
@@ -125,9 +125,9 @@ def test_the_sync_log_names_each_result_once(pair: tuple[Replica, Replica]) -> N
             left.sync_log(limit=limit)  # type: ignore[arg-type]  # wrong on purpose
 
 
-def test_the_sync_log_keeps_the_newest_rows(pair: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synclog, "ROWS_MAX", 3)
+def test_the_sync_log_keeps_the_newest_rows(pair: tuple[Replica, Replica]) -> None:
     left, right = pair
+    left._journal.results.kept = 3
     for _ in range(5):
         left.create(Task)
         exchange(left, right)

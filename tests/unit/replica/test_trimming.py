@@ -17,6 +17,7 @@ from crdt_sync.core.layout import KeyClass, map_key
 from crdt_sync.errors import RecordError
 from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.horizons import Horizons
+from crdt_sync.replica.keeping_policy import KeepingPolicy
 from crdt_sync.replica.state import Change
 from crdt_sync.replica.transaction import LocalTransaction
 from crdt_sync.storage.base import Table
@@ -247,11 +248,9 @@ def test_device_that_was_not_waited_for_loses_nothing_and_is_asked(three: Three)
     assert {conflict.id for conflict in hub.conflicts()} == {conflict.id for conflict in phone.conflicts()}
 
 
-def test_values_are_removed_without_being_asked_to(three: Three, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crdt_sync.replica.compactor.AUTOMATIC_ROWS_MIN", 1)
-    monkeypatch.setattr("crdt_sync.replica.compactor.AUTOMATIC_INTERVAL_MS", 0)
-    monkeypatch.setattr("crdt_sync.replica.compactor.AUTOMATIC_REMOVALS_MIN", 20)
+def test_values_are_removed_without_being_asked_to(three: Three) -> None:
     hub, _desk, _phone = three
+    state_of(hub).keeping = KeepingPolicy(rows_min=1, interval_ms=0, removals_min=20)
     record = edited(three)
     for number in range(4):
         while hub.compact_some():
