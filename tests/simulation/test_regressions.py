@@ -108,6 +108,25 @@ fill 17892 24066 46719 10
 bits 45718 37995 4225 205
 bits 3605 62283 17881 10
 """,
+    # A binding rots at one device, and the only other one that has it is wiped before that is mended.
+    "a binding that all others lose": """
+crdt-sync simulation 2 seed=5003449 replicas=2 hubs=0
+create 27370 17967 60631 47
+cut 5850 16943 26474 906
+bits 930 55637 40676 205
+wipe 23073 42839 17565 4
+""",
+    # Entries rest on a fork that is settled in a session with somebody else: they are sent again then.
+    "what rests on a fork that is settled elsewhere": """
+crdt-sync simulation 2 seed=5004814 replicas=3 hubs=1
+create 14355 44996 31173 8
+snapshot 36784 21163 3391 4
+untag 12947 43776 30263 206
+due 38232 29734 4677 202
+rewind 12391 54973 49985 203
+delete 3616 6831 25778 1
+tag 38570 37263 23183 0
+""",
 }
 
 
