@@ -127,6 +127,20 @@ rewind 12391 54973 49985 203
 delete 3616 6831 25778 1
 tag 38570 37263 23183 0
 """,
+    # A device meets what it cannot take in just before it is cured, and gives its peer up afterwards.
+    "cured just after it gave up": """
+crdt-sync simulation 2 seed=6000044 replicas=2 hubs=1
+bits 49094 49497 29950 42
+storm 48450 9302 8233 48
+jump 52077 63788 55073 11
+create 25992 56539 42770 5
+poison 51778 1950 48210 906
+night 16622 54784 48667 3
+untag 34104 29961 50452 10
+resolve 31477 65449 16312 4
+create 54032 21367 33225 0
+cut 38477 15737 11285 205
+""",
 }
 
 
