@@ -231,6 +231,7 @@ class Inflow:
         done = self._waiting.popleft()
         self.persisted = batch
         self.release(done.size_bytes)
+        statuses = tuple([status for status in statuses if status.sequence])  # no message tells of refused content
         self._statuses.extend(statuses)
         self._correct(done.heads, statuses)
 

@@ -122,6 +122,39 @@ fill 17892 24066 46719 10
 bits 45718 37995 4225 205
 bits 3605 62283 17881 10
 """,
+    # A binding rots at one device, and the only other one that has it is wiped before that is mended.
+    "a binding that all others lose": """
+crdt-sync simulation 2 seed=5003449 replicas=2 hubs=0
+create 27370 17967 60631 47
+cut 5850 16943 26474 906
+bits 930 55637 40676 205
+wipe 23073 42839 17565 4
+""",
+    # Entries rest on a fork that is settled in a session with somebody else: they are sent again then.
+    "what rests on a fork that is settled elsewhere": """
+crdt-sync simulation 2 seed=5004814 replicas=3 hubs=1
+create 14355 44996 31173 8
+snapshot 36784 21163 3391 4
+untag 12947 43776 30263 206
+due 38232 29734 4677 202
+rewind 12391 54973 49985 203
+delete 3616 6831 25778 1
+tag 38570 37263 23183 0
+""",
+    # A device meets what it cannot take in just before it is cured, and gives its peer up afterwards.
+    "cured just after it gave up": """
+crdt-sync simulation 2 seed=6000044 replicas=2 hubs=1
+bits 49094 49497 29950 42
+storm 48450 9302 8233 48
+jump 52077 63788 55073 11
+create 25992 56539 42770 5
+poison 51778 1950 48210 906
+night 16622 54784 48667 3
+untag 34104 29961 50452 10
+resolve 31477 65449 16312 4
+create 54032 21367 33225 0
+cut 38477 15737 11285 205
+""",
 }
 
 

@@ -223,6 +223,8 @@ class Truth:
             if all(proven) and self._alike() and not any(self._pending(host) for host in hosts):
                 return
             await asyncio.sleep(0.5)
+            if self._world.mishaps.cured:
+                await self._world.go_on()  # who met it just before may have given somebody up since
 
     def _alike(self) -> bool:
         """Whether all hold the same, also after what a repair changed behind a proof."""

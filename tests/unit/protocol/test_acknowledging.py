@@ -7,10 +7,13 @@ import copy
 import pytest
 
 from crdt_sync.core.entry import decode_run
+from crdt_sync.core.ids import Author
 from crdt_sync.errors import LocalProtocolError
 from crdt_sync.protocol.comparing import Proof
 from crdt_sync.protocol.events import Acknowledged, Drained, OwnFork, RunsReceived
+from crdt_sync.protocol.flow import Inflow
 from crdt_sync.protocol.limits import WireLimits
+from crdt_sync.protocol.messages import decode_message
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, RunPage, StatusKind, Vector
 from crdt_sync.protocol.states import Phase
 from tests.unit.protocol.replicas import End, FakeReplica, Pair
@@ -202,3 +205,12 @@ def test_part_of_a_run_is_passed_on_as_it_came_and_both_are_proven_equal() -> No
     pair.settle()
     assert pair.equal()
     assert {end.session.state for end in pair.ends()} == {Phase.LIVE}
+
+
+def test_content_that_was_refused_leaves_the_acknowledgement_readable() -> None:
+    inflow = Inflow(FakeReplica(1), WireLimits(), window_bytes=1 << 20)
+    status = EntryStatus(partition="", author=Author(0), sequence=0, kind=StatusKind.REFUSED, code="screening")
+    inflow.persist(inflow.receive_batch(10, ()), (status,))
+    (ack,) = inflow.acks()
+    assert (ack.batch, ack.corrections) == (1, {})
+    assert decode_message(ack.TYPE, ack.payload(), WireLimits()) == ack
