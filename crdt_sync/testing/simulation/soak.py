@@ -33,7 +33,7 @@ from crdt_sync.testing.simulation.world import World
 
 SOAK_FAULTS = frozenset((Fault.CUT, Fault.PARTITION, Fault.SLOW))
 """Faults that leave every author as it is."""
-SOAK_STEPS = 16_000
+SOAK_STEPS = 12_000
 SOAK_S = 900.0
 """Real time after which a soak ends that was given neither steps nor time, however far it is."""
 WARM_STEPS = 4_000
