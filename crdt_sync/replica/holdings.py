@@ -196,8 +196,11 @@ class HoldingsBook:
         store = self._state.store
         end = len(_FIRST) + RECORD_HASH_BYTES
         names = {key[len(_FIRST) : end] for key, _ in store.scan(Table.HOLDING, start=_FIRST, end=after_prefix(_FIRST))}
-        for name in filter(self._is_over, names):
+        over = list(filter(self._is_over, names))
+        for name in over:
             store.delete_range(Table.HOLDING, start=_FIRST + name, end=after_prefix(_FIRST + name))
+        if over:
+            self._read_before.clear()  # theirs would stay in memory; what is left is read again
 
     def say_anew(self) -> None:
         """Sign again what this replica holds: its past is in doubt, and what it said last may be more than it has now.

@@ -59,7 +59,7 @@ def simulate(
 
     Each history is checked: nothing acknowledged is lost, all replicas show the same, and no status says what is not
     so. A failure prints a schedule that was made short, and a diagram of the messages; the exit code is 1. With --soak
-    it is 1 too where something grows.
+    it is 1 too where something grows, or where it was too short to tell.
     """
     from crdt_sync.cli.simulating import Wanted, run_simulations  # noqa: PLC0415  rarely needed, and takes time to load
 

@@ -9,12 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from crdt_sync.replica.horizons import APPLIED
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.growth import Series
 from crdt_sync.testing.simulation.world import World
 
-STAYS = Table.RECORD
-"""Horizons are records that stay, some hundred bytes for many deletions: that grows by design."""
 _MB = 1024**2
 _STATM = Path("/proc/self/statm")
 _CACHE = type(lru_cache(maxsize=1)(int))
@@ -49,11 +48,13 @@ class Sampler:
         if _STATM.exists():
             pages = int(_STATM.read_text(encoding="ascii").split()[1])
             self._add("resident memory", "MB", pages * os.sysconf("SC_PAGE_SIZE") / _MB, at_s=at_s)
-        rows = [(name, key, data) for name, table in tables for key, data in table.rows.items()]
-        self._add("rows of a store", "rows", sum(name != STAYS for name, *_ in rows) / hosts, at_s=at_s)
-        for title, is_judged in (("a store", True), ("horizons of a store", False)):
-            size = sum(len(key) + len(data) for name, key, data in rows if (name != STAYS) == is_judged)
-            self._add(title, "kB", size / hosts / 1024, at_s=at_s, is_judged=is_judged)
+        sizes: dict[bool, list[int]] = {True: [], False: []}
+        for name, table in tables:
+            for key, data in table.rows.items():
+                sizes[_stays(name, key)].append(len(key) + len(data))
+        self._add("rows of a store", "rows", len(sizes[False]) / hosts, at_s=at_s)
+        self._add("a store", "kB", sum(sizes[False]) / hosts / 1024, at_s=at_s)
+        self._add("horizons of a store", "kB", sum(sizes[True]) / hosts / 1024, at_s=at_s, is_judged=False)
         self._add("longest queue", "operations", waiting, at_s=at_s, is_judged=False)
         self._add("most unread frames", "frames", world.network.unread_max, at_s=at_s, is_judged=False)
 
@@ -63,6 +64,11 @@ class Sampler:
             series = Series(name=name, unit=unit, is_judged=is_judged)
             self._series.append(series)
         series.add(value, at_s=at_s)
+
+
+def _stays(table: Table, key: bytes) -> bool:
+    """Whether a row is of horizons: records that stay, and which were applied. They grow by design, and slowly."""
+    return table is Table.RECORD or (table is Table.META and key == APPLIED)
 
 
 def _bounded_caches() -> list[Any]:

@@ -33,7 +33,7 @@ from crdt_sync.testing.simulation.world import World
 
 SOAK_FAULTS = frozenset((Fault.CUT, Fault.PARTITION, Fault.SLOW))
 """Faults that leave every author as it is."""
-SOAK_STEPS = 16_000
+SOAK_STEPS = 10_000
 SOAK_S = 900.0
 """Real time after which a soak ends that was given neither steps nor time, however far it is."""
 WARM_STEPS = 4_000
@@ -43,7 +43,7 @@ SMALL = KeepingPolicy(interval_ms=10_000, rows_min=10, removals_min=20, operatio
 NOTES = 4
 TAGS_MAX = 6
 CHARACTERS_MAX = 60
-ROUND_STEPS = 100
+ROUND_STEPS = 50
 """Between two rests, at which everything is checked and sampled."""
 REST_S = 70.0
 """Simulated time in which everybody hears what everybody holds, and lets go of what that makes needless."""

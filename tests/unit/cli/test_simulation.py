@@ -90,8 +90,8 @@ def test_a_soak_says_what_it_sampled(capsys: pytest.CaptureFixture[str], monkeyp
 def test_a_soak_that_is_too_short_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--soak", "--hours", "0", "--replicas", "2", "--hubs", "0"]) == 1
     told = " ".join(capsys.readouterr().out.split())
-    assert told.startswith("100 steps")
-    assert "too short to tell whether anything grows: 100 steps, and it takes 8,000" in told
+    assert told.startswith("50 steps")
+    assert "too short to tell whether anything grows: 50 steps, and it takes 8,000" in told
 
 
 @pytest.mark.parametrize(

@@ -128,3 +128,13 @@ def test_no_file_grows_with_work(stack: ExitStack, tmp_path: Path) -> None:
     work.go_on(40)
     after = [(tmp_path / f"{number}.db").stat().st_size for number in range(3)]
     assert all(size <= 1.25 * earlier for size, earlier in zip(after, before, strict=True)), (before, after)
+
+
+def test_a_signed_vector_leaves_memory_with_its_row(stack: ExitStack) -> None:
+    """The first vectors that named a horizon are let go with it; some hundred of them would stay otherwise."""
+    work = Work(stack, None)
+    work.go_on(16)
+    for replica in work.replicas:
+        assert len(state_of(replica).records.horizons()) > 3
+        kept = {key for key, _ in store_of(replica).scan(Table.HOLDING)}
+        assert set(replica.port._compactor._book._read_before) <= kept
