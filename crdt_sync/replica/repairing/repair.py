@@ -215,9 +215,8 @@ def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | N
         draft.journal_added = mend_journal(source, target, quarantine, is_doubtful=Table.OPERATION in seals)
         if Table.META in seals or Table.META in quarantine.tables:
             _forget_what_was_undone(target)
-        is_incomplete = mend_identity(target, path=place, state_dir=state_dir)
-        if quarantine.rows or draft.missing or is_incomplete or Table.META in seals:
-            salvage.forget_fence()
+        mend_identity(target, path=place, state_dir=state_dir)
+        salvage.forget_fence()
         draft.after = check_store(target)
         restored.leave_tables_to_the_app()
         quarantine.keep()

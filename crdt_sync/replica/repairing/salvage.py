@@ -125,7 +125,7 @@ class Salvage:
         }
 
     def forget_fence(self) -> None:
-        """Have the next open draw a new epoch and author: the past has holes."""
+        """Have the next open draw a new epoch and author: no finding tells surely that no own entry was lost."""
         with self._target.transaction():
             for table, key in (*FENCES, (Table.META, b"clean")):
                 self._target.delete(table, key)
