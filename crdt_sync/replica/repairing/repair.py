@@ -209,8 +209,9 @@ def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | N
         )
         restored = Restoration(source, target)
         restored.run()
-        _note_content(target, len(restored.kept_content), is_doubtful=Table.META in seals | quarantine.tables)
-        draft.kept_content = tuple(split_document_key(key)[1:] for key in restored.kept_content)
+        kept = dict.fromkeys([*salvage.unclaimed, *restored.kept_content])
+        _note_content(target, len(kept), is_doubtful=Table.META in seals | quarantine.tables)
+        draft.kept_content = tuple(split_document_key(key)[1:] for key in kept)
         draft.lost = tuple(split_document_key(key)[1:] for key in restored.lost)
         draft.journal_added = mend_journal(source, target, quarantine, is_doubtful=Table.OPERATION in seals)
         if Table.META in seals or Table.META in quarantine.tables:
