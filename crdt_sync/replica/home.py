@@ -27,7 +27,6 @@ from crdt_sync.replica.home_peers import (
     note_met_at,
 )
 from crdt_sync.replica.journal import Journal
-from crdt_sync.replica.kept_content import KeptContent
 from crdt_sync.replica.rows import pack_vector, unpack_vector
 from crdt_sync.replica.state import State
 from crdt_sync.replica.stated import note_nothing
@@ -201,7 +200,6 @@ def hold_back(store: Store, device: DeviceId, refused: Sequence[tuple[Author, in
 def _lose(store: Store, device: DeviceId) -> None:
     ever, now = _row(store, device)
     note_nothing(store, device)
-    KeptContent(store).drop_holder(device)
     if now:
         _keep(store, device, ever=ever, now={})
 
