@@ -178,6 +178,9 @@ def show_status(out: Console, result: Json) -> None:
         out.print(f"{'home':<10}  every peer")
     if abs(result["clock_offset_s"] or 0) >= CLOCK_OFF_S:
         out.print(Text(f"{'clock':<10}  {_off(result['clock_offset_s'])}"))
+    if result["kept_content"]:
+        what = f"{result['kept_content']:,} records hold what a repair kept and no other device is known to have: sync"
+        out.print(f"{'content':<10}  {what}")
     for item in result["set_aside"]:
         again = "`retry` sends it again" if item["due"] is None else f"again at {local_time(item['due'])}"
         what = f"entry {item['sequence']} of author {item['author']}, {item['tries']} times; {again}: {item['reason']}"
@@ -340,11 +343,17 @@ def show_safety(out: Console, result: Json) -> None:
         told = f"as it said at {local_time(item['told'])}"
         missing = item["missing"]
         held = "holds everything" if not missing else f"lacks {missing:,} of {result['entries']:,} entries"
+        if item["lacks_content"]:
+            content = "is not known to have what a repair kept here"
+            held = f"{held} and {content}" if missing else f"holds all entries, but {content}"
         out.print(Text(f"  device {visible(_named(item['device_id'], item['device_name']))} {held}, {told}"))
     if not result["devices"]:
         out.print("  no other device has told what it holds; sync with one")
     if result["failed"]:
         out.print(f"  {result['failed']:,} changes were refused by peers: only this device has them")
+    if result["kept_content"]:
+        what = f"a repair kept content of {result['kept_content']:,} records beyond the log"
+        out.print(f"  {what}; a sync that proves equality tells who has it")
     if result["local_keys"]:
         out.print(f"  {result['local_keys']:,} keys of local storage are private to this device and go with it")
 

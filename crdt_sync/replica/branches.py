@@ -23,6 +23,7 @@ from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.rows import number_key, unpack_log_row
 from crdt_sync.replica.state import State, load_records
+from crdt_sync.replica.stated import note_nothing
 from crdt_sync.storage.base import Table
 
 _QUIET_MS: Final = 60_000
@@ -111,7 +112,21 @@ def note_fork(state: State, partition: str, author: Author, *, differs_at: int, 
     if held is not None and now_ms - held.last_ms < _QUIET_MS and replace(note, last_ms=held.last_ms) == held:
         return None
     keep_notes(state.store, {**notes, (partition, author): note})
+    if held is None or is_new:
+        _doubt_word(state, author, met=device)
     return told if is_new else None
+
+
+def _doubt_word(state: State, author: Author, *, met: DeviceId | None) -> None:
+    """Who wrote both branches was rewound, or doubled: what it signed before tells nothing of what it holds now.
+
+    It counts as holding nothing until it is met again. Where it is the one that was met, it has just said so itself.
+    """
+    key = state.records.bound_key(author)
+    if key is None or author in state.lease.own_authors() or device_id(key) == met:
+        return
+    with state.store.transaction():
+        note_nothing(state.store, device_id(key))
 
 
 def note_alike(state: State, device: DeviceId, vector: Vector, *, apart: frozenset[Author]) -> None:

@@ -15,6 +15,7 @@ from crdt_sync.replica.backup import BackupReport, back_up
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.home_peers import HomePeer, home_peers
 from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.kept_content import KeptContent
 from crdt_sync.replica.operations import SyncOperation
 from crdt_sync.replica.own_operation import own_row
 from crdt_sync.replica.rows import NO_ENTRY
@@ -30,11 +31,13 @@ class DeviceHolding:
         device_id: the device.
         told_ms: when it signed what it held, by its own clock, milliseconds since 1970.
         missing: entries that are here and that it is not known to hold.
+        lacks_content: whether it is not known to hold what a repair kept here beyond the log.
     """
 
     device_id: DeviceId
     told_ms: int
     missing: int
+    lacks_content: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,7 @@ class WipeSafety:
         failed: operations of this device that were refused: no other device has them.
         parked: runs of branches that stayed apart, kept here as evidence; they count for nothing here.
         local_keys: keys in `Replica.local`. They are private to the device and go with it; they count for nothing here.
+        kept_content: records of which a repair kept content beyond the log: no count of entries tells who has that.
     """
 
     entries: int
@@ -56,9 +60,10 @@ class WipeSafety:
     failed: int
     parked: int
     local_keys: int
+    kept_content: int = 0
 
     def __bool__(self) -> bool:
-        return any(holding.missing == 0 for holding in self.devices)
+        return any(holding.missing == 0 and not holding.lacks_content for holding in self.devices)
 
 
 class DurabilityCalls(ABC):
@@ -108,18 +113,27 @@ class DurabilityCalls(ABC):
         """Whether another device is known to hold everything that is here; if none is, what each lacks."""
         self._check()
         store, own = self._state.store, self._state.ledger.vector()
-        book = HoldingsBook(self._state)
+        book, kept = HoldingsBook(self._state), KeptContent(store)
+        documents, holders = kept.documents, kept.holders
         holdings = [
-            DeviceHolding(device_id=device_id(key), told_ms=vector.stamp, missing=_missing(book, vector, own))
+            DeviceHolding(
+                device_id=device_id(key),
+                told_ms=vector.stamp,
+                missing=_missing(book, vector, own),
+                lacks_content=bool(documents) and device_id(key) not in holders,
+            )
             for key, vector in self._others(book).items()
         ]
         return WipeSafety(
             entries=sum(position.sequence for ends in own.values() for position in ends.values()),
-            devices=tuple(sorted(holdings, key=lambda holding: (holding.missing, holding.device_id))),
+            devices=tuple(
+                sorted(holdings, key=lambda holding: (holding.missing, holding.lacks_content, holding.device_id))
+            ),
             pending=self._journal.pending_count(),
             failed=self._journal.failed_count(),
             parked=store.count(Table.EVIDENCE),
             local_keys=store.count(Table.LOCAL),
+            kept_content=documents,
         )
 
     def home_peers(self) -> tuple[HomePeer, ...]:

@@ -19,6 +19,7 @@ from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.home import Word, ever_acknowledged, held_back, hold_back, let_go, note_met, note_word, set_home
 from crdt_sync.replica.home_peers import is_home
 from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.kept_content import KeptContent
 from crdt_sync.replica.observers import Observers
 from crdt_sync.replica.operations import SyncOperation
 from crdt_sync.replica.own_operation import own_row
@@ -73,6 +74,8 @@ class HomePort:
         """
         self._check()
         HoldingsBook(self._state).correct(device, vector, is_all=but_for is not None)
+        if but_for is not None:
+            self._note_content(device, is_proven=False)
         own = self._state.lease.journaled_authors()
         held: dict[Author, int] = {}
         unsure = set(but_for or ())
@@ -175,11 +178,19 @@ class HomePort:
 
     def equal(self, device: DeviceId) -> None:
         """A device was proven to hold all that is here."""
+        self._note_content(device, is_proven=True)
         doubts = Doubts(self._state.store, device)
         if doubts:
             with self._state.store.transaction():
                 doubts.note_equal()
             self._state.resting.reset()
+
+    def _note_content(self, device: DeviceId, *, is_proven: bool) -> None:
+        """Note whether a device has what a repair kept here beyond the log: its vector does not tell."""
+        kept = KeptContent(self._state.store)
+        if kept.documents and (device in kept.holders) != is_proven:
+            with self._state.store.transaction():
+                (kept.add_holder if is_proven else kept.drop_holder)(device)
 
     def set_aside(self) -> tuple[SetAside, ...]:
         """What devices are not sent at once."""

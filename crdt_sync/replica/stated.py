@@ -12,6 +12,7 @@ from typing import Final
 from crdt_sync.core.ids import Author, DeviceId
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES, Position, Vector, flatten_vector, restore_vector
+from crdt_sync.replica.kept_content import KeptContent
 from crdt_sync.replica.packing import pack_values, unpack_shaped
 from crdt_sync.storage.base import Store, Table
 
@@ -69,6 +70,7 @@ def note_more(store: Store, device: DeviceId, positions: Vector, *, signed: Vect
 
 def note_nothing(store: Store, device: DeviceId) -> None:
     """A device counts as holding nothing until it is met again, in the caller's store transaction."""
+    KeptContent(store).drop_holder(device)
     store.put(Table.HOLDING, STATED + device.encode(), pack_values([]))
 
 

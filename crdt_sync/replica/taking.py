@@ -261,12 +261,12 @@ class _Steps:
         screen_content(
             theirs.state, index=DocumentIndex(), known_authors=lambda author: known(Author(author)) is not None
         )
-        ours = None if self._mark.contains else state.store.get(Table.BASE, key)
-        if ours is None:
-            return theirs
+        ours = state.store.get(Table.BASE, key)
+        own = None if ours is None else unpack_base(ours)
+        if own is None or (self._mark.contains and CONTENT_AUTHOR not in own.touched):
+            return theirs  # but content is in nobody's chain, so a floor does not tell whether they have it
         loaded = state.documents.base(key)
         loaded.add_content(theirs.state)
-        own = unpack_base(ours)
         before, span = own.touched, joined_span([(theirs.since, theirs.until), (own.since, own.until)])
         authors = theirs.touched.keys() | before.keys()
         touched = {author: max(theirs.touched.get(author, 0), before.get(author, 0)) for author in authors}

@@ -18,7 +18,12 @@ def _safe_to_wipe(replica: Replica, params: WipeParams) -> Json:
     del params
     safety, names = replica.safe_to_wipe(), replica.device_names
     devices = [
-        {**device_json(names, item.device_id), "told": device_time(item.told_ms << 16)["time"], "missing": item.missing}
+        {
+            **device_json(names, item.device_id),
+            "told": device_time(item.told_ms << 16)["time"],
+            "missing": item.missing,
+            "lacks_content": item.lacks_content,
+        }
         for item in safety.devices
     ]
     return {"safe": bool(safety), **asdict(safety), "devices": devices}

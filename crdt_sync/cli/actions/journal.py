@@ -109,9 +109,16 @@ def status(replica: Replica, params: NoParams) -> Json:
         "pending": replica.pending_count(),
         "failed": replica.operation_count(status="failed"),
         "set_aside": [_aside_json(item, names) for item in replica.set_aside()],
+        "kept_content": _content_only_here(replica),
         "conflicts": len(replica.conflicts()),
         "forks": [{**device_json(names, item.device_id or ""), "is_own": item.is_own} for item in replica.forks()],
     }
+
+
+def _content_only_here(replica: Replica) -> int:
+    """Records of which a repair kept content that no other device is known to have."""
+    safety = replica.safe_to_wipe()
+    return safety.kept_content if all(item.lacks_content for item in safety.devices) else 0
 
 
 def _aside_json(item: SetAside, names: Mapping[DeviceId, str]) -> Json:

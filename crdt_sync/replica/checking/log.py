@@ -22,6 +22,7 @@ from crdt_sync.replica.rows import (
     split_chain_key,
     split_touch_key,
     touch_key,
+    unpack_base,
     unpack_chain_row,
     unpack_log_row,
 )
@@ -169,6 +170,18 @@ def check_indexes(store: Store, report: CheckReport) -> None:
         reason = _misled(log, DocumentKey(key[:-TOUCH_BYTES]), split_touch_key(key))
         if reason:
             report.add_document("index", DocumentKey(key[:-TOUCH_BYTES]), reason)
+
+
+def check_bases(store: Store, report: CheckReport) -> None:
+    """That what was folded into documents is held: a replica that claims less can take its own entries from nobody."""
+    ledger, taking = Ledger(store), floors_being_taken(store)
+    for key, data in whole_rows(store, Table.BASE):
+        partition = split_document_key(DocumentKey(key))[0]
+        for author, sequence in unpack_base(data).touched.items():
+            held = max(ledger.end_of(partition, author).sequence, taking.get((partition, author), 0))
+            if author != CONTENT_AUTHOR and sequence > held:
+                reason = f"entry {sequence} of author {author} was folded into it, and is not held"
+                report.add_document("index", DocumentKey(key), reason, author=author)
 
 
 def _misled(log: LogReader, document: DocumentKey, touch: Touch) -> str:

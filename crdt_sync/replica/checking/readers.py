@@ -23,6 +23,7 @@ from crdt_sync.replica.holdings import read_known
 from crdt_sync.replica.home_peers import read_home
 from crdt_sync.replica.horizons import APPLIED, read_applied
 from crdt_sync.replica.journal import FAILED
+from crdt_sync.replica.kept_content import KEPT, read_kept
 from crdt_sync.replica.lease import EPOCH_BYTES, REPLICA_ID_BYTES
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.packing import unpack_author, unpack_authors, unpack_sized
@@ -79,6 +80,7 @@ _META: Final[Mapping[bytes, Callable[[bytes], object]]] = {
     STACK: read_stack,
     CLAIMS: read_claims,
     DRAWN: read_claims,
+    KEPT: read_kept,
     APPLIED: read_applied,
     FOLDED: unpack_folded,
     FOLDING: lambda data: unpack_sized(data, POSITION_BYTES, key=FOLDING),

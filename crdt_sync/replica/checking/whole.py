@@ -14,7 +14,7 @@ from crdt_sync.replica.checking.documents import DocumentCheck
 from crdt_sync.replica.checking.duplicates import check_duplicates
 from crdt_sync.replica.checking.findings import CheckReport
 from crdt_sync.replica.checking.journal import check_journal
-from crdt_sync.replica.checking.log import LogCheck, check_indexes, sound_records
+from crdt_sync.replica.checking.log import LogCheck, check_bases, check_indexes, sound_records
 from crdt_sync.replica.checking.small_tables import check_forks, check_identity, check_models, check_readable
 from crdt_sync.replica.rows import FOLDED
 from crdt_sync.storage.base import Progress, Store, Table
@@ -62,6 +62,7 @@ def _look(store: Store, *, progress: Progress | None) -> CheckReport:
     report.part("tables", lambda: check_readable(store, report))
     report.part("log", lambda: LogCheck(store, report, records).run())
     report.part("indexes", lambda: check_indexes(store, report))
+    report.part("bases", lambda: check_bases(store, report))
     report.part("journal", lambda: check_journal(store, report))
     report.part("documents", lambda: DocumentCheck(store, report).run())
     report.part("duplicates", lambda: check_duplicates(store, report))

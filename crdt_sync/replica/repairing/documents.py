@@ -16,6 +16,7 @@ from crdt_sync.replica.derive import ALL, MODELS, described_models, rebuild_view
 from crdt_sync.replica.documents import Loaded
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.opening import reader_state
+from crdt_sync.replica.repairing.salvage import FROM_A_REPAIR
 from crdt_sync.replica.rows import Base, LogRow, Touch, after_prefix, touch_key, unpack_document_row
 from crdt_sync.replica.schema import OPEN
 from crdt_sync.replica.state import State
@@ -67,7 +68,7 @@ class Restoration:
         loaded = self._replayed(key)
         if loaded is None and kept:
             # Its base is gone, on which its log rests: what was kept of it takes that place.
-            state.store.put(Table.BASE, key, Base({CONTENT_AUTHOR: 0}, kept).pack())
+            state.store.put(Table.BASE, key, Base({CONTENT_AUTHOR: FROM_A_REPAIR}, kept).pack())
             loaded = self._replayed(key)
             self.kept_content.append(key)
         if loaded is None or not (loaded.known or kept):

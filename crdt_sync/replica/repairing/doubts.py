@@ -6,6 +6,7 @@ from typing import Final
 
 from crdt_sync.replica.fork import CLAIMS
 from crdt_sync.replica.holdings import OTHERS
+from crdt_sync.replica.kept_content import KEPT
 from crdt_sync.replica.stepping import DRAWN
 from crdt_sync.replica.undo_stack import STACK
 from crdt_sync.storage.base import Table
@@ -32,6 +33,6 @@ class Doubts:
             # An older one may count as held what is held no more, or hold back what was to be sent again.
             whose = "what a device holds or refused" if key >= OTHERS else "what a device refused"
             return f"{whose} may have been noted anew since: its next session says it again"
-        if table is Table.META and key in (STACK, CLAIMS, DRAWN):
+        if table is Table.META and key in (STACK, CLAIMS, DRAWN, KEPT):
             return "it may be an older one, and not tell of what was done since"
         return ""

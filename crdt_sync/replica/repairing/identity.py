@@ -14,8 +14,8 @@ from crdt_sync.replica.rows import unpack_log_row, unpack_operation_row
 from crdt_sync.storage.base import Store, Table
 
 
-def mend_identity(target: Store, *, path: Path, state_dir: Path) -> bool:
-    """Complete the rows of ``meta`` that say who a store is; returns whether any was missing.
+def mend_identity(target: Store, *, path: Path, state_dir: Path) -> None:
+    """Complete the rows of ``meta`` that say who a store is.
 
     The author and the epoch are only placeholders then: the next open draws others.
 
@@ -44,7 +44,6 @@ def mend_identity(target: Store, *, path: Path, state_dir: Path) -> bool:
     if found:
         with target.transaction():
             target.put_many(Table.META, found.items())
-    return bool(found)
 
 
 def _held(target: Store, name: bytes) -> list[Author]:

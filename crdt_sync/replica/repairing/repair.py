@@ -20,12 +20,15 @@ from typing import Final
 from crdt_sync.core.ids import DEFAULT_PARTITION, Author, RecordId, document_key, split_document_key
 from crdt_sync.errors import StoreError, StoreInUseError
 from crdt_sync.replica.checking import CheckReport, check_store
+from crdt_sync.replica.kept_content import KeptContent
 from crdt_sync.replica.lease import StoreLock
+from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.repairing.documents import Restoration
 from crdt_sync.replica.repairing.identity import mend_identity
 from crdt_sync.replica.repairing.journal import mend_journal
 from crdt_sync.replica.repairing.quarantine import Quarantine
 from crdt_sync.replica.repairing.salvage import Salvage, rows_to_read
+from crdt_sync.replica.rows import unpack_base, unpack_log_row
 from crdt_sync.replica.undo_stack import STACK, forget_past
 from crdt_sync.storage.base import Progress, Store, Table
 from crdt_sync.storage.damaged_rows import broken_tables, damaged_rows
@@ -206,18 +209,31 @@ def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | N
         )
         restored = Restoration(source, target)
         restored.run()
-        draft.kept_content = tuple(split_document_key(key)[1:] for key in restored.kept_content)
+        kept = dict.fromkeys([*salvage.unclaimed, *restored.kept_content])
+        _note_content(target, len(kept), is_doubtful=Table.META in seals | quarantine.tables)
+        draft.kept_content = tuple(split_document_key(key)[1:] for key in kept)
         draft.lost = tuple(split_document_key(key)[1:] for key in restored.lost)
         draft.journal_added = mend_journal(source, target, quarantine, is_doubtful=Table.OPERATION in seals)
         if Table.META in seals or Table.META in quarantine.tables:
             _forget_what_was_undone(target)
-        is_incomplete = mend_identity(target, path=place, state_dir=state_dir)
-        if quarantine.rows or draft.missing or is_incomplete or Table.META in seals:
-            salvage.forget_fence()
+        mend_identity(target, path=place, state_dir=state_dir)
+        salvage.forget_fence()
         draft.after = check_store(target)
         restored.leave_tables_to_the_app()
         quarantine.keep()
         draft.rows = quarantine.rows
+
+
+def _note_content(target: SqliteStore, documents: int, *, is_doubtful: bool) -> None:
+    """Note how much content is in nobody's chain, as peers may not have it."""
+    if is_doubtful and not documents:  # an earlier repair may have kept some, and its note is gone
+        rows = (unpack_log_row(data) for _, data in target.scan(Table.LOG))
+        bases = (unpack_base(data) for _, data in target.scan(Table.BASE))
+        documents = sum(row.author == CONTENT_AUTHOR for row in rows)
+        documents += sum(CONTENT_AUTHOR in base.touched for base in bases)
+    if documents:
+        with target.transaction():
+            KeptContent(target).note(documents)
 
 
 def _forget_what_was_undone(target: SqliteStore) -> None:

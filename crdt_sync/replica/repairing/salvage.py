@@ -27,6 +27,7 @@ from crdt_sync.replica.rows import (
     FLOOR_POSITION,
     FOLDED,
     TOUCH_BYTES,
+    Base,
     Folded,
     LogRow,
     Touch,
@@ -56,6 +57,8 @@ COPIED: Final = (
 """Taken over as they are."""
 BATCH_ROWS: Final = 512
 """Rows in one transaction."""
+FROM_A_REPAIR: Final = 1
+"""Stands in a base, in place of the log position from where content was taken."""
 _UNKNOWN_VERSION = bytes(16)
 
 
@@ -93,6 +96,8 @@ class Salvage:
         self._end = 0
         self.seen: dict[tuple[str, Author], int] = {}
         """The last entry of each author that the damaged store names."""
+        self.unclaimed: list[DocumentKey] = []
+        """Documents whose bases hold entries that this store cannot claim, since the row that tells of them is gone."""
 
     def run(self) -> None:
         """Take over everything but what is derived, and list the documents that are to be."""
@@ -109,6 +114,7 @@ class Salvage:
         self._each(Table.LOG, self._take_log_row)
         if self._contents:
             self._each(Table.TOUCH, self._take_content)
+        self._claim_no_more_than_held()
         with self._target.transaction():
             self._leave_out_what_was_removed()
         with self._target.transaction():
@@ -125,7 +131,7 @@ class Salvage:
         }
 
     def forget_fence(self) -> None:
-        """Have the next open draw a new epoch and author: the past has holes."""
+        """Have the next open draw a new epoch and author: no finding tells surely that no own entry was lost."""
         with self._target.transaction():
             for table, key in (*FENCES, (Table.META, b"clean")):
                 self._target.delete(table, key)
@@ -156,7 +162,9 @@ class Salvage:
         self._target.put(Table.RECORD, key, value)
 
     def _take_base(self, key: bytes, value: bytes) -> None:
-        unpack_base(value)
+        for author, sequence in unpack_base(value).touched.items():
+            if author != CONTENT_AUTHOR:
+                self._note_seen(split_document_key(DocumentKey(key))[0], author, sequence)
         self._here.add(DocumentKey(key))
         self._target.put(Table.BASE, key, value)
 
@@ -230,6 +238,30 @@ class Salvage:
         position = split_touch_key(key).position
         if position in self._contents:
             self._target.put(Table.TOUCH, key, value)
+
+    def _claim_no_more_than_held(self) -> None:
+        """Where the row is gone that tells up to where an author was folded, what bases hold of it becomes content.
+
+        His entries come again then, from a peer, and find in the bases what they bring.
+        """
+        start = b""
+        while batch := list(self._target.scan(Table.BASE, start=start, limit=BATCH_ROWS)):
+            start = batch[-1][0] + b"\0"
+            with self._target.transaction():
+                for key, value in batch:
+                    self._claim_no_more_of(DocumentKey(key), unpack_base(value))
+
+    def _claim_no_more_of(self, key: DocumentKey, base: Base) -> None:
+        partition, touched = split_document_key(key)[0], dict(base.touched)
+        for author, sequence in base.touched.items():
+            held = self._ledger.end_of(partition, author).sequence
+            if author != CONTENT_AUTHOR and sequence > held:
+                touched[author] = held
+        if touched != base.touched:
+            touched = {author: sequence for author, sequence in touched.items() if sequence}
+            touched.setdefault(CONTENT_AUTHOR, FROM_A_REPAIR)
+            self._target.put(Table.BASE, key, base._replace(touched=touched).pack())
+            self.unclaimed.append(key)
 
     def _leave_out_what_was_removed(self) -> None:
         """Of records that horizons removed and content brought back, what came before has no part in them any more."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from crdt_sync import Replica
+from crdt_sync.replica.kept_content import KeptContent
 from crdt_sync.testing.exchange import exchange
 from tests.unit.cli.conftest import Cli, created
+from tests.unit.replica.devices import state_of
 
 
 def test_a_backup_of_a_store_in_use_is_a_store(cli: Cli, store: Path, tmp_path: Path) -> None:
@@ -41,6 +43,23 @@ def test_a_store_is_safe_to_wipe_when_another_device_signed_for_everything(cli: 
     assert (later.json["safe"], later.json["pending"]) == (False, 1)
     assert [(item["device_id"], item["missing"]) for item in later.json["devices"]] == [(held_by, 1)]
     assert "lacks 1 of 2 entries" in cli("safe-to-wipe", store).out
+
+
+def test_content_that_a_repair_kept_is_told_until_another_device_has_it(cli: Cli, store: Path, other: Path) -> None:
+    created(cli, store, "title=Milk")
+    with Replica.open(store) as here, Replica.open(other) as there:
+        assert exchange(here, there).proven_equal
+        with state_of(here).store.transaction():
+            KeptContent(state_of(here).store).note(2)
+    assert cli("status", store, "--json").json["kept_content"] == 2
+    assert "2 records hold what a repair kept" in cli("status", store).out
+    found = cli("safe-to-wipe", store)
+    assert found.code == 1
+    assert "holds all entries, but is not known to have what a repair kept here" in found.out
+    with Replica.open(store) as here, Replica.open(other) as there:
+        assert exchange(here, there).proven_equal
+    assert cli("safe-to-wipe", store).code == 0
+    assert cli("status", store, "--json").json["kept_content"] == 0
 
 
 def test_a_backup_is_put_back(cli: Cli, store: Path, other: Path, tmp_path: Path) -> None:

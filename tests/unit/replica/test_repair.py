@@ -391,3 +391,27 @@ def test_a_choice_made_before_is_not_asked_again(made: Path, tmp_path: Path) -> 
     assert repaired(place).after.ok
     with opened(place) as replica:
         assert [item.id for item in replica.conflicts()] == left
+
+
+@pytest.mark.parametrize(
+    "tables", [("log",), ("log", "chain"), ("log", "chain", "operation"), ("operation",), ("version",)]
+)
+def test_a_repaired_store_never_goes_on_under_the_same_author(tmp_path: Path, tables: tuple[str, ...]) -> None:
+    with opened(tmp_path) as replica, peer(tmp_path) as other:
+        for title in ("first", "second"):
+            replica.create(Task, title=title)
+            assert exchange(replica, other).proven_equal
+        before = state_of(replica).identity
+        assert before is not None
+    with closing(sqlite3.connect(tmp_path / "a.db")) as raw, raw:
+        for table in tables:
+            raw.execute(f'DELETE FROM "_crdt_{table}" WHERE key = (SELECT max(key) FROM "_crdt_{table}")')
+    assert repaired(tmp_path).changed
+    with opened(tmp_path, seed=10) as replica, peer(tmp_path) as other:
+        after = state_of(replica).identity
+        assert after is not None
+        assert after.author != before.author
+        replica.create(Task, title="third")
+        assert exchange(replica, other).proven_equal
+        assert (replica.forks(), other.forks()) == ((), ())
+        assert shown(replica) == shown(other)

@@ -293,3 +293,34 @@ def test_a_device_further_on_the_other_branch_does_not_hold_this_one(world: Worl
     world.right.compact()
     floors = state_of(world.right).ledger.floors.get(DEFAULT_PARTITION, {})
     assert world.author not in floors or floors[world.author].sequence == 1
+
+
+def test_the_word_of_a_device_that_was_rewound_counts_no_more_until_it_is_met_again(world: World) -> None:
+    """Its word of before was taken for good: the one device that held a branch was safe to wipe."""
+    world.fork()
+    assert world.device is not None
+    assert world.left.safe_to_wipe(), "nobody can know better yet"
+    exchange(world.left, world.right)
+    assert world.left.forks()
+    for replica in (world.left, world.right):
+        safety = replica.safe_to_wipe()
+        assert not safety
+        assert {item.device_id: item.missing for item in safety.devices}[world.device] == safety.entries
+    with world.machine.on() as replica:
+        exchange(replica, world.right)
+        assert world.right.safe_to_wipe()
+        exchange(replica, world.left)
+        assert not world.left.safe_to_wipe()
+        exchange(world.left, world.right)
+        assert not world.left.safe_to_wipe()
+        assert world.right.safe_to_wipe(), "it is met with the same devices as before"
+
+
+def test_a_fork_of_our_own_and_one_of_nobody_correct_no_word(world: World) -> None:
+    with world.machine.on() as replica:
+        exchange(replica, world.right)
+        assert replica.safe_to_wipe()
+        state = state_of(replica)
+        note_fork(state, DEFAULT_PARTITION, author_of(replica), differs_at=1, device=device_of(world.left))
+        note_fork(state, DEFAULT_PARTITION, Author(7), differs_at=1, device=device_of(world.left))
+        assert replica.safe_to_wipe()
