@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Final
+
+import apsw
+import filelock
 
 from crdt_sync.errors import CorruptStoreError, StoreError, StoreInUseError
 from crdt_sync.replica.lease import StoreLock
 from crdt_sync.replica.repairing.identity import replica_of
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.sqlite import open_sqlite
-from crdt_sync.storage.sqlite_file import sync_directory
+from crdt_sync.storage.sqlite_file import sync_directory, translated
 
 DRAFT_SUFFIX: Final = ".restoring"
 """Of the copy while it is made."""
+_LOGS: Final = ("-wal", "-journal")
+"""What SQLite keeps beside a file that was not closed: a part of what the file says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +47,44 @@ def put_back(path: Path, backup: Path, *, state_dir: Path) -> RestoreReport:
 
     Args:
         path: of the store, which nobody has open; it may be gone or damaged.
-        backup: a file that `Replica.backup` made.
+        backup: a file that `Replica.backup` made; or a store that nobody uses, of which a log beside it is a part.
         state_dir: where fences are kept; where the store is gone, they say which one it was.
 
     Raises:
         StoreError: the backup is of another store, or there is no space. Nothing was changed.
         StoreNotFoundError, NotAStoreError, StoreVersionError, CorruptStoreError: the backup is none that can be used.
-        StoreInUseError: somebody has the store open.
+        StoreInUseError: somebody has the store open, or the backup.
     """
+    with _unused(backup) if backup.resolve() != path.resolve() else nullcontext():
+        return _put_back(path, backup, state_dir=state_dir)
+
+
+@contextmanager
+def _unused(backup: Path) -> Iterator[None]:
+    """Have nobody write to a backup: one could not copy the file and its log as of one moment.
+
+    Raises:
+        StoreInUseError: it is a store that is open.
+    """
+    place = backup.resolve()
+    beside = place.with_name(place.name + ".lock")
+    if not beside.exists():  # a store that is open has one; nothing is made beside a backup
+        yield
+        return
+    lock = filelock.FileLock(beside, timeout=0)
+    with suppress(OSError):  # where it cannot be locked, nobody can write either
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            hint = "Close it first; or make a backup of it, which also works while it is in use: `crdt-sync backup`."
+            raise StoreInUseError(f"{backup} is a store in use, and no backup", hint=hint) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _put_back(path: Path, backup: Path, *, state_dir: Path) -> RestoreReport:
     place = path.resolve()
     found = _replica_in(backup, is_backup=True)
     if not place.parent.is_dir():
@@ -94,14 +130,40 @@ def _expected(place: Path, state_dir: Path) -> bytes | None:
 def _swap(place: Path, backup: Path) -> Path | None:
     draft = place.with_name(place.name + DRAFT_SUFFIX)
     try:
-        shutil.copyfile(backup, draft)
-        _sync(draft)
+        _copy(backup, draft)
         replaced = _keep(place) if place.exists() else None
         draft.replace(place)
         sync_directory(place.parent)
     finally:
-        draft.unlink(missing_ok=True)
+        _remove(draft)
     return replaced
+
+
+def _copy(backup: Path, draft: Path) -> None:
+    """Copy a file with the log beside it, and bring the log into the copy; the given one is only read.
+
+    Raises:
+        StoreError: SQLite cannot do that.
+    """
+    _remove(draft)  # left by a call that was killed
+    source = backup.resolve()  # SQLite keeps a log beside the file, not beside a link to it
+    shutil.copyfile(source, draft)
+    for suffix in _LOGS:
+        beside = source.with_name(source.name + suffix)
+        if beside.exists() and beside.stat().st_size:
+            shutil.copyfile(beside, draft.with_name(draft.name + suffix))
+    try:
+        with closing(apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+            connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)  # a planted file must not run anything
+            connection.pragma("journal_mode", "delete")
+    except apsw.Error as error:
+        raise translated(error, path=backup) from error
+    _sync(draft)
+
+
+def _remove(draft: Path) -> None:
+    for suffix in ("", "-shm", *_LOGS):
+        draft.with_name(draft.name + suffix).unlink(missing_ok=True)
 
 
 def _keep(place: Path) -> Path:

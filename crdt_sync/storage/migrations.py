@@ -80,7 +80,7 @@ def _seal_tables(connection: apsw.Connection) -> None:
         # What cannot be read stays outside of the seal, so that a check tells of it, and a store that is damaged opens.
         with suppress(apsw.CorruptError):
             for (kept,) in connection.execute(f'SELECT CAST(sum AS BLOB) FROM "_crdt_{name}"'):  # noqa: S608  a closed set
-                rows, sums = rows + 1, sums ^ int.from_bytes(kept[:8], "big")
+                rows, sums = rows + 1, sums ^ int.from_bytes((kept or b"")[:8], "big")
         if rows:
             key, value = name.encode(), rows.to_bytes(8, "big") + sums.to_bytes(8, "big")
             row = (key, value, blake3(key + value).digest(8))

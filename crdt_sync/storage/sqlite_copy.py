@@ -170,3 +170,13 @@ def _rows(connection: apsw.Connection, *, table: str, name: str) -> Iterator[tup
             damage.append(Damage(table=table, key=last, reason=reason))
         yield number, damage
         start = None if complete else last + b"\x00"
+    yield 0, _strange_keys(connection, table=table, name=name)
+
+
+def _strange_keys(connection: apsw.Connection, *, table: str, name: str) -> list[Damage]:
+    """Rows that no range of keys finds: in SQLite, whatever is no bytes comes before what is."""
+    with suppress(apsw.CorruptError):  # that was found with the rows
+        kind = connection.execute(f"SELECT typeof(key) FROM {name} ORDER BY key LIMIT 1").get
+        if kind not in (None, "blob"):
+            return [Damage(table=table, key=b"", reason=f"the key of a row became a {kind}")]
+    return []

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import apsw
 
 from crdt_sync.storage.base import Damage, Table
-from crdt_sync.storage.sqlite_statements import STATEMENTS, checksum, holds, table_name
+from crdt_sync.storage.sqlite_statements import HELD_SUM, STATEMENTS, checksum, holds, table_name
 
 SEALED: Final = frozenset(
     {
@@ -90,7 +90,7 @@ class Seals:
         """
         changed = self._changed.get(table, Seal())
         for bound in keys:
-            for (before,) in self._connection.execute(f"{sql} RETURNING CAST(sum AS BLOB)", bound):
+            for (before,) in self._connection.execute(f"{sql} RETURNING {HELD_SUM}", bound):
                 changed = changed.joined(Seal(-1, _number(before)))
         self._changed[table] = changed
 
@@ -150,7 +150,7 @@ def _held(connection: apsw.Connection, table: Table) -> Seal | None:
 
 def _made(connection: apsw.Connection, table: Table) -> Seal:
     made = Seal()
-    for (kept,) in connection.execute(f"SELECT CAST(sum AS BLOB) FROM {table_name(table)}"):
+    for (kept,) in connection.execute(f"SELECT {HELD_SUM} FROM {table_name(table)}"):
         made = made.joined(Seal(1, _number(kept)))
     return made
 

@@ -12,6 +12,8 @@ from blake3 import blake3
 from crdt_sync.storage.base import Table
 
 _CHECKSUM_BYTES: Final = 8
+HELD_SUM: Final = "CAST(COALESCE(sum, x'') AS BLOB)"
+"""The checksum that a row has as bytes, whatever became of it: a sector of zeros makes a NULL of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +23,7 @@ class Statements:
     get: str
     put: str
     sum: str
-    """The checksum that a row has, whatever became of it."""
+    """The checksum that a row has, as `HELD_SUM`."""
     delete: str
     delete_range: str
     delete_from: str
@@ -43,7 +45,7 @@ def _statements(table: Table) -> Statements:
         get=f"SELECT value, sum FROM {name} WHERE key = ?",
         put=f"INSERT INTO {name} (key, value, sum) VALUES (?, ?, ?) "
         "ON CONFLICT (key) DO UPDATE SET value = excluded.value, sum = excluded.sum",
-        sum=f"SELECT CAST(sum AS BLOB) FROM {name} WHERE key = ?",
+        sum=f"SELECT {HELD_SUM} FROM {name} WHERE key = ?",
         delete=f"DELETE FROM {name} WHERE key = ?",
         delete_range=f"DELETE FROM {name} WHERE {ranges[True]}",
         delete_from=f"DELETE FROM {name} WHERE {ranges[False]}",

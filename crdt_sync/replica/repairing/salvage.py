@@ -8,13 +8,15 @@ and a peer sends the rest; what documents held of it all the same stays in them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from crdt_sync.core.clock import HLC_MAX
 from crdt_sync.core.entry import Entry, decode_entry, head_hash, run_statement, split_entries
 from crdt_sync.core.ids import Author, DocumentKey, split_document_key
 from crdt_sync.core.records import OPEN_SPACE, RecordSet, decode_record
-from crdt_sync.errors import ChainError, CorruptStoreError, CRDTSyncError, SignatureError
+from crdt_sync.errors import ChainError, CorruptStoreError, CRDTSyncError, MalformedEntryError, SignatureError
 from crdt_sync.replica.bases import touched_by_base
 from crdt_sync.replica.checking.readers import read_row
 from crdt_sync.replica.checking.reading import whole_rows
@@ -59,6 +61,8 @@ BATCH_ROWS: Final = 512
 """Rows in one transaction."""
 FROM_A_REPAIR: Final = 1
 """Stands in a base, in place of the log position from where content was taken."""
+POSITION_MAX: Final = 2**48
+"""Of the log: beyond what any store comes to, and what follows it can still be counted."""
 _UNKNOWN_VERSION = bytes(16)
 
 
@@ -105,8 +109,7 @@ class Salvage:
             self._each(table, partial(self._copy, table))
         self._each(Table.RECORD, self._take_record)
         self._each(Table.BASE, self._take_base)
-        self._here.update(DocumentKey(key) for table in _DERIVED for key, _ in whole_rows(self._source, table))
-        self._here.update(DocumentKey(key[:-TOUCH_BYTES]) for key, _ in whole_rows(self._source, Table.TOUCH))
+        self._here.update(_addresses(self._source))
         self._each(Table.CHAIN, self._take_floor)
         with self._target.transaction():
             self._put_floors()
@@ -162,9 +165,10 @@ class Salvage:
         self._target.put(Table.RECORD, key, value)
 
     def _take_base(self, key: bytes, value: bytes) -> None:
+        partition, *_ = split_document_key(DocumentKey(key))
         for author, sequence in unpack_base(value).touched.items():
             if author != CONTENT_AUTHOR:
-                self._note_seen(split_document_key(DocumentKey(key))[0], author, sequence)
+                self._note_seen(partition, author, sequence)
         self._here.add(DocumentKey(key))
         self._target.put(Table.BASE, key, value)
 
@@ -172,7 +176,7 @@ class Salvage:
         partition, author, sequence = split_chain_key(key)
         self._note_seen(partition, author, sequence)
         position, head = unpack_chain_row(value)
-        self._end = max(self._end, position)
+        self._note_position(position)
         if position == FLOOR_POSITION:
             before = self._floors.get((partition, author))
             if before is not None:  # keys are in order: this one is behind that
@@ -186,9 +190,10 @@ class Salvage:
             self._target.put(Table.META, FOLDED, Folded(0, 0, 1).pack())
 
     def _take_log_row(self, key: bytes, value: bytes) -> None:
-        position = key_number(key)
-        self._end = max(self._end, position)
-        row = unpack_log_row(value)
+        row, position = unpack_log_row(value), key_number(key)
+        if row.clock > HLC_MAX:
+            raise CorruptStoreError("a row of table log names no moment", table=Table.LOG, key=key)
+        self._note_position(position)
         self._clock = max(self._clock, row.clock)
         if row.author == CONTENT_AUTHOR:
             self._contents.add(position)
@@ -279,6 +284,11 @@ class Salvage:
         except CRDTSyncError:
             return False  # it is there, and damaged
 
+    def _note_position(self, position: int) -> None:
+        if position > POSITION_MAX:
+            raise CorruptStoreError(f"no log has a position {position:#x}", table=Table.LOG)
+        self._end = max(self._end, position)
+
     def _note_seen(self, partition: str, author: Author, sequence: int) -> None:
         self.seen[partition, author] = max(sequence, self.seen.get((partition, author), 0))
 
@@ -291,7 +301,18 @@ class Salvage:
             self._target.put(Table.META, FOLDED, folded.pack())
 
 
-_DERIVED: Final = (Table.VERSION, Table.DOCUMENT)
+_DERIVED: Final = {Table.VERSION: 0, Table.DOCUMENT: 0, Table.TOUCH: TOUCH_BYTES}
+"""Tables whose keys begin with the address of a document, and how many bytes follow it."""
+
+
+def _addresses(source: Store) -> Iterator[DocumentKey]:
+    """The documents that what is derived names; what names none is left, as it is derived anew."""
+    for table, behind in _DERIVED.items():
+        for key, _ in whole_rows(source, table):
+            address = DocumentKey(key[: len(key) - behind])
+            with suppress(MalformedEntryError):
+                split_document_key(address)
+                yield address
 
 
 def rows_to_read(source: Store) -> Iterator[int]:

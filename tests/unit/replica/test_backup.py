@@ -162,6 +162,44 @@ def test_a_backup_of_another_store_is_refused(tmp_path: Path, is_there: bool) ->
     assert not list(tmp_path.glob("*.re*"))
 
 
+def copied(place: Path, to: Path) -> Path:
+    """A store with the files beside it, as a person copies a folder."""
+    to.mkdir()
+    for path in place.glob("a.db*"):
+        shutil.copy(path, to)
+    return to / "a.db"
+
+
+def test_a_copy_is_put_back_with_the_log_beside_it(tmp_path: Path) -> None:
+    with on_disk(tmp_path) as replica:
+        for number in range(300):
+            replica.create(Task, title=f"{number:03}")
+        copy = copied(tmp_path, tmp_path / "copy")  # what a process that was killed leaves
+    given = {path.name: path.read_bytes() for path in copy.parent.iterdir() if not path.name.endswith("-shm")}
+    assert given["a.db-wal"]
+    for path in tmp_path.glob("a.db*"):
+        path.unlink()
+    put_back(tmp_path, copy)
+    assert {path.name: path.read_bytes() for path in copy.parent.iterdir() if not path.name.endswith("-shm")} == given
+    assert {path.name for path in tmp_path.glob("a.db*")} <= {"a.db", "a.db.lock"}
+    with on_disk(tmp_path, seed=1) as again:
+        assert titles(again) == [f"{number:03}" for number in range(300)]
+        assert again.check().ok
+
+
+def test_a_store_in_use_is_no_backup(tmp_path: Path) -> None:
+    with on_disk(tmp_path) as replica:
+        replica.create(Task, title="mine")
+        with pytest.raises(StoreInUseError, match="in use") as caught:
+            Replica.put_back(tmp_path / "b.db", tmp_path / "a.db", state_dir=tmp_path / "state")
+        assert "backup" in caught.value.hint
+        replica.create(Task, title="and this")
+    assert not list(tmp_path.glob("b.db*"))
+    put_back(tmp_path, tmp_path / "a.db")  # itself: nothing is lost
+    with on_disk(tmp_path, seed=1) as again:
+        assert titles(again) == ["and this", "mine"]
+
+
 def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
     with on_disk(tmp_path) as replica:
         replica.create(Task, title="mine")
