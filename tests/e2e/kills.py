@@ -21,6 +21,7 @@ from pathlib import Path
 
 from crdt_sync import Replica
 from crdt_sync.testing.proxy import FaultProxy
+from tests.e2e.autopsy import HUB, Autopsy
 from tests.e2e.programs import Nursery, command, state_of
 from tests.e2e.told import Item, Owner, look, problems_of, read_diary
 from tests.e2e.weather import bad_weather
@@ -47,8 +48,6 @@ ROUNDS = 2
 """Each device syncs so often at the end: what the last one brings, the first one has not seen."""
 COMPLETED = b'{"said": "completed"'
 """How a line of a diary begins that tells of what was completed."""
-LOOKED_UP = {"tag", "pair", "note"}
-"""What is looked up in the store of a killed hub: kinds of writes that nothing takes back."""
 Tell = Callable[[str], None]
 
 
@@ -66,6 +65,8 @@ class Outcome:
     said_to_be_held: int = 0
     looked_up_at_kills: int = 0
     """Of what was completed, looked up in the hub's store right after a kill of the hub."""
+    held_looked_up: int = 0
+    """Of what a device was said to hold, looked up in its store right after it was killed."""
     records: int = 0
     conflicts: int = 0
     paused: int = 0
@@ -103,7 +104,7 @@ class Run:
         self._owners: list[Owner] = []
         self._ids: dict[str, str] = {}
         """Device id → name of its store."""
-        self._checked: set[str] = set()
+        self._autopsy = Autopsy()
         self.outcome = Outcome(seed=seed)
 
     async def run(self) -> Outcome:
@@ -117,11 +118,13 @@ class Run:
     async def _run(self) -> Outcome:
         began = time.monotonic()
         code, said = await command(
-            "init", str(self._store("hub")), "--no-name", "--models", "tests.e2e.told", home=self._home("hub")
+            "init", str(self._store(HUB)), "--no-name", "--models", "tests.e2e.told", home=self._home(HUB)
         )
         if code:
             raise RuntimeError(said)
-        hub = self._nursery("hub")
+        with Replica.open(self._store(HUB), [Item], state_dir=self._state(HUB)) as replica:
+            self._ids[replica.device_id or ""] = HUB
+        hub = self._nursery(HUB)
         await hub.start()
         port = await self._serve(hub, port=0)
         async with AsyncExitStack() as stack:
@@ -147,7 +150,7 @@ class Run:
 
     async def _serve(self, hub: Nursery, *, port: int) -> int:
         """Begin a life of the hub; its port, once devices can come."""
-        await hub.begin(["serve", str(self._store("hub")), "--port", str(port), "--json"])
+        await hub.begin(["serve", str(self._store(HUB)), "--port", str(port), "--json"])
         served: int = (await hub.answer())["port"]
         return served
 
@@ -158,7 +161,7 @@ class Run:
             await hub.kill()
             self.outcome.hub_kills += 1
             self._told()
-            self._check_hub()
+            self._look_at(HUB)
             if self._done():
                 return
             await self._serve(hub, port=port)
@@ -188,6 +191,7 @@ class Run:
                 self.outcome.gave_up += "failure" in said
             self.outcome.device_kills += 1
             self._told()
+            self._look_at(owner)
             if dice.random() < DESTROYED:
                 self._destroy(owner)
                 stores += 1
@@ -234,21 +238,21 @@ class Run:
 
     # ── the checker ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _check_hub(self) -> None:
-        """What devices were told to be completed so far is in the store that the hub left behind when it was killed."""
-        with Replica.open(self._store("hub"), [Item], read_only=True) as replica:
-            for owner in self._owners:
-                for write in read_diary(self._diary(owner.name)).values():
-                    if write.completed and write.token not in self._checked and write.what in LOOKED_UP:
-                        self._checked.add(write.token)
-                        self.outcome.looked_up_at_kills += 1
-                        item = replica.get(Item, write.record)
-                        if write.token not in (*item.tags, *str(item.notes).split()):
-                            self.outcome.problems.append(f"the killed hub lacks {write.token}, which it acknowledged")
+    def _look_at(self, name: str) -> None:
+        """What was told of a store is in it as its process was killed; of one that nobody knows nothing was told."""
+        devices = [device for device, owner in self._ids.items() if owner == name]
+        if devices:
+            self.outcome.problems += self._autopsy.look(self._store(name), self._read(), name=name, devices=devices)
+
+    def _read(self) -> list[Owner]:
+        """The owners, with their diaries as they are now."""
+        for owner in self._owners:
+            owner.writes = read_diary(self._diary(owner.name))
+        return self._owners
 
     def _end_pauses(self) -> None:
         """What many connections were lost at waits for up to an hour, and all that rests on it: ask for it at once."""
-        for name in ("hub", *self._here()):
+        for name in (HUB, *self._here()):
             with Replica.open(self._store(name), [Item], state_dir=self._state(name)) as replica:
                 self.outcome.paused += len(replica.set_aside())
                 replica.retry()
@@ -262,9 +266,9 @@ class Run:
                     self.outcome.problems.append(f"{name} could not sync in the end: {said}")
 
     async def _check(self) -> None:
-        for owner in self._owners:
-            owner.writes = read_diary(self._diary(owner.name))
-        names = ["hub", *self._here()]
+        self.outcome.problems += self._autopsy.untrue(self._read())
+        self.outcome.looked_up_at_kills, self.outcome.held_looked_up = self._autopsy.looked_up, self._autopsy.held
+        names = [HUB, *self._here()]
         checks = [command("check", str(self._store(name)), home=self._home(name)) for name in names]
         for name, (code, said) in zip(names, await asyncio.gather(*checks), strict=True):
             if code:
@@ -279,9 +283,8 @@ class Run:
                 self.outcome.problems.append(f"{name} has {pending} pending operations")
         if len({(held.fingerprint, held.conflicts) for held in found.values()}) != 1:
             self.outcome.problems.append("the stores differ")
-        self._ids[found["hub"].device_id] = "hub"
         writes = [write for owner in self._owners for write in owner.writes.values()]
-        outcome, held = self.outcome, found["hub"]
+        outcome, held = self.outcome, found[HUB]
         outcome.calls, outcome.records, outcome.conflicts = len(writes), len(held.votes), len(held.conflicts)
         outcome.saved = sum(write.saved for write in writes)
         outcome.completed = sum(write.completed for write in writes)

@@ -17,7 +17,11 @@ async def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path) -> None:
     outcome = await Run(tmp_path, kills=8, devices=2, seed=7, tell=lambda line: None).run()
     assert outcome.problems == []
     assert outcome.kills >= 8
+    assert outcome.hub_kills > 0
     assert outcome.saved > 10
+    assert outcome.completed > 10
+    assert outcome.looked_up_at_kills > 10
+    assert outcome.held_looked_up > 0
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def told(tmp_path: Path) -> Path:
         diary.note(said="try", token=token, what=what, record=record)
         diary.note(said="saved", token=token, record=record, made="", operations=["1"])
     diary.note(said="completed", token="u")
-    diary.note(said="held", token="u", by=["somebody"])
+    diary.note(said="held", token="u", by=["somebody"], places=[["", 1, 2]])
     diary.note(said="try", token="x", what="note", record="r")
     diary.close()
     with path.open("a") as file:
@@ -44,7 +48,6 @@ FULL = Held(
     states={"r": frozenset()},
     fingerprint="",
     conflicts=frozenset(),
-    device_id="",
 )
 
 
@@ -57,7 +60,7 @@ def test_a_diary_says_what_was_relied_on(told: Path) -> None:
         "w": (True, False),
         "x": (False, False),
     }
-    assert writes["u"].held_by == {"somebody"}
+    assert writes["u"].held_by == {"somebody": {("", 1, 2)}}
     assert read_diary(told.with_name("none")) == {}
 
 
@@ -104,27 +107,42 @@ def test_a_look_at_a_store_finds_every_kind_of_write(tmp_path: Path) -> None:
         assert look(replica).states == {item.id: frozenset({"z"})}
 
 
-def stated(*tokens: str, record: str = "r") -> Owner:
-    writes = {token: Write(token=token, what="state", record=record, saved=True) for token in tokens}
-    return Owner(name="one", writes=writes)
+def state(token: str, *over: str, owed: bool = True) -> Write:
+    """A write to the field that asks, which saw ``over`` there; only tried, where it is not owed."""
+    return Write(token=token, what="state", record="r", over=frozenset(over), saved=owed, completed=owed)
 
 
 @pytest.mark.parametrize(
     ("written", "shown", "problem"),
     [
-        (("a",), {"a"}, None),
-        (("a", "b"), {"a", "b"}, None),
-        (("a", "b"), {"b"}, None),
-        (("a",), set(), "lacks state a"),
-        (("a", "b"), set(), "lacks state"),
-        ((), {"a"}, "shows"),
+        ([[state("a")]], {"a"}, None),
+        ([[state("a")], [state("b")]], {"a", "b"}, None),
+        ([[state("a")], [state("b")], [state("c", "a", "b")]], {"c"}, None),
+        ([[state("a"), state("b", "a")], [state("c", "a", owed=False)]], {"b", "c"}, None),
+        ([[state("a")], [state("b", "a", owed=False)]], {"b"}, None),
+        ([[state("a")], [state("b", "a", owed=False), state("c", "b", owed=False)]], {"c"}, None),
+        ([[state("a")], [state("b", "a", owed=False)]], {"a"}, None),
+        ([[state("a")]], set(), "lacks state a"),
+        ([[state("a")], [state("b")]], set(), "lacks state"),
+        ([[state("a")], [state("b")]], {"b"}, "lacks state a"),
+        ([[state("a"), state("b", "a"), state("c", "b")]], {"a"}, "state"),
+        ([[state("a"), state("b", "a")]], {"a", "b"}, "shows state a, which was replaced"),
+        ([[state("a")], [state("b", "a")]], {"a", "b"}, "shows state a, which was replaced"),
+        ([[state("a")], [state("z", owed=False)]], {"z"}, "lacks state a"),
+        ([[]], {"a"}, "shows"),
     ],
-    ids=["one", "clash", "settled", "lost", "all lost", "invented"],
+    ids=[
+        *("one", "clash", "settled", "clash with the latest", "by one who was killed", "by two", "not by one who was"),
+        *("lost", "all lost", "one of a clash lost", "put back", "back beside it", "back", "by one who did not see it"),
+        "invented",
+    ],
 )
 def test_the_checker_sees_what_a_field_that_asks_lost(
-    written: tuple[str, ...], shown: set[str], problem: str | None
+    written: list[list[Write]], shown: set[str], problem: str | None
 ) -> None:
+    """A value goes by a write that saw it, or by a later one of the same device, and by nothing else."""
+    owners = [Owner(name=str(at), writes={each.token: each for each in some}) for at, some in enumerate(written)]
     held = replace(FULL, titles={}, tags={}, votes={"r": 0}, states={"r": frozenset(shown)})
-    found = problems_of(held, [stated(*written)], name="hub")
+    found = problems_of(held, owners, name="hub")
     assert all(problem is not None and problem in each for each in found)
     assert bool(found) == (problem is not None)

@@ -10,12 +10,16 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from crdt_sync import Counter, Model, Replica, Set, Text, ask
 from crdt_sync.core.conflict import Conflict
+from crdt_sync.errors import RecordNotFoundError
+
+Place = tuple[str, int, int]
+"""Where an entry stands: partition, author, sequence."""
 
 
 class Item(Model):
@@ -53,12 +57,15 @@ class Write:
     token: str
     what: str
     record: str
+    over: frozenset[str] = frozenset()
+    """Of the field that asks: what stood there as it was written, and is replaced by it."""
     made: str = ""
     """The record that a transaction made beside writing to another."""
     operations: tuple[str, ...] = ()
     saved: bool = False
     completed: bool = False
-    held_by: set[str] = field(default_factory=set)
+    held_by: dict[str, frozenset[Place]] = field(default_factory=dict)
+    """Device that was said to hold it → where its entries stood then."""
 
 
 def read_diary(path: Path) -> dict[str, Write]:
@@ -71,7 +78,8 @@ def read_diary(path: Path) -> dict[str, Write]:
         token = said["token"]
         match said["said"]:
             case "try":
-                found[token] = Write(token=token, what=said["what"], record=said["record"])
+                over = frozenset(said.get("over", ()))
+                found[token] = Write(token=token, what=said["what"], record=said["record"], over=over)
             case "saved":
                 write = found[token]
                 write.saved, write.record, write.operations = True, said["record"], tuple(said["operations"])
@@ -79,7 +87,8 @@ def read_diary(path: Path) -> dict[str, Write]:
             case "completed":
                 found[token].completed = True
             case _:
-                found[token].held_by |= set(said["by"])
+                places = frozenset((partition, author, sequence) for partition, author, sequence in said["places"])
+                found[token].held_by |= dict.fromkeys(said["by"], places)
     return found
 
 
@@ -117,7 +126,6 @@ class Held:
     """Record → what stands in the field that asks: one value, or those that clash."""
     fingerprint: str
     conflicts: frozenset[str]
-    device_id: str
 
     @property
     def tokens(self) -> set[str]:
@@ -125,13 +133,14 @@ class Held:
         return {token.removesuffix("+") for part in parts for token in part}
 
 
-def look(replica: Replica) -> Held:
+def look(replica: Replica, records: Iterable[str] | None = None) -> Held:
+    """What a store shows; of some records only, where they are given."""
     titles: dict[str, str] = {}
     tags: dict[str, str] = {}
     notes: dict[str, str] = {}
     votes: dict[str, int] = {}
     states: dict[str, frozenset[str]] = {}
-    for item in replica.find(Item):
+    for item in replica.find(Item) if records is None else _items(replica, records):
         titles[item.title] = item.id
         tags.update(dict.fromkeys(item.tags, item.id))
         notes.update(dict.fromkeys(str(item.notes).split(), item.id))
@@ -147,21 +156,21 @@ def look(replica: Replica) -> Held:
         states=states,
         fingerprint=replica.port.fingerprint("").hex(),
         conflicts=frozenset(conflict.id for conflict in conflicts),
-        device_id=replica.device_id or "",
     )
+
+
+def _items(replica: Replica, records: Iterable[str]) -> Iterable[Item]:
+    for record in records:
+        try:
+            yield replica.get(Item, record)
+        except RecordNotFoundError:
+            continue  # what is missing is for the caller to judge
 
 
 def problems_of(held: Held, owners: Sequence[Owner], *, name: str) -> list[str]:
     """What a store lacks of what anybody was told, has in part, or has without anybody's doing."""
     everything = [write for owner in owners for write in owner.writes.values()]
-    deletions = {write.record for write in everything if write.what == "delete"}
-    problems = [
-        f"{name} lacks {write.what} {write.token}, which {owner.name} was told is "
-        f"{'completed' if write.completed else 'saved'}"
-        for owner in owners
-        for write in owner.owed()
-        if not _is_there(held, write, deleted=write.record in deletions)
-    ]
+    problems = lacking(held, owners, name=name)
     for write in everything:
         halves = (write.token in held.tags, f"{write.token}+" in held.titles)
         if write.what == "pair" and len(set(halves)) > 1:
@@ -169,6 +178,41 @@ def problems_of(held: Held, owners: Sequence[Owner], *, name: str) -> list[str]:
     problems += [
         f"{name} shows {token}, which nobody wrote"
         for token in sorted(held.tokens - {write.token for write in everything})
+    ]
+    return problems
+
+
+def owing(owners: Sequence[Owner], tokens: Container[str]) -> list[Owner]:
+    """The same owners, to whom these writes alone are owed, with all that was written to the same records.
+
+    Args:
+        owners: with all their writes.
+        tokens: of the writes.
+    """
+    writes = [write for owner in owners for write in owner.writes.values() if write.token in tokens]
+    records = {write.record for write in writes}
+    return [
+        Owner(
+            name=owner.name,
+            writes={
+                token: replace(write, saved=token in tokens, completed=write.completed and token in tokens)
+                for token, write in owner.writes.items()
+                if write.record in records
+            },
+        )
+        for owner in owners
+    ]
+
+
+def lacking(held: Held, owners: Sequence[Owner], *, name: str) -> list[str]:
+    """What a store lacks of what is owed; the records that it is in have to be looked at, others need not."""
+    deletions = {write.record for owner in owners for write in owner.writes.values() if write.what == "delete"}
+    problems = [
+        f"{name} lacks {write.what} {write.token}, which {owner.name} was told is "
+        f"{'completed' if write.completed else 'saved'}"
+        for owner in owners
+        for write in owner.owed()
+        if not _is_there(held, write, deleted=write.record in deletions)
     ]
     return problems + _miscounted(held, owners, name=name) + _misstated(held, owners, name=name)
 
@@ -198,17 +242,36 @@ def _miscounted(held: Held, owners: Sequence[Owner], *, name: str) -> list[str]:
 
 
 def _misstated(held: Held, owners: Sequence[Owner], *, name: str) -> list[str]:
-    """Fields that ask: a value goes by a later write of its record alone, so one stands, and an only one does."""
+    """Fields that ask: a value goes by a write that saw it, or by a later one of the same device, by nothing else."""
+    over: dict[str, frozenset[str]] = {}
     tried: dict[str, set[str]] = {}
-    for write in (write for owner in owners for write in owner.writes.values() if write.what == "state"):
-        tried.setdefault(write.record, set()).add(write.token)
+    for owner in owners:
+        before: dict[str, frozenset[str]] = {}
+        for write in (each for each in owner.writes.values() if each.what == "state"):
+            tried.setdefault(write.record, set()).add(write.token)
+            over[write.token] = write.over | before.get(write.record, frozenset())
+            before[write.record] = before.get(write.record, frozenset()) | {write.token}
+    owed = [write for owner in owners for write in owner.owed() if write.what == "state"]
     problems = [
         f"{name} shows {sorted(strange)} in {record}, which was not written there"
         for record, shown in held.states.items()
         if (strange := shown - tried.get(record, set()))
     ]
-    for write in (write for owner in owners for write in owner.owed() if write.what == "state"):
-        shown = held.states.get(write.record, frozenset())
-        if not shown or (tried[write.record] == {write.token} and write.token not in shown):
-            problems.append(f"{name} lacks state {write.token}")
+    for record in sorted({write.record for write in owed}):
+        shown, here = held.states.get(record, frozenset()), {write.token for write in owed if write.record == record}
+        replaced = _before(here, over)
+        accounted = shown | _before(shown, over)
+        problems += [f"{name} lacks state {token}" for token in sorted(here - accounted)]
+        problems += [f"{name} shows state {token}, which was replaced" for token in sorted(shown & replaced)]
     return problems
+
+
+def _before(tokens: Iterable[str], over: Mapping[str, frozenset[str]]) -> set[str]:
+    """All that writes replaced, what they replaced replaced, and so on."""
+    found: set[str] = set()
+    left = list(tokens)
+    while left:
+        new = over.get(left.pop(), frozenset()) - found
+        found |= new
+        left += new
+    return found

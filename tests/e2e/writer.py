@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from crdt_sync import BackoffPolicy, Replica, SyncManager
+from crdt_sync.core.ids import split_document_key
 from crdt_sync.transport.base import ChannelLimits
 from tests.e2e.programs import say
 from tests.e2e.told import Diary, Item, Write, read_diary
@@ -56,11 +57,10 @@ class Writer:
         self._replica = replica
         self._life = orders.life
         self._dice = random.Random(orders.seed)
-        self._open = {
-            token: write
-            for token, write in read_diary(Path(orders.diary)).items()
-            if write.saved and not write.completed
-        }
+        self._looks = random.Random(orders.seed)
+        told = {token: write for token, write in read_diary(Path(orders.diary)).items() if write.saved}
+        self._open = {token: write for token, write in told.items() if not write.completed}
+        self._completed = {token: write for token, write in told.items() if write.completed}
         self._diary = Diary(Path(orders.diary))
         self._number = 0
 
@@ -77,12 +77,17 @@ class Writer:
         else:
             what, item = ("passing" if what == "passing" else "create"), None
         kind = "create" if what == "passing" else what
-        self._diary.note(said="try", token=token, what=kind, record="" if item is None else item.id)
+        over = self._standing(item) if item is not None and what == "state" else []
+        self._diary.note(said="try", token=token, what=kind, record="" if item is None else item.id, over=over)
         made, operations = self._do(what, token, item)
         record = made if item is None else item.id
         ids = [operation.id for operation in islice(self._replica.operations(latest_first=True), operations)]
         self._diary.note(said="saved", token=token, record=record, made=made, operations=ids)
         self._open[token] = Write(token=token, what=kind, record=record, operations=tuple(ids), saved=True)
+
+    def _standing(self, item: Item) -> list[str]:
+        """What stands in the field that asks, of which writing there replaces all."""
+        return [each.value for each in self._replica.candidates(item, "state") if each.value]
 
     def _do(self, what: str, token: str, item: Item | None) -> tuple[str, int]:
         """The id of a record that was made, and how many operations it was."""
@@ -107,15 +112,24 @@ class Writer:
         return "", 1
 
     def look(self) -> None:
-        """Note what was completed meanwhile, and who is said to hold it."""
+        """Note what was completed meanwhile, and who is said to hold it; also of what was completed long ago."""
         for token, write in list(self._open.items()):
-            operations = [self._replica.operation(each) for each in write.operations]
-            if all(operation.status == "completed" for operation in operations):
+            if all(self._replica.operation(each).status == "completed" for each in write.operations):
                 self._diary.note(said="completed", token=token)
-                del self._open[token]
-                holders = set.intersection(*(set(self._replica.durability(each)) for each in operations))
-                if holders:
-                    self._diary.note(said="held", token=token, by=sorted(holders))
+                self._completed[token] = self._open.pop(token)
+                self._ask(write)
+        if self._completed:
+            self._ask(self._looks.choice(list(self._completed.values())))
+
+    def _ask(self, write: Write) -> None:
+        """Note who is newly said to hold a write, and where its entries stand at this moment."""
+        operations = [self._replica.operation(each) for each in write.operations]
+        holders = set.intersection(*(set(self._replica.durability(each)) for each in operations)) - write.held_by.keys()
+        if holders:
+            rows = [self._replica._journal.row(each)[1] for each in write.operations]  # users need no places
+            places = sorted({(split_document_key(row.document)[0], row.author, row.sequence) for row in rows})
+            self._diary.note(said="held", token=write.token, by=sorted(holders), places=places)
+            write.held_by |= dict.fromkeys(holders, frozenset(places))
 
 
 async def live(orders: Orders) -> None:
