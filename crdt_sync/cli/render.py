@@ -179,8 +179,8 @@ def show_status(out: Console, result: Json) -> None:
     if abs(result["clock_offset_s"] or 0) >= CLOCK_OFF_S:
         out.print(Text(f"{'clock':<10}  {_off(result['clock_offset_s'])}"))
     if result["kept_content"]:
-        what = f"{result['kept_content']:,} records hold what a repair kept and no other device is known to have: sync"
-        out.print(f"{'content':<10}  {what}")
+        what = f"{result['kept_content']:,} records have content that is in no entry, as after a repair"
+        out.print(f"{'content':<10}  {what}; no other device is known to have it: sync")
     for item in result["set_aside"]:
         again = "`retry` sends it again" if item["due"] is None else f"again at {local_time(item['due'])}"
         what = f"entry {item['sequence']} of author {item['author']}, {item['tries']} times; {again}: {item['reason']}"
@@ -344,7 +344,7 @@ def show_safety(out: Console, result: Json) -> None:
         missing = item["missing"]
         held = "holds everything" if not missing else f"lacks {missing:,} of {result['entries']:,} entries"
         if item["lacks_content"]:
-            content = "is not known to have what a repair kept here"
+            content = "is not known to have what is in no entry"
             held = f"{held} and {content}" if missing else f"holds all entries, but {content}"
         out.print(Text(f"  device {visible(_named(item['device_id'], item['device_name']))} {held}, {told}"))
     if not result["devices"]:
@@ -352,7 +352,7 @@ def show_safety(out: Console, result: Json) -> None:
     if result["failed"]:
         out.print(f"  {result['failed']:,} changes were refused by peers: only this device has them")
     if result["kept_content"]:
-        what = f"a repair kept content of {result['kept_content']:,} records beyond the log"
+        what = f"{result['kept_content']:,} records have content that is in no entry, as after a repair"
         out.print(f"  {what}; a sync that proves equality tells who has it")
     if result["local_keys"]:
         out.print(f"  {result['local_keys']:,} keys of local storage are private to this device and go with it")

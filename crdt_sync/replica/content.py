@@ -11,6 +11,8 @@ from crdt_sync.errors import EntryError, ScreeningError
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, StatusKind
 from crdt_sync.replica.accept import Batch
 from crdt_sync.replica.derive import Derivation, fields_of
+from crdt_sync.replica.kept_content import KeptContent
+from crdt_sync.replica.lacking import holds_content
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.rows import LogRow, Touch, touch_key
 from crdt_sync.replica.state import State, Touched
@@ -79,6 +81,7 @@ def _merge(state: State, partition: str, key: DocumentKey, update: bytes) -> Tou
         update, index=loaded.index, known_authors=lambda author: known(Author(author)) is not None
     )
     loaded.add_content(update)
+    KeptContent(state.store).note(not holds_content(state.store, state.ledger, key))
     row = LogRow(
         partition=partition,
         author=CONTENT_AUTHOR,

@@ -31,7 +31,7 @@ class DeviceHolding:
         device_id: the device.
         told_ms: when it signed what it held, by its own clock, milliseconds since 1970.
         missing: entries that are here and that it is not known to hold.
-        lacks_content: whether it is not known to hold what a repair kept here beyond the log.
+        lacks_content: whether it is not known to hold the content here that is in no entry.
     """
 
     device_id: DeviceId
@@ -51,7 +51,7 @@ class WipeSafety:
         failed: operations of this device that were refused: no other device has them.
         parked: runs of branches that stayed apart, kept here as evidence; they count for nothing here.
         local_keys: keys in `Replica.local`. They are private to the device and go with it; they count for nothing here.
-        kept_content: records of which a repair kept content beyond the log: no count of entries tells who has that.
+        kept_content: records with content that is in no entry, as after a repair: no count of entries tells who has it.
     """
 
     entries: int

@@ -1,7 +1,7 @@
-"""What a repair kept of documents beyond their log: it is in nobody's chain, so no signed vector tells who has it.
+"""Content that a repair kept beyond the log, or that came from such a store: it is in nobody's chain.
 
-A device holds it once a session has proven that both sides are equal. Since a vector does not show whether it lost it
-again, that counts only until its next session begins, and from the proof in there on.
+So no signed vector tells who has it. A device does once a session has proven that both sides are equal. Since a vector
+does not show whether it lost it again, that counts until its next session begins, and from the proof in there on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Kept(NamedTuple):
     """The row.
 
     Args:
-        documents: how many documents repairs kept content of.
+        documents: how many documents have such content.
         holders: ids of the devices that were proven equal since, the latest last.
     """
 
@@ -51,7 +51,7 @@ class KeptContent:
 
     @property
     def documents(self) -> int:
-        """How many documents repairs kept content of; 0 where none did."""
+        """How many documents have such content; 0 where there never was any."""
         return self._row().documents
 
     @property
@@ -60,7 +60,7 @@ class KeptContent:
         return frozenset(self._row().holders)
 
     def note(self, documents: int) -> None:
-        """A repair kept content of so many documents: who has the rest may not have this."""
+        """There is content of so many more documents: who has the rest may not have this."""
         self._keep(Kept(self.documents + documents, ()))
 
     def add_holder(self, device: str) -> None:

@@ -16,6 +16,9 @@ from crdt_sync.protocol.source import Position, Voucher
 from crdt_sync.replica.fork import Sent, leave_branch
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
+from crdt_sync.replica.kept_content import KeptContent
+from crdt_sync.replica.ledger import CONTENT_AUTHOR
+from crdt_sync.replica.rows import unpack_base
 from crdt_sync.replica.staging import discard, staged
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.taking import begin, go_on
@@ -56,6 +59,7 @@ def take_over(
         discard(state, partition)
         return written
     vouched = public_key + root + voucher.signature
+    _note_content(state, partition)
     begin(state, partition, floor=voucher.floor, vouched=vouched)
     return [*written, *go_on(state, horizons, journal, partition)]
 
@@ -71,6 +75,14 @@ def _check_voucher(state: State, partition: str, *, voucher: Voucher, public_key
     if any(state.records.bound_key(author) is None for author in voucher.floor):
         raise SignatureError("a snapshot of an author that no record binds")
     return root
+
+
+def _note_content(state: State, partition: str) -> None:
+    """Note that bases bring content which is in nobody's chain."""
+    documents = sum(CONTENT_AUTHOR in unpack_base(data).touched for _, data in staged(state, partition))
+    if documents:
+        with state.store.transaction():
+            KeptContent(state.store).note(documents)
 
 
 def _leave_branches(

@@ -116,7 +116,7 @@ def status(replica: Replica, params: NoParams) -> Json:
 
 
 def _content_only_here(replica: Replica) -> int:
-    """Records of which a repair kept content that no other device is known to have."""
+    """Records with content that is in no entry, where no other device is known to have it."""
     safety = replica.safe_to_wipe()
     return safety.kept_content if all(item.lacks_content for item in safety.devices) else 0
 

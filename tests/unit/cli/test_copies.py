@@ -52,10 +52,10 @@ def test_content_that_a_repair_kept_is_told_until_another_device_has_it(cli: Cli
         with state_of(here).store.transaction():
             KeptContent(state_of(here).store).note(2)
     assert cli("status", store, "--json").json["kept_content"] == 2
-    assert "2 records hold what a repair kept" in cli("status", store).out
+    assert "2 records have content that is in no entry" in cli("status", store).out
     found = cli("safe-to-wipe", store)
     assert found.code == 1
-    assert "holds all entries, but is not known to have what a repair kept here" in found.out
+    assert "holds all entries, but is not known to have what is in no entry" in found.out
     with Replica.open(store) as here, Replica.open(other) as there:
         assert exchange(here, there).proven_equal
     assert cli("safe-to-wipe", store).code == 0

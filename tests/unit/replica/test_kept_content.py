@@ -14,7 +14,7 @@ from crdt_sync.replica.packing import pack_values
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.sqlite import open_sqlite
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import Task, on_disk, state_of
+from tests.unit.replica.devices import Task, memory, on_disk, state_of
 from tests.unit.replica.test_repair import repaired, zero
 
 
@@ -103,3 +103,36 @@ def test_holders_are_bounded_and_a_strange_row_is_refused(tmp_path: Path) -> Non
         assert not kept.holders
     with pytest.raises(CorruptStoreError):
         read_kept(pack_values(1, [2]))
+
+
+def test_who_took_kept_content_from_a_peer_cannot_tell_who_else_has_it(tmp_path: Path) -> None:
+    """The device that repaired its store may be wiped by now, and then nobody else does."""
+    with_content_that_is_nowhere_else(tmp_path)
+    with memory(9) as third, peer(tmp_path, 4) as hub:
+        assert exchange(third, hub).proven_equal
+        with opened(tmp_path, 3) as desk:
+            assert exchange(desk, hub).proven_equal
+            desk_id = desk.device_id
+        assert {item.device_id: item.lacks_content for item in hub.safe_to_wipe().devices} == {
+            third.device_id: True,
+            desk_id: False,
+        }
+        assert exchange(third, hub).proven_equal
+        assert not any(item.lacks_content for item in hub.safe_to_wipe().devices)
+        assert third.safe_to_wipe()
+
+
+def test_content_in_the_bases_of_a_peer_counts_too(tmp_path: Path) -> None:
+    with_content_that_is_nowhere_else(tmp_path)
+    with opened(tmp_path, 3) as desk, peer(tmp_path, 4) as hub:
+        for _ in range(2):
+            assert exchange(desk, hub).proven_equal
+        desk.compact(retention_s=0)
+        with memory(9) as third:
+            assert exchange(third, desk).proven_equal
+            safety = third.safe_to_wipe()
+            assert safety.kept_content
+            assert {item.device_id: item.lacks_content for item in safety.devices} == {
+                hub.device_id: True,
+                desk.device_id: False,
+            }
