@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from crdt_sync import Replica
-from crdt_sync.errors import CorruptStoreError
 from crdt_sync.replica.rows import number_key, pack_chain_row
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.sqlite import open_sqlite
