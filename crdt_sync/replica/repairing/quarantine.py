@@ -157,6 +157,7 @@ def read_quarantine(path: Path) -> Iterator[dict[str, Any]]:
     hint = "`crdt-sync repair` names the file that it made. Take it as it was written."
     if path.exists() and not path.is_file():  # a pipe would never end
         raise InputError(f"{path} is no regular file", hint=hint)
+    number = 1
     try:
         with path.open("rb") as lines:
             if os.fstat(lines.fileno()).st_size > FILE_BYTES_MAX:
