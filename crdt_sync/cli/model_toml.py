@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Final, Literal, Union
 from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
@@ -36,6 +36,8 @@ _MERGES: dict[str, Callable[..., Any]] = {
     "max": max_,
     "min": min_,
 }
+FILE_BYTES_MAX: Final = 64 * 1024
+LINE_DOTS_MAX: Final = 200
 _FIELD_KEYS = ("type", "one_of", "merge", "default", "required", "renamed_from")
 _TYPES_HINT = (
     f"Types: {', '.join((*_PLAIN, *_LIVE))}; list[T], dict[str, T], tuple[T, ...], Set[T], List[T], Map[str, T], "
@@ -52,7 +54,7 @@ def load_toml(path: Path) -> tuple[type[Model], ...]:
         SchemaError: a declaration in it cannot work; it names file, table and key.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(_text(path))
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # what is no TOML, or no UTF-8, or too long or deep to be read
@@ -60,6 +62,23 @@ def load_toml(path: Path) -> tuple[type[Model], ...]:
     if not data:
         raise InputError(f"{path} declares no models", hint=f"Write {_EXAMPLE}.")
     return tuple(_model(name, table, where=f"{path}: [{name}]") for name, table in data.items())
+
+
+def _text(path: Path) -> str:
+    """What a file holds, where it is none that takes long to be understood.
+
+    Raises:
+        InputError: it would. The time for a key grows with the square of its dots, and a key is in one line.
+    """
+    with path.open("rb") as file:
+        data = file.read(FILE_BYTES_MAX + 1)
+    if len(data) > FILE_BYTES_MAX:
+        raise InputError(f"{path} is longer than {FILE_BYTES_MAX} bytes", hint="Give a file that declares models only.")
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if line.count(b".") > LINE_DOTS_MAX:
+            hint = "Break it: a key of a model file needs one dot, [Model.fields]."
+            raise InputError(f"{path}: line {number} has more than {LINE_DOTS_MAX} dots", hint=hint)
+    return data.decode()
 
 
 def _model(name: str, table: object, *, where: str) -> type[Model]:

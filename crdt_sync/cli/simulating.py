@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ def run_simulations(wanted: Wanted, *, as_json: bool) -> int:
     Raises:
         InputError: a seed or schedule of another version, or options that cannot be.
     """
+    if wanted.hours is not None and not math.isfinite(wanted.hours):
+        raise InputError(f"{wanted.hours} hours have no end", hint="Give --hours as a number, such as 0.5.")
     if wanted.soak:
         return run_soak(_soak(wanted), as_json=as_json)
     report = _watched(_campaign(wanted)) if wanted.schedule is None else _replayed(wanted.schedule)

@@ -13,7 +13,7 @@ import apsw
 from crdt_sync.errors import StoreError
 from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Table
 from crdt_sync.storage.sqlite_file import sync_directory, translated
-from crdt_sync.storage.sqlite_seals import SEALED, Seals, broken_seals
+from crdt_sync.storage.sqlite_seals import SEALED, TABLE_GONE, Seals, broken_seals
 from crdt_sync.storage.sqlite_statements import STATEMENTS, holds
 
 _PARTIAL_SUFFIX = ".partial"
@@ -120,22 +120,27 @@ def damages(
     """
     try:
         yield from _structure(connection)
-        totals = {}
+        totals, gone = {}, set()
         for table, name in tables.items():
             try:
                 totals[table] = connection.execute(f"SELECT COUNT(*) FROM {name}").get
             except apsw.CorruptError:
                 totals[table] = 0  # the rows are tried one page at a time below
+            except apsw.SQLError:
+                gone.add(table)
+                yield Damage(table=table, key=b"", reason=TABLE_GONE)
         done, total = 0, sum(totals.values())
         if progress is not None:
             progress(done, total)
         for table, name in tables.items():
+            if table in gone:
+                continue
             for rows, damage in _rows(connection, table=table, name=name):
                 yield from damage
                 done += rows
                 if progress is not None:
                     progress(done, total)
-        yield from broken_seals(connection)
+        yield from (damage for damage in broken_seals(connection) if damage.table not in gone)
     except apsw.Error as error:
         raise translated(error, path=path) from error
 

@@ -36,6 +36,8 @@ BUSY_TIMEOUT_MS: Final = 2_000
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """A full disk, a quota, and the largest file that this process may have."""
+_LOST: Final = ("no such table: _crdt_", "no such column: key", "no such column: value", "no such column: sum")
+"""How SQLite says that a table of ours is gone, or not as it was made."""
 _HEADER_BYTES = 100
 _HEADER_START = b"SQLite format 3\0"
 _APPLICATION_ID = slice(68, 72)
@@ -79,6 +81,13 @@ def translated(error: apsw.Error, *, path: Path, system_errno: int = 0) -> Store
             return StoreFullError(f"{path}: the system gives it no more room ({os.strerror(system_errno)})")
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
             return StoreReadOnlyError(f"{path} cannot be written")
+        case apsw.CorruptError() if "malformed database schema" in str(error):
+            hint = (
+                "Which tables it has cannot be read. Put a backup back, or begin a new store and sync it with a peer."
+            )
+            return CorruptStoreError(f"{path} is damaged: {error}", hint=hint)
+        case apsw.SQLError() if str(error).startswith(_LOST):
+            return CorruptStoreError(f"{path} is damaged: {error}")
         case apsw.CorruptError() | apsw.NotADBError():
             return CorruptStoreError(f"{path} is damaged: {error}")
         case _:

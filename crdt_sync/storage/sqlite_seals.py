@@ -30,7 +30,10 @@ SEALED: Final = frozenset(
     }
 )
 """The log and its indexes name each other, and what is derived is compared with them; these stand for themselves."""
+TABLE_GONE: Final = "the table is gone"
+_SEAL_DAMAGED: Final = "the seal of the table is damaged"
 _NAME: Final = table_name("seal")
+_SEALS: Final = _NAME.strip('"')
 _GET: Final = f"SELECT value, sum FROM {_NAME} WHERE key = ?"
 _PUT: Final = (
     f"INSERT INTO {_NAME} (key, value, sum) VALUES (?, ?, ?) "
@@ -118,6 +121,8 @@ def broken_seals(connection: apsw.Connection) -> Iterator[Damage]:
                 reason = _difference(_held(connection, table), _made(connection, table))
             except (apsw.CorruptError, UnicodeDecodeError):
                 continue  # that was found with the rows
+            except apsw.SQLError as error:
+                reason = _SEAL_DAMAGED if _SEALS in str(error) else TABLE_GONE
             if reason:
                 found.append(Damage(table=table, key=b"", reason=reason))
     finally:
@@ -128,7 +133,7 @@ def broken_seals(connection: apsw.Connection) -> Iterator[Damage]:
 
 def _difference(held: Seal | None, made: Seal) -> str:
     if held is None:
-        return "the seal of the table is damaged"
+        return _SEAL_DAMAGED
     if made.rows < held.rows:
         return f"{held.rows - made.rows} of {held.rows} rows are gone"
     if made.rows > held.rows:

@@ -60,7 +60,7 @@ def backups(data: bytes) -> None:
     shutil.copytree(held.state, place / "state")
     store, backup = place / "mine.db", place / "given"
     store.write_bytes(held.store)
-    given = _edited(held.bases[data[0] % len(held.bases)] if data else b"", data[1:])
+    given = edited(held.bases[data[0] % len(held.bases)] if data else b"", data[1:])
     backup.write_bytes(given)
     report = attempt(partial(Replica.put_back, store, backup, state_dir=place / "state"))
     assert backup.read_bytes() == given, "the backup was changed"
@@ -80,7 +80,7 @@ def _look(store: Path, state: Path) -> None:
     assert replica_of(store, state) is not None
 
 
-def _edited(base: bytes, edits: bytes) -> bytes:
+def edited(base: bytes, edits: bytes) -> bytes:
     """A file with some bytes replaced; where it is empty, the rest is the file."""
     if not base:
         return edits

@@ -21,7 +21,7 @@ from tests.fuzz.kept import Samples, kept
 from tests.fuzz.opening import honest
 from tests.fuzz.putting_back import honest_backups, honest_schedules
 from tests.fuzz.replicas import pair, scene
-from tests.fuzz.stores import stored
+from tests.fuzz.stores import honest_damage, stored
 from tests.fuzz.wire import LIMITS, joined
 from tests.unit.core.devices import Device
 from tests.unit.core.hostile import OWNER, held
@@ -177,5 +177,5 @@ _MADE: Final[dict[str, Callable[[], Samples]]] = {
     "runs": _runs,
     "bases": _bases,
     "rows": _rows,
-    "damaged": _firsts,
+    "damaged": lambda: _firsts() | honest_damage(),
 }

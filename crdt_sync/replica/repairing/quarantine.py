@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, Annotated, Any, Final, Literal, Self
 
 import msgpack
+from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
 
 from crdt_sync.core.entry import decode_entry, split_entries
 from crdt_sync.core.ids import split_document_key
@@ -26,6 +28,10 @@ FORMAT: Final = "crdt_sync quarantine"
 VERSION: Final = 1
 RECORDS_MAX: Final = 100
 """Records that are named of one row."""
+FILE_BYTES_MAX: Final = 4 * 1024**3
+"""Of a file that is read."""
+LINE_BYTES_MAX: Final = 256 * 1024**2
+"""Of a row in it."""
 
 
 class Quarantine:
@@ -102,22 +108,74 @@ def about(table: Table, value: bytes) -> dict[str, Any]:
     return {}
 
 
+class _Head(BaseModel, strict=True):
+    """The first line."""
+
+    format: Literal["crdt_sync quarantine"]
+    version: Literal[1]
+    store: str
+
+
+def _table(name: str) -> str:
+    return str(Table(name))
+
+
+_Hex = Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]
+_Number = Annotated[int, Field(ge=0, lt=2**64)]
+
+
+class _Row(BaseModel, strict=True, extra="forbid"):
+    """Any other line."""
+
+    table: Annotated[str, AfterValidator(_table)]
+    key: _Hex
+    value: _Hex
+    reason: str
+    sum: _Hex = ""
+
+
+class _RowOfEntries(_Row):
+    """One of which could be told what it is about."""
+
+    author: _Number
+    first: _Number
+    last: _Number
+    own: bool
+    records: Annotated[list[Annotated[list[str], Field(min_length=2, max_length=2)]], Field(max_length=RECORDS_MAX)]
+    type: str = ""
+
+
+_ROWS: Final[TypeAdapter[_Row | _RowOfEntries]] = TypeAdapter(_Row | _RowOfEntries)
+
+
 def read_quarantine(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a quarantine file, as dicts.
+    """The rows of a quarantine file, as dicts: each of the shape that a repair writes, whoever wrote the file.
 
     Raises:
-        InputError: it cannot be read, or is none.
+        InputError: it cannot be read, is none, or is larger than any that is read.
     """
-    hint = "`crdt-sync repair` names the file that it made."
+    hint = "`crdt-sync repair` names the file that it made. Take it as it was written."
+    if path.exists() and not path.is_file():  # a pipe would never end
+        raise InputError(f"{path} is no regular file", hint=hint)
+    number = 1
     try:
-        with path.open(encoding="utf-8") as lines:
-            head = json.loads(next(lines, "null"))
-            if not isinstance(head, dict) or (head.get("format"), head.get("version")) != (FORMAT, VERSION):
-                raise InputError(f"{path} is no quarantine file of this version", hint=hint)
-            for line in lines:
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise InputError(f"{path} has a line that is no row", hint=hint)
-                yield row
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}", hint=hint) from None
+        with path.open("rb") as lines:
+            if os.fstat(lines.fileno()).st_size > FILE_BYTES_MAX:
+                raise InputError(f"{path} is larger than {FILE_BYTES_MAX} bytes", hint=hint)
+            for number in count(1):
+                line = lines.readline(LINE_BYTES_MAX + 1)
+                if len(line) > LINE_BYTES_MAX:
+                    raise InputError(f"{path} has a line that is larger than {LINE_BYTES_MAX} bytes", hint=hint)
+                if number == 1:
+                    _Head.model_validate_json(line)
+                elif not line:
+                    return
+                else:
+                    yield _ROWS.validate_json(line).model_dump(exclude_unset=True)
+    except OSError as error:
+        raise InputError(f"the file {path} cannot be read: {error.strerror}", hint=hint) from None
+    except ValidationError as error:
+        if number == 1:
+            raise InputError(f"{path} is no quarantine file of this version", hint=hint) from None
+        why = error.errors(include_url=False, include_input=False)[0]["msg"][:100]
+        raise InputError(f"line {number} of {path} is no row of a quarantine: {why}", hint=hint) from None

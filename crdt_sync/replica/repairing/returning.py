@@ -15,7 +15,15 @@ from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.port import Port
 from crdt_sync.replica.repairing.journal import put_operation, refused_operation
 from crdt_sync.replica.repairing.quarantine import read_quarantine
-from crdt_sync.replica.rows import NO_ENTRY, key_number, number_key, unpack_log_row, unpack_operation_row
+from crdt_sync.replica.repairing.salvage import POSITION_MAX
+from crdt_sync.replica.rows import (
+    NO_ENTRY,
+    POSITION_BYTES,
+    key_number,
+    number_key,
+    unpack_log_row,
+    unpack_operation_row,
+)
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Table
 
@@ -140,6 +148,8 @@ class Returning:
         if reason:
             raise ChainError(reason)
         number = key_number(key)
+        if len(key) != POSITION_BYTES or number > POSITION_MAX:
+            raise CorruptStoreError("its key is none of the journal")
         if store.get(Table.OPERATION, number_key(number)) is not None:
             last = next(store.scan(Table.OPERATION, reverse=True, limit=1))
             number = key_number(last[0]) + 1

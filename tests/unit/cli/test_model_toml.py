@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from crdt_sync import Counter, List, Map, Model, Ref, Set, Text, ask, field, first, max_, min_, three_way
 from crdt_sync.cli.model_files import load_models
+from crdt_sync.cli.model_toml import FILE_BYTES_MAX, LINE_DOTS_MAX
 from crdt_sync.errors import InputError, SchemaError
 from crdt_sync.replica.schema import Schema
 from tests.unit.cli.conftest import Cli
@@ -163,3 +165,23 @@ def test_what_cannot_be_read_is_no_model_file(tmp_path: Path, value: str) -> Non
     file.write_text(f"[Task.fields]\ntitle = {{type = 'any', default = {value}}}\n")
     with pytest.raises(InputError, match="is no TOML"):
         load_models(str(file))
+
+
+@pytest.mark.parametrize(
+    "text", ["a." * 20_000 + "b = 1", ("a." * 200 + "b = 1\n") * 400, "x = {" + "a." * 5_000 + "b = 1}", "#" * 100_000]
+)
+def test_a_file_that_would_take_long_to_read_is_refused_at_once(tmp_path: Path, text: str) -> None:
+    started = time.process_time()
+    with pytest.raises(InputError, match=r"longer|dots") as caught:
+        load_models(written(tmp_path, text))
+    assert caught.value.hint
+    assert time.process_time() - started < 1
+
+
+def test_the_slowest_file_that_is_read_takes_less_than_a_second(tmp_path: Path) -> None:
+    line = "a." * LINE_DOTS_MAX + "{} = 1\n"
+    text = "".join(line.format(f"b{number}") for number in range(FILE_BYTES_MAX // (len(line) + 5)))
+    started = time.process_time()
+    with pytest.raises(SchemaError):
+        load_models(written(tmp_path, text))
+    assert time.process_time() - started < 1

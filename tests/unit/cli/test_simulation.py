@@ -105,3 +105,10 @@ def test_a_soak_that_is_too_short_says_so(capsys: pytest.CaptureFixture[str]) ->
 def test_a_soak_that_cannot_be_is_refused(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--soak", *arguments]) == 2
     assert says in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("hours", ["inf", "nan"])
+@pytest.mark.parametrize("more", [[], ["--soak"]])
+def test_hours_without_end_are_refused(capsys: pytest.CaptureFixture[str], hours: str, more: list[str]) -> None:
+    assert main(["simulate", "--hours", hours, "--steps", "1", *more]) == 2
+    assert "hint:" in capsys.readouterr().err
