@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.core.model import Model, bind
 from crdt_sync.core.naming import checked_name
-from crdt_sync.errors import InputError, StoreClosedError, TransactionError, WrongThreadError
+from crdt_sync.errors import InputError, StoreClosedError, StoreError, TransactionError, WrongThreadError
 from crdt_sync.replica.arguments import checked_models, checked_path
 from crdt_sync.replica.branches import ForkCalls
 from crdt_sync.replica.checking.calls import ChecksStore
@@ -330,7 +330,8 @@ class Replica(
                 hint="Open replicas after the fork, or start processes by the method 'spawn'.",
             )
         if not self._state.ledger.is_known:
-            self._state.reload()
+            with suppress(StoreError):  # who asks for what cannot be read is told; a check goes on
+                self._state.reload()
         elif self._state.identity is None:
             self._state.follow()
 

@@ -310,7 +310,7 @@ def _addresses(source: Store) -> Iterator[DocumentKey]:
     for table, behind in _DERIVED.items():
         for key, _ in whole_rows(source, table):
             address = DocumentKey(key[: len(key) - behind])
-            with suppress(MalformedEntryError):  # a damaged row may name anything; what is derived is made anew
+            with suppress(MalformedEntryError):  # a row of another table that got here
                 split_document_key(address)
                 yield address
 

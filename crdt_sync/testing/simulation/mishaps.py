@@ -203,6 +203,8 @@ class Mishaps:
         if done:
             self._note("repaired", host.name, "")
         else:
+            if not disk.at_risk:
+                disk.on_sync()  # what it had may just have been acknowledged
             disk.clear()
             host.forget_machine()
             self.forget(host)
