@@ -50,8 +50,9 @@ class Autopsy:
                 if (write.completed and name == HUB) or (write.saved and owner.name == name)
             }
             new = owed - seen
-            some = owing(owners, new)
-            records = {write.record for owner in some for write in owner.writes.values()}
+            written = {write.token: write.record for owner in owners for write in owner.writes.values()}
+            records = {written[token] for token in new}
+            some = owing(owners, {token for token in owed if written[token] in records})
             problems += lacking(look(replica, records), some, name=f"{name}, which was killed,")
         seen |= owed
         self.looked_up += len(new) if name == HUB else 0

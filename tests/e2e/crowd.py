@@ -14,12 +14,13 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from crdt_sync import BackoffPolicy, Replica, SyncManager
 from crdt_sync.errors import SyncError
 from crdt_sync.transport.base import ChannelLimits
+from tests.e2e.accounts import Account
 from tests.e2e.programs import say
 from tests.e2e.steady import MODELS, Note, Reading, Tally
 
@@ -66,6 +67,7 @@ class Device:
         self._url = url
         self._dice = dice
         self._sync: SyncManager | None = None
+        self.account = Account()
         self.edits = 0
         self._notes = 0
         self.left_out = 0
@@ -98,16 +100,22 @@ class Device:
                 note = self._write_note(note)
                 self.edits += 1
             elif self._dice.random() < 0.5:
-                self.replica.get(Reading, self._dice.choice(readings)).value = self._word()
+                reading, word = self._dice.choice(readings), self._word()
+                self.replica.get(Reading, reading).value = word
+                self.account.values[reading] = word
                 self.edits += 1
             else:
-                self.replica.get(Tally, self._dice.choice(tallies)).votes.increment()
+                tally = self._dice.choice(tallies)
+                self.replica.get(Tally, tally).votes.increment()
+                self.account.vote(tally)
                 self.edits += 1
 
     def _write_note(self, note: Note | None) -> Note | None:
         """Make, edit or delete this device's note; the one that it has then."""
         if note is None:
-            return self.replica.create(Note, title=self._word(), text=self._word())
+            made = self.replica.create(Note, title=self._word(), text=self._word())
+            self.account.notes = [made.id]
+            return made
         self._notes += 1
         match self._notes % NOTE_WRITES:
             case 1:
@@ -118,6 +126,7 @@ class Device:
                 note.tags.add(self._word())
             case 4:
                 self.replica.delete(note)
+                self.account.notes = []
                 return None
             case _:
                 note.title = self._word()
@@ -177,6 +186,7 @@ async def main(crowd: Crowd) -> None:
             given_up=sum(device.given_up for device in devices),
             left_out=sum(device.left_out for device in devices),
             notes=devices[0].replica.count(Note),
+            accounts=[asdict(device.account) for device in devices],
             fingerprints=sorted({device.replica.port.fingerprint("").hex() for device in devices}),
             problems=[*problems, *(repr(task.exception()) for task in online if task.done())],
         )

@@ -70,7 +70,7 @@ class Outcome:
     records: int = 0
     conflicts: int = 0
     paused: int = 0
-    """Entries that would have been sent after a pause only in the end, since so many connections were lost at them."""
+    """Entries that waited for the end of a pause after all lives, since a process had died at them time and again."""
     gave_up: int = 0
     """Times that a device's connection failed for good, as damage on the way looked like another protocol."""
     network: dict[str, int] = field(default_factory=dict)
@@ -136,7 +136,7 @@ class Run:
                 await asyncio.wait(lives)
                 weather.cancel()
             proxy.clear()
-            self._end_pauses()
+            await self._wait_out_pauses()
             await self._serve(hub, port=port)
             await self._sync_all(proxy.url)
             await hub.kill()  # and nobody had time to close anything
@@ -250,12 +250,15 @@ class Run:
             owner.writes = read_diary(self._diary(owner.name))
         return self._owners
 
-    def _end_pauses(self) -> None:
-        """What many connections were lost at waits for up to an hour, and all that rests on it: ask for it at once."""
+    async def _wait_out_pauses(self) -> None:
+        """What a process died at many times in a row is tried again after a pause: wait for it; nobody helps."""
+        due_ms = 0
         for name in (HUB, *self._here()):
             with Replica.open(self._store(name), [Item], state_dir=self._state(name)) as replica:
-                self.outcome.paused += len(replica.set_aside())
-                replica.retry()
+                aside = replica.set_aside()
+            self.outcome.paused += len(aside)
+            due_ms = max(due_ms, *(item.due_ms or 0 for item in aside), 0)
+        await asyncio.sleep(max(0.0, due_ms / 1000 - time.time()))
 
     async def _sync_all(self, url: str) -> None:
         for _ in range(ROUNDS):
@@ -343,7 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as place:
-        folder = asked.keep or Path(place)
+        folder = (asked.keep or Path(place)).resolve()  # a user's directories are absolute, or not used
         folder.mkdir(parents=True, exist_ok=True)
         outcome = asyncio.run(Run(folder, kills=asked.kills, devices=asked.devices, seed=asked.seed, tell=tell).run())
     said = {"kills": outcome.kills, **asdict(outcome)}

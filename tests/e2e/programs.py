@@ -14,6 +14,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 120.0
 """The machines are shared; whoever needs longer hangs."""
+ANSWER_BYTES_MAX = 16 * 2**20
+"""The longest line that a process says."""
 
 
 class EndedError(Exception):
@@ -48,6 +50,7 @@ class Program:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
+                limit=ANSWER_BYTES_MAX,
                 env=surroundings(self._home),
             )
         return await self.answer(timeout_s=START_TIMEOUT_S)

@@ -64,7 +64,7 @@ class Storm:
         """Go on until there were so many reconnects; `samples` are taken in equal steps.
 
         Raises:
-            AssertionError: the devices differ in the end, or something is pending.
+            AssertionError: hub and devices differ in the end, or count other than was voted, or something is pending.
         """
         async with AsyncExitStack() as stack:
             hub = self._open(stack, "hub")
@@ -77,15 +77,17 @@ class Storm:
             item = self._replicas[0].create(Item, title="item")
             await self._caught_up()
             await self._caught_up()
+            votes = 0
             for at in range(samples + 1):
                 while self._reconnects < reconnects * at // samples:
                     await self._lose(proxy)
                     self._dice.choice(self._replicas).get(Item, item.id).votes.increment()
+                    votes += 1
                     await self._caught_up()
                 await self._caught_up()
                 self._sample()
             assert {replica.pending_count() for replica in self._replicas} == {0}
-            assert len({replica.port.fingerprint("") for replica in (hub, *self._replicas)}) == 1
+            require_votes((hub, *self._replicas), item.id, votes=votes)
 
     async def _lose(self, proxy: FaultProxy) -> None:
         """Have every device dial again some times, each connection ending somewhere."""
@@ -124,6 +126,16 @@ class Storm:
     def _open(self, stack: AsyncExitStack, name: str) -> Replica:
         path, state = self._folder / f"{name}.db", self._folder / f"{name}-state"
         return stack.enter_context(Replica.open(path, [Item], durability="normal", state_dir=state))
+
+
+def require_votes(replicas: Sequence[Replica], record: str, *, votes: int) -> None:
+    """Stores are equal, and count what was voted.
+
+    Raises:
+        AssertionError: they are not, or do not.
+    """
+    assert len({replica.port.fingerprint("") for replica in replicas}) == 1
+    assert {int(replica.get(Item, record).votes) for replica in replicas} == {votes}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

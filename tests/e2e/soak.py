@@ -21,11 +21,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from crdt_sync import Replica
 from crdt_sync.testing.growth import Series
 from crdt_sync.testing.proxy import FaultProxy
+from tests.e2e.accounts import Account, disagreements
 from tests.e2e.crowd import Crowd
 from tests.e2e.growth import descriptors, files_mb, named, read_samples, rss_mb, table
 from tests.e2e.programs import EndedError, Program, command
+from tests.e2e.steady import MODELS
 from tests.e2e.weather import bad_weather
 
 PROCESSES = 3
@@ -111,8 +114,9 @@ class Soak:
                 ends = await self._finish()
             except EndedError as error:  # what was sampled is told all the same
                 return self._result(ends, checked=str(error), network=network)
+        differing = compared(folder / "hub.db", ends)
         code, checked = await command("check", str(folder / "hub.db"), home=folder / "home")
-        return self._result(ends, checked=checked if code else None, network=network)
+        return self._result(ends, checked=checked if code else None, network=network, differing=differing)
 
     async def _watch(self) -> None:
         began, told_s = time.monotonic(), 0.0
@@ -175,10 +179,15 @@ class Soak:
             rss_mb(os.getpid()),
         )
 
-    def _result(self, ends: Sequence[dict[str, Any]], *, checked: Any, network: dict[str, int]) -> dict[str, Any]:
-        problems = [problem for end in ends for problem in end["problems"]]
-        if len({fingerprint for end in ends for fingerprint in end["fingerprints"]}) != 1:
-            problems.append("the devices differ")
+    def _result(
+        self,
+        ends: Sequence[dict[str, Any]],
+        *,
+        checked: Any,
+        network: dict[str, int],
+        differing: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        problems = [*(problem for end in ends for problem in end["problems"]), *differing]
         if pending := sum(end["pending"] for end in ends):
             problems.append(f"{pending} operations are pending")
         if checked is not None:
@@ -187,6 +196,7 @@ class Soak:
         return {
             **asdict(self._settings),
             "edits": sum(end["edits"] for end in ends),
+            "votes": sum(sum(account["votes"].values()) for end in ends for account in end["accounts"]),
             "reconnects": sum(end["reconnects"] for end in ends),
             "given_up": sum(end["given_up"] for end in ends),
             "left_out": sum(end["left_out"] for end in ends),
@@ -197,6 +207,22 @@ class Soak:
 
     def _program(self, *arguments: str) -> Program:
         return Program(*arguments, home=self._folder / "home", log=self._folder / "log")
+
+
+def compared(hub: Path, ends: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How the devices differ from the hub, and the hub from what they were told.
+
+    Args:
+        hub: the store that it left.
+        ends: what each process of devices said in the end.
+    """
+    accounts = [Account(**account) for end in ends for account in end["accounts"]]
+    with Replica.open(hub, MODELS, read_only=True) as replica:
+        problems = disagreements(replica, accounts)
+        fingerprint = replica.port.fingerprint("").hex()
+    if {each for end in ends for each in end["fingerprints"]} != {fingerprint}:
+        problems.append("the devices and the hub differ")
+    return problems
 
 
 def shown(result: Mapping[str, Any], series: Sequence[Series]) -> str:
@@ -252,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked.into.mkdir(parents=True, exist_ok=True)
     (asked.into / SAMPLES).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as place:
-        folder = asked.keep or Path(place)
+        folder = (asked.keep or Path(place)).resolve()  # a user's directories are absolute, or not used
         folder.mkdir(parents=True, exist_ok=True)
         soak = Soak(settings, folder, samples=asked.into / SAMPLES, tell=tell)
         result = asyncio.run(soak.run())

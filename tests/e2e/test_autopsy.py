@@ -48,6 +48,21 @@ def test_what_a_hub_acknowledged_is_looked_up(store: Path, what: str, is_there: 
     assert all(problem.startswith("hub, which was killed,") for problem in found)
 
 
+def test_votes_are_counted_with_those_that_were_looked_up_before(store: Path) -> None:
+    with Replica.open(store, [Item], state_dir=store.parent) as replica:
+        item = replica.create(Item, title="first")
+        item.votes.increment()
+        record = item.id
+    votes = {name: Write(token=name, what="vote", record=record, saved=True) for name in ("a", "b")}
+    autopsy, owners = Autopsy(), [Owner(name="one", writes=votes)]
+    votes["a"].completed = True
+    assert autopsy.look(store, owners, name=HUB, devices=["h"]) == []
+    votes["b"].completed = True
+    (problem,) = autopsy.look(store, owners, name=HUB, devices=["h"])
+    assert "counts 1 votes" in problem
+    assert autopsy.looked_up == 2
+
+
 def test_what_a_device_was_told_is_saved_is_looked_up(store: Path) -> None:
     with Replica.open(store, [Item], state_dir=store.parent) as replica:
         record = replica.create(Item, title="first").id

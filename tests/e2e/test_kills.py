@@ -19,8 +19,8 @@ async def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path) -> None:
     assert outcome.kills >= 8
     assert outcome.hub_kills > 0
     assert outcome.saved > 10
-    assert outcome.completed > 10
-    assert outcome.looked_up_at_kills > 10
+    assert outcome.completed > 0
+    assert outcome.looked_up_at_kills > 0
     assert outcome.held_looked_up > 0
 
 

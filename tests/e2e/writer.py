@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from crdt_sync import BackoffPolicy, Replica, SyncManager
+from crdt_sync import BackoffPolicy, Replica, RetryPolicy, SyncManager
 from crdt_sync.core.ids import split_document_key
 from crdt_sync.transport.base import ChannelLimits
 from tests.e2e.programs import say
@@ -17,6 +17,8 @@ from tests.e2e.told import Diary, Item, Write, read_diary
 
 QUICK = BackoffPolicy(floor_s=0.02, base_s=0.05, cap_s=0.3, retry_after_s_max=0.5)
 IMPATIENT = ChannelLimits(open_timeout_s=5, idle_timeout_s=5, close_timeout_s=1)
+SHORT = RetryPolicy(pause_s=0.2, pause_s_max=1.0)
+"""Pauses that end within the lives of those that make them."""
 KINDS = ("create", "tag", "note", "vote", "pair", "state", "state", "state", "passing", "delete")
 """The field that asks is written most, so that its writes clash."""
 LOOK_S = 0.02
@@ -135,7 +137,7 @@ class Writer:
 async def live(orders: Orders) -> None:
     """Write, sync and note until killed."""
     say(pid=os.getpid())
-    with Replica.open(orders.store, [Item], state_dir=orders.state) as replica:
+    with Replica.open(orders.store, [Item], state_dir=orders.state, retry_policy=SHORT) as replica:
         writer, dice = Writer(replica, orders), random.Random(orders.seed)
         say(device=replica.device_id)
         left = orders.writes
