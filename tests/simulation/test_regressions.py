@@ -155,6 +155,66 @@ resolve 31477 65449 16312 4
 create 54032 21367 33225 0
 cut 38477 15737 11285 205
 """,
+    # A session that a full disk ends has told nothing.
+    "a full disk learns nothing of a rewound machine": """
+crdt-sync simulation 2 seed=1199 replicas=2 hubs=1
+create 26522 39288 33156 10
+snapshot 1339 22423 39776 0
+bits 47867 62462 40628 903
+revert 13778 58224 36893 201
+fill 8319 14644 27535 9
+rewind 31536 51488 51495 45
+redo 42130 6768 37321 40
+redo 50236 4303 7401 904
+tag 34963 27977 2765 208
+""",
+    # A check goes on where the log could not be read again.
+    "a check where the log cannot be read": """
+crdt-sync simulation 2 seed=2513 replicas=3 hubs=2
+create 26716 44626 13002 906
+snapshot 3966 58292 28576 906
+wipe 13778 42869 39015 901
+delete 26240 8806 5410 902
+snapshot 38085 42557 18673 903
+create 41879 60339 52603 905
+create 22371 61942 41492 40
+cut 49865 7121 64081 2
+title 63956 4551 42240 44
+bits 65024 14062 14303 14
+rewind 58513 44290 6578 42
+due 49245 29774 23371 208
+provoke 41354 11321 55891 13
+""",
+    # A store that is put away has what it acknowledged a moment before.
+    "acknowledged as the store is put away": """
+crdt-sync simulation 2 seed=2944 replicas=2 hubs=1
+create 16584 64927 50040 1
+provoke 34961 56665 48885 9
+vote 444 17444 51623 46
+bits 44940 38959 30585 41
+type 13051 46139 141 44
+tag 32243 5398 39878 905
+due 2735 62565 50623 41
+type 26147 64807 57626 43
+due 35492 17721 56130 204
+tag 7233 58102 10893 8
+""",
+    # A fork is told by `Replica.forks`.
+    "a fork is named by its device": """
+crdt-sync simulation 2 seed=3625 replicas=2 hubs=2
+create 8089 11532 48554 6
+fill 55202 35999 11512 3
+snapshot 6890 9563 2221 209
+untag 25172 24266 15107 7
+cut 19314 32353 36804 907
+kill 35763 4673 3088 44
+snapshot 19232 1614 16756 1
+due 7472 22936 21473 8
+fill 17253 22726 10819 207
+rewind 3331 53663 46540 205
+due 16048 33668 32273 209
+cut 55337 38765 14872 5
+""",
 }
 
 

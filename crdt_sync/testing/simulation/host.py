@@ -319,10 +319,10 @@ class Host:
             *,
             but_for: frozenset[Author] | None = None,
         ) -> None:
+            acknowledged(device, vector, statuses, but_for=but_for)  # a full disk ends the session: nothing is learned
             if but_for is not None:
                 ends = (item for held in vector.values() for item in held.items())
                 self.words[str(device)] = {int(author): position.sequence for author, position in ends}
-            acknowledged(device, vector, statuses, but_for=but_for)
 
         replica.port.acknowledged = noted  # type: ignore[method-assign]  # it does the same, and takes a note
 
