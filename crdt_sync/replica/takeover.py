@@ -21,7 +21,7 @@ from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.rows import unpack_base
 from crdt_sync.replica.staging import discard, staged
 from crdt_sync.replica.state import Change, State
-from crdt_sync.replica.taking import begin, go_on
+from crdt_sync.replica.taking import TAKING, go_on, judge
 from crdt_sync.security.identity import verify
 
 
@@ -58,9 +58,10 @@ def take_over(
     if not is_below(_ends(state, partition), voucher.floor):
         discard(state, partition)
         return written
-    vouched = public_key + root + voucher.signature
-    _note_content(state, partition)
-    begin(state, partition, floor=voucher.floor, vouched=vouched)
+    mark = judge(state, partition, floor=voucher.floor, vouched=public_key + root + voucher.signature)
+    with state.store.transaction():
+        state.store.put(Table.META, TAKING + partition.encode(), mark)
+        _note_content(state, partition)
     return [*written, *go_on(state, horizons, journal, partition)]
 
 
@@ -81,8 +82,7 @@ def _note_content(state: State, partition: str) -> None:
     """Note that bases bring content which is in nobody's chain."""
     documents = sum(CONTENT_AUTHOR in unpack_base(data).touched for _, data in staged(state, partition))
     if documents:
-        with state.store.transaction():
-            KeptContent(state.store).note(documents)
+        KeptContent(state.store).note(documents)
 
 
 def _leave_branches(

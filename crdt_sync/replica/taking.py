@@ -1,6 +1,6 @@
 """Taking over what a peer vouched for, in bounded transactions: a partition of any size, and a crash at any moment.
 
-It was judged as a whole before it begins (`begin`); from then on it is only carried out, step by step, and a mark in
+It was judged as a whole before it begins (`judge`); from then on it is only carried out, step by step, and a mark in
 the store says how far it has come. A replica that was killed in between goes on at its next open, before anybody reads
 or syncs. The steps:
 
@@ -100,20 +100,19 @@ def read_mark(data: bytes) -> Mark:
     return Mark(step=step, contains=contains, floor=positions, vouched=vouched)
 
 
-def begin(state: State, partition: str, *, floor: Mapping[Author, Position], vouched: bytes) -> None:
-    """Judge what is staged, and note that it is to be taken over.
+def judge(state: State, partition: str, *, floor: Mapping[Author, Position], vouched: bytes) -> bytes:
+    """Judge what is staged; returns what is to stand in the store from then on, under `TAKING` and the partition.
 
     Raises:
         EntryError: content that no document of ours can hold; nothing was changed.
     """
     mark = Mark(step=KEEPING, contains=not is_below(floor, floor_of(state, partition)), floor=floor, vouched=vouched)
-    judge = _Steps(state, partition, mark)
+    steps = _Steps(state, partition, mark)
     for number, (key, data) in enumerate(staged(state, partition)):
-        judge.check(key, data)
+        steps.check(key, data)
         if number % BATCH_DOCUMENTS == 0:
             state.documents.shrink()
-    with state.store.transaction():
-        state.store.put(Table.META, TAKING + partition.encode(), mark.pack())
+    return mark.pack()
 
 
 def begun(state: State) -> list[str]:
