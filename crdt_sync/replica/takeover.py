@@ -23,6 +23,7 @@ from crdt_sync.replica.staging import discard, staged
 from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.taking import TAKING, go_on, judge
 from crdt_sync.security.identity import verify
+from crdt_sync.storage.base import Table
 
 
 def take_over(
