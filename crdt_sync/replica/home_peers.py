@@ -1,4 +1,4 @@
-"""Which peers are home: those that the app named for its `SyncManager`; where it named none, every peer is (ADR 20).
+"""Which peers are home: those that the app named for its `SyncManager`; where it named none, every peer is (ADR 19).
 
 An app names addresses. Home is the device that answered last at one of them; what the store keeps of an address is the
 url without what may be secret in it.
