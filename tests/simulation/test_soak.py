@@ -79,7 +79,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     begin = Conversation.__init__
 
     def beginning(self: Conversation, *args: Any, **options: Any) -> None:
-        held.append((self, [object() for _ in range(2_000)]))  # beside other tests, memory is no small figure
+        held.append((self, [object() for _ in range(30_000)]))  # beside other tests, memory is no small figure
         begin(self, *args, **options)
 
     monkeypatch.setattr(Conversation, "__init__", beginning)
