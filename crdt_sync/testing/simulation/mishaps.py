@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from crdt_sync.errors import StoreError
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.simulation.disk import Image
 from crdt_sync.testing.simulation.host import Host
@@ -203,8 +205,9 @@ class Mishaps:
         if done:
             self._note("repaired", host.name, "")
         else:
-            if not disk.at_risk:
-                disk.on_sync()  # what it had may just have been acknowledged
+            with suppress(StoreError):  # it may be beyond reading
+                if not disk.at_risk:
+                    disk.on_sync()  # what it had may just have been acknowledged
             disk.clear()
             host.forget_machine()
             self.forget(host)
