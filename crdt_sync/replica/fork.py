@@ -56,10 +56,14 @@ _DAY_MS: Final = 86_400_000
 
 def lease_new_author(state: State, identity: Identity) -> None:
     """Write under a new author and epoch from here on, in a store transaction of its own."""
-    with state.store.transaction():
-        fresh = state.lease.rotate(identity)
-        bind_author(state, fresh)
-        HoldingsBook(state).say_anew()
+    try:
+        with state.store.transaction():
+            fresh = state.lease.rotate(identity)
+            bind_author(state, fresh)
+            HoldingsBook(state).say_anew()
+    except BaseException:
+        state.reload()  # or the next entry would name a record that is in no store
+        raise
     state.identity = fresh
     state.documents.author = fresh.author
     state.documents.clear()

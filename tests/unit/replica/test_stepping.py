@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
+import pytest
+
 from crdt_sync import Replica
+from crdt_sync.errors import StoreFullError
 from crdt_sync.replica.checking import check_store
+from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import Task, memory, store_of
 from tests.unit.replica.test_home import author_of, statuses
@@ -96,3 +102,21 @@ def test_what_somebody_else_has_already_waits_and_says_for_what() -> None:
             replica.create(Task, title="later")
             meet(replica, hub)
             assert titles(hub) == {"later"}
+
+
+def test_a_full_disk_as_a_new_author_is_drawn_leaves_nothing_that_a_later_entry_names() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        replica.create(Task, title="poison")
+        exchange(replica, other)
+        with poisoned(Poison(author_of(replica), 1, failing), at=hub):
+            for _ in range(9):
+                meet(replica, hub)
+            full = patch.object(HoldingsBook, "say_anew", side_effect=StoreFullError("no space"))
+            with full, pytest.raises(StoreFullError):
+                replica.create(Task, title="too late")
+        replica.retry()
+        replica.create(Task, title="after")
+        sound(replica)
+        assert meet(replica, hub).proven_equal
+        assert titles(hub) == {"poison", "after"}
+        assert statuses(replica) == ["completed", "completed"]
