@@ -259,7 +259,7 @@ def _touched_here(state: State, fork: Fork) -> set[DocumentKey]:
         row = unpack_log_row(data)
         if row.partition != fork.partition or row.author == CONTENT_AUTHOR:
             continue
-        for sequence, encoded in enumerate(split_entries(row.body)[: row.last - row.first + 1], row.first):
+        for sequence, encoded in enumerate(row.applied(), row.first):
             entry = decode_entry(encoded)
             follows = sequence >= resting.get(row.author, sequence + 1)
             if follows or any(head.sequence >= resting.get(head.author, head.sequence + 1) for head in entry.heads):

@@ -289,7 +289,7 @@ def given_up(state: State, partition: str, author: Author, *, after: int, sent: 
 
 
 def _heads(row: LogRow) -> Iterator[Head]:
-    for entry in split_entries(row.body)[: row.last - row.first + 1]:
+    for entry in row.applied():
         yield from decode_entry(entry).heads
 
 

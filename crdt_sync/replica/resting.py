@@ -95,8 +95,7 @@ class Resting:
 
     def _take(self, position: int, row: LogRow) -> None:
         """Note what a row rests on."""
-        _, entries = self._ledger.row(position)
-        for at, data in enumerate(entries, row.first):
+        for at, data in enumerate(row.applied(), row.first):
             entry = decode_entry(data)
             root = self._rests(row.author, at) or next(
                 (held for head in entry.heads if (held := self._rests(head.author, head.sequence)) is not None), None

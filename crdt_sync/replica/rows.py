@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from crdt_sync.core.clock import HLC_MAX
-from crdt_sync.core.entry import ChainHash, OperationType
+from crdt_sync.core.entry import ChainHash, OperationType, split_entries
 from crdt_sync.core.ids import AUTHOR_MAX, Author, DocumentKey
 from crdt_sync.errors import CorruptStoreError
 from crdt_sync.replica.packing import pack_values, unpack_shaped, unpack_values
@@ -80,6 +80,10 @@ class LogRow:
     own: bool
     body: bytes
     signature: bytes = b""
+
+    def applied(self) -> list[bytes]:
+        """Its entries, encoded, without the void ones: those may be bytes that are no entry."""
+        return split_entries(self.body)[: self.last - self.first + 1]
 
     def pack(self) -> bytes:
         """The row's bytes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping
 
-from crdt_sync.core.entry import decode_entry, split_entries
+from crdt_sync.core.entry import decode_entry
 from crdt_sync.core.ids import Author
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.rows import LogRow, key_number, number_key, unpack_log_row
@@ -45,7 +45,7 @@ class SeenSince:
     def _take(self, row: LogRow) -> None:
         if row.partition != self._partition or row.author == CONTENT_AUTHOR:
             return
-        for sequence, data in enumerate(split_entries(row.body)[: row.last - row.first + 1], start=row.first):
+        for sequence, data in enumerate(row.applied(), start=row.first):
             heads = decode_entry(data).heads
             if heads:
                 seen = dict(self._known(row.author, sequence))

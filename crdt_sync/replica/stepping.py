@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from crdt_sync.core.entry import SEQUENCE_MAX, decode_entry, split_entries
+from crdt_sync.core.entry import SEQUENCE_MAX, decode_entry
 from crdt_sync.core.ids import Author
 from crdt_sync.core.logs import told
 from crdt_sync.errors import ForkError
@@ -105,5 +105,5 @@ def _withdrawn(state: State, free: frozenset[int], *, sent: Sent) -> list[Row]:
 
 def _rests(row: LogRow, withdrawn: dict[tuple[str, Author], int]) -> bool:
     """Whether a row has seen one of those that go."""
-    heads = (head for data in split_entries(row.body) for head in decode_entry(data).heads)
+    heads = (head for data in row.applied() for head in decode_entry(data).heads)
     return any(head.sequence >= withdrawn.get((row.partition, head.author), SEQUENCE_MAX + 1) for head in heads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from crdt_sync.core.entry import decode_entry, split_entries
+from crdt_sync.core.entry import decode_entry
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.rows import LogRow, unpack_log_row
 
@@ -55,7 +55,7 @@ def resting_on(poisons: Iterable[Poison], logs: Iterable[Iterable[bytes]]) -> Ma
 
 
 def _take_in(first: dict[int, int], row: LogRow) -> None:
-    for at, data in enumerate(split_entries(row.body), row.first):
+    for at, data in enumerate(row.applied(), row.first):
         if at >= first.get(row.author, at + 1):
             return
         if any(head.sequence >= first.get(head.author, head.sequence + 1) for head in decode_entry(data).heads):

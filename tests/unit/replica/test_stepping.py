@@ -7,11 +7,13 @@ from unittest.mock import patch
 import pytest
 
 from crdt_sync import Replica
+from crdt_sync.core.entry import decode_run, split_entries
 from crdt_sync.errors import StoreFullError
 from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import Task, memory, store_of
+from tests.unit.replica.test_accept import runs_of, signed
 from tests.unit.replica.test_home import author_of, statuses
 from tests.unit.replica.test_set_aside import Poison, failing, meet, poisoned, relay, titles
 
@@ -120,3 +122,20 @@ def test_a_full_disk_as_a_new_author_is_drawn_leaves_nothing_that_a_later_entry_
         assert meet(replica, hub).proven_equal
         assert titles(hub) == {"poison", "after"}
         assert statuses(replica) == ["completed", "completed"]
+
+
+def test_what_is_void_behind_somebodys_last_entry_is_not_read() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        replica.create(Task, title="poison")
+        replica.create(Task, title="beside it")
+        other.create(Task, title="from elsewhere")
+        good = split_entries(decode_run(runs_of(other)[0]).body)[0]
+        replica.port.accept_records(other.port.space_records(0)[0])
+        assert replica.port.accept_runs([signed(other, [good, b"\xc1 no entry"])]).entries == 1
+        with poisoned(Poison(author_of(replica), 1, failing), at=hub):
+            for _ in range(9):
+                meet(replica, hub)
+            replica.create(Task, title="later")
+            meet(replica, hub)
+            assert titles(hub) == {"beside it", "from elsewhere", "later"}
+            sound(replica)
