@@ -95,8 +95,9 @@ class HomePort:
         if doubts:
             with self._state.store.transaction():
                 cut = {item.author: item.sequence for item in statuses if item.kind is StatusKind.REFUSED}
-                doubts.note_answer(vector, cut)
-            self._state.resting.reset()
+                changed = doubts.note_answer(vector, cut)
+            if changed:
+                self._state.resting.reset()
 
     def _note_branches(
         self, device: DeviceId, vector: Vector, statuses: Sequence[EntryStatus], *, apart: frozenset[Author] | None

@@ -230,12 +230,15 @@ class Doubts:
         self._keep()
         return verdict
 
-    def note_answer(self, held: Vector, refused: Mapping[Author, int]) -> None:
+    def note_answer(self, held: Vector, refused: Mapping[Author, int]) -> bool:
         """The device said what it holds, and what it refused: of neither there is any doubt left.
 
         Args:
             held: positions that it holds.
             refused: author → the first entry that it refused.
+
+        Returns:
+            Whether other entries go last, or are set aside, than before.
         """
         before = (self._place, self._doubted)
 
@@ -250,6 +253,7 @@ class Doubts:
             self._place = None
         if (self._place, self._doubted) != before:
             self._keep()
+        return self._doubted != before[1]
 
     def note_equal(self) -> None:
         """The device holds all that is here."""

@@ -11,6 +11,8 @@ from crdt_sync.core.entry import decode_run, split_entries
 from crdt_sync.errors import StoreFullError
 from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.holdings import HoldingsBook
+from crdt_sync.replica.resting import Resting
+from crdt_sync.replica.set_aside import doubts
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import Task, memory, store_of
 from tests.unit.replica.test_accept import runs_of, signed
@@ -139,3 +141,24 @@ def test_what_is_void_behind_somebodys_last_entry_is_not_read() -> None:
             meet(replica, hub)
             assert titles(hub) == {"beside it", "from elsewhere", "later"}
             sound(replica)
+
+
+def test_an_answer_that_changes_nothing_has_the_log_not_read_again() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        replica.create(Task, title="poison")
+        with poisoned(Poison(author_of(replica), 1, failing), at=hub):
+            for _ in range(9):
+                meet(replica, hub)
+            for number in range(20):
+                replica.create(Task, title=f"beside {number}")
+            meet(replica, hub)
+            with patch.object(Resting, "_take", autospec=True, side_effect=Resting._take) as taken:
+                replica.create(Task, title="later")
+                meet(replica, hub)
+                replica.create(Task, title="later still")
+            assert "later" in titles(hub)
+            assert taken.call_count <= 2
+            (held,) = doubts(store_of(replica))
+            with store_of(replica).transaction():
+                assert not held.note_answer({}, {})
+                assert held.note_answer({}, {replica.set_aside()[0].author: 1})
