@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.core.model import Model, bind
 from crdt_sync.core.naming import checked_name
-from crdt_sync.errors import InputError, StoreClosedError, StoreError, TransactionError, WrongThreadError
+from crdt_sync.errors import EntryError, InputError, StoreClosedError, StoreError, TransactionError, WrongThreadError
 from crdt_sync.replica.arguments import checked_models, checked_path
 from crdt_sync.replica.branches import ForkCalls
 from crdt_sync.replica.checking.calls import ChecksStore
@@ -330,7 +330,7 @@ class Replica(
                 hint="Open replicas after the fork, or start processes by the method 'spawn'.",
             )
         if not self._state.ledger.is_known:
-            with suppress(StoreError):  # who asks for what cannot be read is told; a check goes on
+            with suppress(StoreError, EntryError):  # who asks for what cannot be read is told; a check goes on
                 self._state.reload()
         elif self._state.identity is None:
             self._state.follow()
