@@ -186,8 +186,12 @@ def write_name(state: State, name: str) -> bool:
     if number > NUMBER_MAX:
         raise LimitError("this device has changed its name as often as it can")
     record = NameRecord(space=state.space, number=number, name=name, public_key=identity.key.public_key)
-    with state.store.transaction():
-        state.add_record(replace(record, signature=identity.key.sign(record.statement())))
+    try:
+        with state.store.transaction():
+            state.add_record(replace(record, signature=identity.key.sign(record.statement())))
+    except BaseException:
+        state.reload()  # or the name would stand here, and in no store
+        raise
     return True
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from crdt_sync import Replica
-from crdt_sync.errors import InputError, StoreReadOnlyError, TransactionError
+from crdt_sync.errors import InputError, StoreFullError, StoreReadOnlyError, TransactionError
 from crdt_sync.storage.base import Table
+from crdt_sync.storage.memory import MemoryStore
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import Dice, Person, Task, memory, on_disk, store_of
 
@@ -35,6 +37,17 @@ def test_a_name_takes_one_record_however_often_it_changes() -> None:
     for replica in (one, other):
         assert list(replica.device_names.values()) == ["n19"]
         assert store_of(replica).count(Table.RECORD) == 3
+
+
+def test_a_name_that_a_full_disk_refused_can_be_given_again() -> None:
+    with memory(0) as one, memory(1) as other:
+        full = patch.object(MemoryStore, "put", side_effect=StoreFullError("no space"))
+        with full, pytest.raises(StoreFullError):
+            one.name_device("laptop")
+        assert one.device_names == {}
+        one.name_device("laptop")
+        exchange(one, other)
+        assert other.device_names == {one.device_id: "laptop"}
 
 
 def test_an_older_name_changes_nothing() -> None:
