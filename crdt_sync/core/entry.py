@@ -23,7 +23,7 @@ from blake3 import blake3
 from crdt_sync.core.ids import AUTHOR_MAX, Author, DocumentKey
 from crdt_sync.core.limits import ENTRY_LIMITS
 from crdt_sync.core.varint import read_varint, varint
-from crdt_sync.errors import ChainError, LimitError, MalformedEntryError
+from crdt_sync.errors import ChainError, EntryError, LimitError, MalformedEntryError
 
 ChainHash = NewType("ChainHash", bytes)
 """32 bytes naming the whole history of one author in one partition up to an entry."""
@@ -139,6 +139,17 @@ def decode_entry(data: bytes) -> Entry:
     if len({op.document for op in entry.operations}) != len(entry.operations):
         raise MalformedEntryError("an entry that names one document twice")
     return entry
+
+
+def decode_readable(entries: Iterable[bytes]) -> list[Entry]:
+    """The entries up to the first malformed one: what stands behind that counts for nothing."""
+    decoded: list[Entry] = []
+    for data in entries:
+        try:
+            decoded.append(decode_entry(data))
+        except EntryError:
+            break
+    return decoded
 
 
 def pack_entries(entries: Iterable[bytes]) -> bytes:

@@ -22,6 +22,7 @@ from crdt_sync.core.entry import (
     Run,
     check_continues,
     decode_entry,
+    decode_readable,
     decode_run,
     next_hash,
     pack_entries,
@@ -176,7 +177,7 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
         if not new:
             return None
         position = state.ledger.end + 1
-        entries = _decoded(new)
+        entries = decode_readable(new)  # a malformed one is decoded again, and refused, when its turn comes
         state.documents.expect(operation.document for entry in entries for operation in entry.operations)
         require_documents(state, run, entries, sequence=sequence)
         for at_entry, data in enumerate(new):
@@ -255,17 +256,6 @@ def _above_floor(state: State, run: Run) -> Run:
         return run
     entries = split_entries(run.body)[floor - run.first_sequence + 1 :]
     return replace(run, first_sequence=floor + 1, body=pack_entries(entries))
-
-
-def _decoded(entries: list[bytes]) -> list[Entry]:
-    """The entries up to the first malformed one, which is decoded again, and refused, when its turn comes."""
-    decoded: list[Entry] = []
-    for data in entries:
-        try:
-            decoded.append(decode_entry(data))
-        except EntryError:
-            break
-    return decoded
 
 
 def _screen_entry(state: State, run: Run, entry: Entry, *, sequence: int) -> list[_Judged | None]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from crdt_sync.core.entry import Entry, Run, decode_entry, decode_run, split_entries
+from crdt_sync.core.entry import Entry, Run, decode_entry, decode_readable, decode_run, split_entries
 from crdt_sync.core.ids import Author, DeviceId, DocumentKey, RecordId, device_id, split_document_key
 from crdt_sync.errors import InputError
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES, Vector
@@ -278,12 +278,12 @@ def _evidence(state: State) -> dict[tuple[str, Author], list[Run]]:
 
 
 def _kept(state: State, runs: Iterable[Run]) -> Iterator[tuple[int, list[Entry]]]:
-    """Of runs of another branch the last entry that is shared, and those behind it."""
+    """Of runs of another branch the last entry that is shared, and those behind it that can be read."""
     for run in runs:
         shared = max(shared_sequence(state, run), run.first_sequence - 1)
         entries = split_entries(run.body)[shared + 1 - run.first_sequence :]
         if entries:
-            yield shared, [decode_entry(entry) for entry in entries]
+            yield shared, decode_readable(entries)
 
 
 def _told_alike(state: State, partition: str, author: Author, device: DeviceId | None, *, below: int) -> int:

@@ -10,7 +10,7 @@ import msgpack
 import pytest
 
 from crdt_sync import Fork, Replica
-from crdt_sync.core.entry import ChainHash, decode_run
+from crdt_sync.core.entry import ChainHash, decode_run, split_entries
 from crdt_sync.core.ids import DEFAULT_PARTITION, Author, DeviceId
 from crdt_sync.errors import CorruptStoreError, InputError
 from crdt_sync.protocol.source import EntryStatus, StatusKind
@@ -22,6 +22,7 @@ from crdt_sync.replica.state import EVIDENCE_MAX
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.devices import START_MS, Task, memory, state_of, store_of
+from tests.unit.replica.test_accept import runs_of, signed
 from tests.unit.replica.test_forks import Machine, appending, author_of
 
 
@@ -324,3 +325,16 @@ def test_a_fork_of_our_own_and_one_of_nobody_correct_no_word(world: World) -> No
         note_fork(state, DEFAULT_PARTITION, author_of(replica), differs_at=1, device=device_of(world.left))
         note_fork(state, DEFAULT_PARTITION, Author(7), differs_at=1, device=device_of(world.left))
         assert replica.safe_to_wipe()
+
+
+def test_what_is_no_entry_on_the_other_branch_is_not_counted() -> None:
+    with memory(1) as replica, memory(2) as other:
+        for title in ("a", "b"):
+            other.create(Task, title=title)
+        held = [data for run in runs_of(other) for data in split_entries(decode_run(run).body)]
+        replica.port.accept_records(other.port.space_records(0)[0])
+        replica.port.accept_runs([signed(other, held)])
+        replica.port.accept_runs([signed(other, [held[1], b"\xc1 no entry"])])
+        (fork,) = replica.forks()
+        assert (fork.shared, fork.kept) == (0, 1)
+        assert len(replica.forked_records(fork)) == 2
