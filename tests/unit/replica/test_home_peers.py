@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
+
 from crdt_sync import Replica
-from crdt_sync.errors import ScreeningError
-from crdt_sync.replica import accept
+from crdt_sync.errors import ScreeningError, StoreFullError
+from crdt_sync.replica import accept, compactor
 from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.home_peers import HomePeer
 from crdt_sync.testing.exchange import exchange
@@ -133,6 +135,20 @@ def test_a_hub_that_is_given_up_is_home_no_more() -> None:
         replica.forget_device(device_of(hub))
         assert replica.home_peers() == ()
         assert statuses(replica) == ["completed"], "where nobody is named, anybody is home, and the visitor has it"
+
+
+def test_a_device_is_given_up_as_a_whole_or_not_at_all() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        replica.port.set_home([HUB])
+        hub.create(Task, title="of the hub")
+        replica.create(Task, title="a")
+        meet(replica, hub)
+        with patch.object(compactor, "note_gone", side_effect=StoreFullError("full")), pytest.raises(StoreFullError):
+            replica.forget_device(device_of(hub))
+        assert replica.home_peers() == (HomePeer(address=HUB, device_id=device_of(hub)),)
+        replica.forget_device(device_of(hub))
+        assert replica.home_peers() == ()
+        assert statuses(replica) == ["pending"]
 
 
 def test_an_address_is_kept_without_what_may_be_secret_in_it() -> None:
