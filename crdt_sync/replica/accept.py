@@ -8,7 +8,7 @@ parked: not kept, not counted, and sent again by whoever has it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -29,7 +29,7 @@ from crdt_sync.core.entry import (
     run_statement,
     split_entries,
 )
-from crdt_sync.core.ids import Author, DocumentKey, split_document_key
+from crdt_sync.core.ids import Author, DeviceId, DocumentKey, device_id, split_document_key
 from crdt_sync.core.logs import told
 from crdt_sync.core.records import decode_record
 from crdt_sync.core.screening import Screened, screen
@@ -107,8 +107,13 @@ class _Checked:
     hashes: list[ChainHash]
 
 
-def accept_records(state: State, records: Iterable[bytes]) -> int:
+def accept_records(state: State, records: Iterable[bytes], *, gone: Callable[[DeviceId], None]) -> int:
     """Verify and keep signed space records; returns how many were new. Opens its own store transaction.
+
+    Args:
+        state: the replica.
+        records: encoded records.
+        gone: called in the transaction for every other device that is waited for no more.
 
     Raises:
         EntryError: one is malformed, of another space, or badly signed; none was kept.
@@ -121,8 +126,13 @@ def accept_records(state: State, records: Iterable[bytes]) -> int:
             raise SignatureError("a space record of another space")
         if not verify(record.public_key, statement=record.statement(), signature=record.signature):
             raise SignatureError("a space record whose signature does not hold")
+    own = b"" if state.identity is None else state.identity.key.public_key
     with state.store.transaction():
-        return sum(state.add_record(record) for record in decoded)
+        before = state.records.enrolled()
+        count = sum(state.add_record(record) for record in decoded)
+        for key in sorted(before - state.records.enrolled() - {own}):
+            gone(device_id(key))
+    return count
 
 
 def accept_runs(state: State, runs: Sequence[bytes]) -> Batch:

@@ -284,8 +284,8 @@ class Compactor:
         identity = self._state.identity
         if identity is not None and keys[0] == identity.key.public_key:
             raise InputError("a device cannot forget itself", hint="Say it on another device.")
-        self._horizons.forget(keys[0])
         with self._state.store.transaction():
+            self._horizons.forget(keys[0])
             note_gone(self._state, self._journal, device)
         self._wake()
 

@@ -98,7 +98,6 @@ def note_word(state: State, journal: Journal, word: Word, *, refused: Sequence[E
         if before:
             _reopen(state, journal, before, device=word.device)
         completed = journal.complete(word.held, peer=word.device, now_ms=now_ms) if counts else 0
-        _let_go_of_held(state.store, word.device, word.held)
         hold_back(state.store, word.device, [(item.author, item.sequence) for item in refused])
         for item in refused if counts else ():
             error = f"{item.code}: {item.reason}"
@@ -122,19 +121,25 @@ def let_go(store: Store, authors: Collection[Author] | None) -> bool:
         refused = unpack_vector(data)[_EVER]
         kept = {author: at for author, at in refused.items() if authors is not None and author not in authors}
         found |= kept != refused
-        if kept:
-            store.put(Table.HOLDING, key, pack_vector({_EVER: kept}))
-        else:
-            store.delete(Table.HOLDING, key)
+        _keep_refused(store, key, kept)
     return found
 
 
-def _let_go_of_held(store: Store, device: DeviceId, held: Mapping[Author, int]) -> None:
-    """What a device refused and holds by now: another one brought it, or a damaged store is mended."""
+def let_go_of_held(store: Store, device: DeviceId, held: Mapping[Author, int] | None) -> None:
+    """What a device refused and holds by now: another one brought it, or a damaged store is mended.
+
+    In a store transaction of its own, where there is any.
+
+    Args:
+        store: which one.
+        device: the device.
+        held: author → the last entry that it holds; None where it holds everything.
+    """
     refused = held_back(store, device)
-    kept = {author: at for author, at in refused.items() if held.get(author, 0) < at}
-    if len(kept) < len(refused):
-        store.put(Table.HOLDING, _REFUSED + device.encode(), pack_vector({_EVER: kept}))
+    kept = {author: at for author, at in refused.items() if held is not None and held.get(author, 0) < at}
+    if kept != refused:
+        with store.transaction():
+            _keep_refused(store, _REFUSED + device.encode(), kept)
 
 
 def note_gone(state: State, journal: Journal, device: DeviceId) -> None:
@@ -195,6 +200,13 @@ def hold_back(store: Store, device: DeviceId, refused: Sequence[tuple[Author, in
         for author, sequence in refused:
             first[author] = min(sequence, first.get(author, sequence))
         store.put(Table.HOLDING, _REFUSED + device.encode(), pack_vector({_EVER: first}))
+
+
+def _keep_refused(store: Store, key: bytes, refused: Held) -> None:
+    if refused:
+        store.put(Table.HOLDING, key, pack_vector({_EVER: dict(refused)}))
+    else:
+        store.delete(Table.HOLDING, key)
 
 
 def _lose(store: Store, device: DeviceId) -> None:

@@ -16,7 +16,17 @@ from crdt_sync.protocol.states import Phase
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
 from crdt_sync.replica.branches import note_alike, note_fork
 from crdt_sync.replica.holdings import HoldingsBook
-from crdt_sync.replica.home import Word, ever_acknowledged, held_back, hold_back, let_go, note_met, note_word, set_home
+from crdt_sync.replica.home import (
+    Word,
+    ever_acknowledged,
+    held_back,
+    hold_back,
+    let_go,
+    let_go_of_held,
+    note_met,
+    note_word,
+    set_home,
+)
 from crdt_sync.replica.home_peers import is_home
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.kept_content import KeptContent
@@ -87,6 +97,8 @@ class HomePort:
                     held[author] = position.sequence
                 elif position.sequence >= self._state.ledger.floor_of(partition, author).sequence:
                     unsure.add(author)  # it is ahead of us, or on another branch
+        theirs = {author: at.sequence for ends in vector.values() for author, at in ends.items() if author not in own}
+        let_go_of_held(self._state.store, device, {**theirs, **held})
         refused = [item for item in statuses if item.kind is StatusKind.REFUSED and item.author in own]
         word = Word(device=device, held=held, unsure=frozenset(unsure), whole=but_for is not None)
         self.completed += note_word(self._state, self._journal, word, refused=refused)
@@ -180,6 +192,7 @@ class HomePort:
     def equal(self, device: DeviceId) -> None:
         """A device was proven to hold all that is here."""
         self._note_content(device, is_proven=True)
+        let_go_of_held(self._state.store, device, None)
         doubts = Doubts(self._state.store, device)
         if doubts:
             with self._state.store.transaction():

@@ -222,7 +222,7 @@ class Horizons:
         ]
 
     def forget(self, device: bytes) -> None:
-        """Wait for a device no more, until it binds another author."""
+        """Wait for a device no more, until it binds another author; in the caller's store transaction."""
         state = self._state
         identity = state.identity
         if identity is None:
@@ -234,9 +234,8 @@ class Horizons:
             bindings=tuple(sorted(state.records.bindings_of(device))),
             public_key=identity.key.public_key,
         )
-        with state.store.transaction():
-            state.add_record(replace(record, signature=identity.key.sign(record.statement())))
-            self._book.forget(device)
+        state.add_record(replace(record, signature=identity.key.sign(record.statement())))
+        self._book.forget(device)
 
     # ── applying ─────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from crdt_sync.core.entry import ChainHash, Run, encode_run, split_entries
 from crdt_sync.core.fingerprint import fingerprint
@@ -22,6 +23,7 @@ from crdt_sync.replica.compactor import Compactor
 from crdt_sync.replica.content import accept_content, rederive
 from crdt_sync.replica.derive import derive_marked
 from crdt_sync.replica.fork import believe_claim, lease_new_author, leave_lost_authors, note_proof, settle_fork
+from crdt_sync.replica.home import note_gone
 from crdt_sync.replica.home_port import HomePort
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers, Subscription
@@ -201,7 +203,8 @@ class Port(CompactingPort, HomePort):
     def accept_records(self, records: Iterable[bytes]) -> Batch:
         """Verify and keep signed space records, durably."""
         self._check()
-        batch = Batch(records=self._guarded(lambda: accept_records(self._state, records)))
+        gone = partial(note_gone, self._state, self._journal)
+        batch = Batch(records=self._guarded(lambda: accept_records(self._state, records, gone=gone)))
         if batch.records:
             end = self._state.ledger.end
             batch.changes = self.leave_lost_authors()

@@ -17,6 +17,7 @@ from crdt_sync.replica.fork import Sent, leave_branch
 from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.kept_content import KeptContent
+from crdt_sync.replica.lacking import holds_content
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.rows import unpack_base
 from crdt_sync.replica.staging import discard, staged
@@ -80,10 +81,10 @@ def _check_voucher(state: State, partition: str, *, voucher: Voucher, public_key
 
 
 def _note_content(state: State, partition: str) -> None:
-    """Note that bases bring content which is in nobody's chain."""
-    documents = sum(CONTENT_AUTHOR in unpack_base(data).touched for _, data in staged(state, partition))
-    if documents:
-        KeptContent(state.store).note(documents)
+    """Note that bases bring content which is in nobody's chain; documents that have such here are not counted again."""
+    brings = [key for key, data in staged(state, partition) if CONTENT_AUTHOR in unpack_base(data).touched]
+    if brings:
+        KeptContent(state.store).note(sum(not holds_content(state.store, state.ledger, key) for key in brings))
 
 
 def _leave_branches(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
+
 from crdt_sync import Replica
-from crdt_sync.errors import ScreeningError
-from crdt_sync.replica import accept
+from crdt_sync.errors import ScreeningError, StoreFullError
+from crdt_sync.replica import accept, compactor, port
 from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.home_peers import HomePeer
 from crdt_sync.testing.exchange import exchange
@@ -133,6 +135,65 @@ def test_a_hub_that_is_given_up_is_home_no_more() -> None:
         replica.forget_device(device_of(hub))
         assert replica.home_peers() == ()
         assert statuses(replica) == ["completed"], "where nobody is named, anybody is home, and the visitor has it"
+
+
+def test_a_device_is_given_up_as_a_whole_or_not_at_all() -> None:
+    with memory(1) as replica, memory(2) as hub:
+        replica.port.set_home([HUB])
+        hub.create(Task, title="of the hub")
+        replica.create(Task, title="a")
+        meet(replica, hub)
+        with patch.object(compactor, "note_gone", side_effect=StoreFullError("full")), pytest.raises(StoreFullError):
+            replica.forget_device(device_of(hub))
+        assert replica.home_peers() == (HomePeer(address=HUB, device_id=device_of(hub)),)
+        replica.forget_device(device_of(hub))
+        assert replica.home_peers() == ()
+        assert statuses(replica) == ["pending"]
+
+
+def learn(replica: Replica, *, source: Replica) -> None:
+    """Take the records that another replica knows."""
+    replica.port.accept_records(source.port.space_records(0)[0])
+
+
+def test_a_hub_that_another_device_gave_up_is_home_no_more() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        replica.port.set_home([HUB])
+        hub.create(Task, title="of the hub")
+        exchange(other, hub)
+        replica.create(Task, title="a")
+        for _ in range(2):
+            meet(replica, hub)
+        assert replica.safe_to_wipe()
+        other.forget_device(device_of(hub))
+        with patch.object(port, "note_gone", side_effect=StoreFullError("full")), pytest.raises(StoreFullError):
+            learn(replica, source=other)
+        assert replica.home_peers() == (HomePeer(address=HUB, device_id=device_of(hub)),)
+        assert statuses(replica) == ["completed"]
+        learn(replica, source=other)
+        assert replica.home_peers() == ()
+        assert statuses(replica) == ["pending"]
+        assert not replica.safe_to_wipe()
+        replica.port.set_home([HUB])
+        meet(replica, hub)
+        assert statuses(replica) == ["completed"], "it is there all the same, and counts again"
+        learn(replica, source=other)
+        assert statuses(replica) == ["completed"], "the record is known"
+
+
+def test_a_hub_that_was_given_up_and_is_waited_for_again_stays_home() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        replica.port.set_home([HUB])
+        hub.create(Task, title="of the hub")
+        exchange(other, hub)
+        replica.create(Task, title="a")
+        meet(replica, hub)
+        other.forget_device(device_of(hub))
+        learn(hub, source=other)
+        assert hub.device_id is not None, "it has bound a new author"
+        learn(replica, source=hub)
+        assert replica.home_peers() == (HomePeer(address=HUB, device_id=device_of(hub)),)
+        assert statuses(replica) == ["completed"]
 
 
 def test_an_address_is_kept_without_what_may_be_secret_in_it() -> None:

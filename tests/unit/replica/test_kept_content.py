@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from crdt_sync import Replica
+from crdt_sync.core.ids import DEFAULT_PARTITION
 from crdt_sync.errors import CorruptStoreError
+from crdt_sync.replica import takeover
 from crdt_sync.replica.home import note_gone
 from crdt_sync.replica.kept_content import HOLDERS_MAX, KEPT, KeptContent, read_kept
 from crdt_sync.replica.packing import pack_values
@@ -136,3 +138,21 @@ def test_content_in_the_bases_of_a_peer_counts_too(tmp_path: Path) -> None:
                 hub.device_id: True,
                 desk.device_id: False,
             }
+
+
+def test_content_that_comes_again_in_another_snapshot_is_counted_once(tmp_path: Path) -> None:
+    with_content_that_is_nowhere_else(tmp_path)
+    with opened(tmp_path, 3) as desk, peer(tmp_path, 4) as hub:
+        for _ in range(2):
+            assert exchange(desk, hub).proven_equal
+        desk.compact(retention_s=0)
+        with memory(9) as third:
+            assert exchange(third, desk).proven_equal
+            store, kept = state_of(third).store, KeptContent(state_of(third).store)
+            assert kept.documents == 1
+            assert desk.device_id in kept.holders
+            with store.transaction():
+                store.put_many(Table.STAGED, list(store.scan(Table.BASE)))
+                takeover._note_content(state_of(third), DEFAULT_PARTITION)
+            assert kept.documents == 1
+            assert not kept.holders, "it may be other content of that record"

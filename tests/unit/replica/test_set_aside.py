@@ -24,7 +24,7 @@ from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import Exchange, ExchangeReport, exchange
 from crdt_sync.transport.memory import Fate, Fates, Frame, always_deliver
 from tests.unit.replica.devices import Dice, Task, memory, on_disk, state_of, store_of, sync
-from tests.unit.replica.test_home import author_of, device_of, statuses
+from tests.unit.replica.test_home import author_of, device_of, key_of, statuses
 
 
 class Dies(BaseException):
@@ -485,3 +485,26 @@ def test_what_rests_on_a_suspect_follows_it_in_the_same_session() -> None:
             dev.port.ended_at(device_of(hub), flight, Fault.LOSS, reason="lost", epoch=bytes(8))
         assert exchange(dev, hub).proven_equal
         assert hub.get(Task, task.id).title == "rests on it"
+
+
+@pytest.mark.parametrize("says", ["its vector", "that both are equal"])
+def test_what_another_brought_to_who_it_was_set_aside_for_is_waited_for_no_more(says: str) -> None:
+    """An entry of a third device: no word on entries of ours tells that it is there by now."""
+    with memory(1) as hub, memory(2) as device, memory(3) as writer:
+        writer.create(Task, title="poison")
+        exchange(writer, hub)
+        with poisoned(Poison(author_of(writer), 1, failing), at=device):
+            while not hub.set_aside():
+                meet(hub, device)
+        assert hub.port.held_back(key_of(device)) == {author_of(writer): 1}
+        hub.port.acknowledged(device_of(device), device.port.vector(), [], but_for=frozenset())
+        assert hub.port.held_back(key_of(device)), "it lacks it still"
+        exchange(writer, device)
+        if says == "its vector":
+            hub.port.acknowledged(device_of(device), device.port.vector(), [], but_for=frozenset())
+        else:
+            hub.port.equal(device_of(device))
+        assert hub.port.waits_for(key_of(device)) == ""
+        assert hub.port.held_back(key_of(device)) == {}
+        assert store_of(hub).get(Table.HOLDING, b"\0r" + device_of(device).encode()) is None
+        assert meet(hub, device).proven_equal
