@@ -143,6 +143,9 @@ class SqliteStore(Store):
             system_errno = self._connection.system_errno
             self._roll_back()
             raise translated(error, path=self._path, system_errno=system_errno) from error
+        except BaseException:
+            self._roll_back()
+            raise
         self._writing = self._writable = False
         self._flushed = self._durability == "full"
 
