@@ -143,6 +143,9 @@ class SqliteStore(Store):
             system_errno = self._connection.system_errno
             self._roll_back()
             raise translated(error, path=self._path, system_errno=system_errno) from error
+        except BaseException:
+            self._roll_back()
+            raise
         self._writing = self._writable = False
         self._flushed = self._durability == "full"
 
@@ -187,8 +190,6 @@ class SqliteStore(Store):
             row = self._connection.execute(STATEMENTS[table].get, (key,)).get
         except apsw.Error as error:
             raise translated(error, path=self._path) from error
-        except UnicodeDecodeError as error:  # damage made text out of the bytes
-            raise self._damaged(table, key) from error
         if row is None:
             return None
         value: bytes
@@ -272,12 +273,12 @@ class SqliteStore(Store):
             cursor = self._connection.execute(sql, (*_bounds(start, end), rows_max))
             for row in cursor:
                 page.append(row)
-                page_bytes += len(row[1])
+                page_bytes += len(row[1] or b"")  # None where damage made another type of it
                 if page_bytes >= STORE_LIMITS.page_bytes_max:
                     return page, False
         except apsw.Error as error:
             raise translated(error, path=self._path) from error
-        except (TypeError, UnicodeDecodeError) as error:  # damage made a value of another type out of the bytes
+        except UnicodeDecodeError as error:  # damage made a text out of a key: the row has no name
             raise self._damaged(table, page[-1][0] if page else start) from error
         finally:
             if cursor is not None:

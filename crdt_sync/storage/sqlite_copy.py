@@ -14,7 +14,7 @@ from crdt_sync.errors import StoreError
 from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Table
 from crdt_sync.storage.sqlite_file import sync_directory, translated
 from crdt_sync.storage.sqlite_seals import SEALED, TABLE_GONE, Seals, broken_seals
-from crdt_sync.storage.sqlite_statements import STATEMENTS, holds
+from crdt_sync.storage.sqlite_statements import READ, STATEMENTS, holds
 
 _PARTIAL_SUFFIX = ".partial"
 
@@ -156,9 +156,7 @@ def _structure(connection: apsw.Connection) -> Iterator[Damage]:
 
 def _rows(connection: apsw.Connection, *, table: str, name: str) -> Iterator[tuple[int, list[Damage]]]:
     """Read a table in pages; give the number of rows in each and what is damaged."""
-    blob = "CASE typeof({0}) WHEN 'blob' THEN {0} END"  # bytes that damage made a text may not even be Unicode
-    columns = f"key, {blob.format('value')}, {blob.format('sum')}"
-    sql = f"SELECT {columns} FROM {name} WHERE key >= ? ORDER BY key LIMIT {STORE_LIMITS.page_rows_max}"
+    sql = f"SELECT key, {READ} FROM {name} WHERE key >= ? ORDER BY key LIMIT {STORE_LIMITS.page_rows_max}"
     start: bytes | None = b""
     while start is not None:
         damage, number, last = [], 0, start

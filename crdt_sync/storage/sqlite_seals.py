@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import apsw
 
 from crdt_sync.storage.base import Damage, Table
-from crdt_sync.storage.sqlite_statements import HELD_SUM, STATEMENTS, checksum, holds, table_name
+from crdt_sync.storage.sqlite_statements import HELD_SUM, READ, STATEMENTS, checksum, holds, table_name
 
 SEALED: Final = frozenset(
     {
@@ -34,7 +34,7 @@ TABLE_GONE: Final = "the table is gone"
 _SEAL_DAMAGED: Final = "the seal of the table is damaged"
 _NAME: Final = table_name("seal")
 _SEALS: Final = _NAME.strip('"')
-_GET: Final = f"SELECT value, sum FROM {_NAME} WHERE key = ?"
+_GET: Final = f"SELECT {READ} FROM {_NAME} WHERE key = ?"
 _PUT: Final = (
     f"INSERT INTO {_NAME} (key, value, sum) VALUES (?, ?, ?) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value, sum = excluded.sum"
@@ -98,11 +98,15 @@ class Seals:
         self._changed[table] = changed
 
     def write(self) -> None:
-        """Bring the seals up to date, before the commit. One that is damaged stays as it is: a check tells of it."""
+        """Bring the seals up to date, before the commit.
+
+        One that is damaged stays as it is, and one of fewer rows than were deleted: a check tells of it.
+        """
         for table, changed in self._changed.items():
             held = _held(self._connection, table)
-            if held is not None and changed != Seal():
-                key, data = table.encode(), held.joined(changed).pack()
+            made = None if held is None else held.joined(changed)
+            if made is not None and made != held and made.rows >= 0:
+                key, data = table.encode(), made.pack()
                 self._connection.execute(_PUT, (key, data, checksum(key, data)))
         self._changed.clear()
 
@@ -119,7 +123,7 @@ def broken_seals(connection: apsw.Connection) -> Iterator[Damage]:
         for table in sorted(SEALED):
             try:
                 reason = _difference(_held(connection, table), _made(connection, table))
-            except (apsw.CorruptError, UnicodeDecodeError):
+            except apsw.CorruptError:
                 continue  # that was found with the rows
             except apsw.SQLError as error:
                 reason = _SEAL_DAMAGED if _SEALS in str(error) else TABLE_GONE

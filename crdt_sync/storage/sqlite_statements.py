@@ -15,6 +15,11 @@ _CHECKSUM_BYTES: Final = 8
 HELD_SUM: Final = "CAST(COALESCE(sum, x'') AS BLOB)"
 """The checksum that a row has as bytes, whatever became of it: a sector of zeros makes a NULL of it."""
 
+BYTES: Final = "CASE typeof({0}) WHEN 'blob' THEN {0} END"
+"""A column as bytes, or None: bytes that damage made a text may not even be Unicode."""
+READ: Final = f"{BYTES.format('value')}, {BYTES.format('sum')}"
+"""A value and its checksum, so that reading them raises nothing, and the row can be named."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statements:
@@ -42,7 +47,7 @@ def _statements(table: Table) -> Statements:
     name = table_name(table)
     ranges = {False: "key >= ?", True: "key >= ? AND key < ?"}
     return Statements(
-        get=f"SELECT value, sum FROM {name} WHERE key = ?",
+        get=f"SELECT {READ} FROM {name} WHERE key = ?",
         put=f"INSERT INTO {name} (key, value, sum) VALUES (?, ?, ?) "
         "ON CONFLICT (key) DO UPDATE SET value = excluded.value, sum = excluded.sum",
         sum=f"SELECT {HELD_SUM} FROM {name} WHERE key = ?",
@@ -50,7 +55,7 @@ def _statements(table: Table) -> Statements:
         delete_range=f"DELETE FROM {name} WHERE {ranges[True]}",
         delete_from=f"DELETE FROM {name} WHERE {ranges[False]}",
         scan={
-            (has_end, descending): f"SELECT key, value, sum FROM {name} WHERE {condition} "
+            (has_end, descending): f"SELECT key, {READ} FROM {name} WHERE {condition} "
             f"ORDER BY key{' DESC' if descending else ''} LIMIT ?"
             for has_end, condition in ranges.items()
             for descending in (False, True)

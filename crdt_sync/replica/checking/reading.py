@@ -22,6 +22,7 @@ def whole_rows(store: Store, table: Table) -> Iterator[tuple[bytes, bytes]]:
     Where the table itself cannot be read past some row, what stands behind that is read from its end, and comes last.
     """
     start, fault = b"", b""
+    passed: bytes | None = None
     while True:
         try:
             for key, value in store.scan(table, start=start):
@@ -35,10 +36,10 @@ def whole_rows(store: Store, table: Table) -> Iterator[tuple[bytes, bytes]]:
             try:
                 row = next(store.scan(table, start=start, limit=1), None)
             except CorruptStoreError as error:
-                if error.table != table or error.key < start:
+                if error.table != table or error.key < start or error.key == passed:  # nothing comes from going on
                     yield from reversed(list(_from_the_end(store, table, start)))
                     return
-                start = error.key + b"\0"
+                start = passed = error.key + b"\0"
                 break
             if row is None:
                 return

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import apsw
 import pytest
 
+from crdt_sync.errors import CorruptStoreError
+from crdt_sync.replica.checking.reading import whole_rows
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.damaged_rows import broken_tables, damaged_rows
 from crdt_sync.storage.migrations import MIGRATIONS
@@ -54,6 +57,21 @@ def test_a_column_of_another_type_is_damage(tmp_path: Path, table: str, column: 
     assert {item.table for item in found} >= {table if table != "seal" or column != "key" else SEALED}, found
     broken_tables(path)
     assert table == "seal" or [row.table for row in damaged_rows(path)] == [table]
+
+
+@pytest.mark.parametrize("column", ["value", "sum"])
+@pytest.mark.parametrize("value", VALUES)
+def test_the_row_is_named_and_those_around_it_are_read(tmp_path: Path, column: str, value: str) -> None:
+    path = tmp_path / "a.db"
+    damaged(path, table=FREE, column=column, value=VALUES[value])
+    with open_sqlite(path) as store:
+        for start in (b"", b"\1"):
+            with pytest.raises(CorruptStoreError) as caught:
+                list(store.scan(FREE, start=start))
+            assert caught.value.key == b"\1"
+        with pytest.raises(CorruptStoreError):
+            store.get(FREE, b"\1")
+        assert [key for key, _ in islice(whole_rows(store, FREE), 9)] == [b"\0", b"\2"]
 
 
 @pytest.mark.parametrize("column", ["value", "sum"])
