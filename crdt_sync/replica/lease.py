@@ -160,15 +160,18 @@ class Lease:
         key = self._device_key(replica_id)
         held = self._store.get(Table.META, _AUTHOR)
         authors, inherited = self._own_authors(), self._stored_authors(_INHERITED)
+        before = None if held is None else unpack_author(held, key=_AUTHOR)
+        if before is not None and before not in authors:  # a repair of an earlier version left it out
+            authors.append(before)
         if reason == "copied":
             authors, inherited = [], [*inherited, *authors]
         salt = b""
-        if held is None or reason:
+        if before is None or reason:
             salt = self._entropy(SALT_BYTES)
             author = author_of(key.public_key, salt)
             authors.append(author)
         else:
-            author = unpack_author(held, key=_AUTHOR)
+            author = before
         token = self._entropy(_TOKEN_BYTES)
         with self._store.transaction():
             self._store.put(Table.META, _REPLICA, replica_id)

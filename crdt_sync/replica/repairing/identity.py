@@ -9,7 +9,7 @@ import msgpack
 
 from crdt_sync.core.ids import Author
 from crdt_sync.replica.lease import EPOCH_BYTES, REPLICA_ID_BYTES
-from crdt_sync.replica.packing import unpack_authors
+from crdt_sync.replica.packing import unpack_author, unpack_authors
 from crdt_sync.replica.rows import unpack_log_row, unpack_operation_row
 from crdt_sync.storage.base import Store, Table
 
@@ -33,11 +33,15 @@ def mend_identity(target: Store, *, path: Path, state_dir: Path) -> None:
     if target.get(Table.META, b"inherited") is None:
         found[b"inherited"] = msgpack.packb([])
     authors = _held(target, b"authors")
+    author = target.get(Table.META, b"author")
     wrote = _writers(target) - set(_held(target, b"inherited"))
-    if target.get(Table.META, b"authors") is None or not wrote <= set(authors):
-        authors = [*authors, *sorted(wrote - set(authors))]
+    # The one that is held may have written nothing, and stands last, as the latest does.
+    held = [] if author is None else [unpack_author(author, key=b"author")]
+    added = [*sorted(wrote - {*authors, *held}), *(other for other in held if other not in authors)]
+    if target.get(Table.META, b"authors") is None or added:
+        authors = [*authors, *added]
         found[b"authors"] = msgpack.packb(authors)
-    if target.get(Table.META, b"author") is None:
+    if author is None:
         last = authors[-1] if authors else Author(1)
         found[b"author"] = last.to_bytes(5, "big")
         found[b"authors"] = msgpack.packb(authors or [last])
