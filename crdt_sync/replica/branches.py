@@ -146,7 +146,8 @@ def note_alike(state: State, device: DeviceId, vector: Vector, *, apart: frozens
         for name, note in notes.items()
     }
     if left != notes:
-        keep_notes(state.store, {name: note for name, note in left.items() if note.devices})
+        # a note from evidence alone never named a device: that says nothing of whether it is settled
+        keep_notes(state.store, {name: note for name, note in left.items() if note.devices or not notes[name].devices})
 
 
 def _is_alike(state: State, note: Note, vector: Vector) -> bool:

@@ -15,7 +15,7 @@ from crdt_sync.core.ids import DEFAULT_PARTITION, Author, DeviceId
 from crdt_sync.errors import CorruptStoreError, InputError
 from crdt_sync.protocol.source import EntryStatus, StatusKind
 from crdt_sync.protocol.vectors import Position
-from crdt_sync.replica.branches import note_fork
+from crdt_sync.replica.branches import note_alike, note_fork
 from crdt_sync.replica.fork_notes import DEVICES_MAX, FORKS_MAX
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.state import EVIDENCE_MAX
@@ -338,3 +338,17 @@ def test_what_is_no_entry_on_the_other_branch_is_not_counted() -> None:
         (fork,) = replica.forks()
         assert (fork.shared, fork.kept) == (0, 1)
         assert len(replica.forked_records(fork)) == 2
+
+
+def test_a_fork_that_is_settled_takes_no_note_along_of_one_that_nobody_is_known_to_hold() -> None:
+    """One that was noted from evidence alone names no device."""
+    with memory(1) as replica, memory(2) as one, memory(3) as other:
+        for device in (one, other):
+            device.create(Task, title="a")
+            exchange(device, replica)
+        state = state_of(replica)
+        note_fork(state, DEFAULT_PARTITION, author_of(one), differs_at=1, device=None)
+        note_fork(state, DEFAULT_PARTITION, author_of(other), differs_at=1, device=device_of(other))
+        assert len(replica.forks()) == 2
+        note_alike(state, device_of(other), replica.port.vector(), apart=frozenset())
+        assert [fork.author for fork in replica.forks()] == [author_of(one)]
