@@ -18,6 +18,7 @@ from crdt_sync.errors import CorruptStoreError, StoreError, StoreInUseError
 from crdt_sync.replica.lease import StoreLock
 from crdt_sync.replica.repairing.identity import replica_of
 from crdt_sync.storage.base import Table
+from crdt_sync.storage.file_modes import make_empty
 from crdt_sync.storage.sqlite import open_sqlite
 from crdt_sync.storage.sqlite_file import sync_directory, translated
 
@@ -130,7 +131,7 @@ def _expected(place: Path, state_dir: Path) -> bytes | None:
 def _swap(place: Path, backup: Path) -> Path | None:
     draft = place.with_name(place.name + DRAFT_SUFFIX)
     try:
-        _copy(backup, draft)
+        _copy(backup, draft, like=place if place.exists() else backup)
         replaced = _keep(place) if place.exists() else None
         draft.replace(place)
         sync_directory(place.parent)
@@ -139,19 +140,27 @@ def _swap(place: Path, backup: Path) -> Path | None:
     return replaced
 
 
-def _copy(backup: Path, draft: Path) -> None:
+def _copy(backup: Path, draft: Path, *, like: Path) -> None:
     """Copy a file with the log beside it, and bring the log into the copy; the given one is only read.
+
+    Args:
+        backup: what is copied.
+        draft: the copy.
+        like: the file whose mode the copy has.
 
     Raises:
         StoreError: SQLite cannot do that.
     """
     _remove(draft)  # left by a call that was killed
     source = backup.resolve()  # SQLite keeps a log beside the file, not beside a link to it
+    make_empty(draft, like=like)
     shutil.copyfile(source, draft)
     for suffix in _LOGS:
         beside = source.with_name(source.name + suffix)
         if beside.exists() and beside.stat().st_size:
-            shutil.copyfile(beside, draft.with_name(draft.name + suffix))
+            log = draft.with_name(draft.name + suffix)
+            make_empty(log, like=like)
+            shutil.copyfile(beside, log)
     try:
         with closing(apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
             connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)  # a planted file must not run anything
@@ -176,6 +185,7 @@ def _keep(place: Path) -> Path:
         for name in (place.with_name(f"{place.name}.replaced-{number}") for number in count(1))
         if not name.exists()
     )
+    make_empty(replaced, like=place)
     shutil.copyfile(place, replaced)
     _sync(replaced)
     for suffix in ("-wal", "-shm", "-journal"):

@@ -23,6 +23,7 @@ from crdt_sync.core.ids import split_document_key
 from crdt_sync.errors import CRDTSyncError, InputError
 from crdt_sync.replica.rows import unpack_log_row, unpack_operation_row
 from crdt_sync.storage.base import Table
+from crdt_sync.storage.file_modes import make_empty
 
 FORMAT: Final = "crdt_sync quarantine"
 VERSION: Final = 1
@@ -39,10 +40,10 @@ class Quarantine:
 
     Args:
         path: of the file.
-        store: the name of the store that the rows are from.
+        store: the store that the rows are from, by whose mode the file can be read.
     """
 
-    def __init__(self, path: Path, *, store: str) -> None:
+    def __init__(self, path: Path, *, store: Path) -> None:
         self._path = path
         self._store = store
         self._file: IO[str] | None = None
@@ -54,8 +55,9 @@ class Quarantine:
     def add(self, table: Table, key: bytes, value: bytes, *, reason: str, checksum: bytes = b"") -> None:
         """Put a row aside."""
         if self._file is None:
+            make_empty(self._path, like=self._store)
             self._file = self._path.open("w", encoding="utf-8")
-            self._write({"format": FORMAT, "version": VERSION, "store": self._store})
+            self._write({"format": FORMAT, "version": VERSION, "store": self._store.name})
         row = {"table": str(table), "key": key.hex(), "value": value.hex(), "reason": reason}
         if checksum:
             row["sum"] = checksum.hex()

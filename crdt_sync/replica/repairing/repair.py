@@ -32,6 +32,7 @@ from crdt_sync.replica.rows import unpack_base, unpack_log_row
 from crdt_sync.replica.undo_stack import STACK, forget_past
 from crdt_sync.storage.base import Progress, Store, Table
 from crdt_sync.storage.damaged_rows import broken_tables, damaged_rows
+from crdt_sync.storage.file_modes import make_empty
 from crdt_sync.storage.sqlite import SqliteStore, open_sqlite
 from crdt_sync.storage.sqlite_file import sync_directory
 
@@ -186,11 +187,12 @@ def _alone(place: Path) -> Iterator[None]:
 
 def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | None) -> None:
     _remove(draft.path)  # left by a repair that was killed
+    make_empty(draft.path, like=place)
     notes = draft.quarantine.with_name(draft.quarantine.name + DRAFT_SUFFIX)
     with (
         open_sqlite(place, read_only=True) as source,
         open_sqlite(draft.path, create=True, durability="normal") as target,
-        Quarantine(notes, store=place.name) as quarantine,
+        Quarantine(notes, store=place) as quarantine,
     ):
         for raw in damaged_rows(place):
             reason = "the checksum does not hold"
@@ -246,7 +248,7 @@ def _forget_what_was_undone(target: SqliteStore) -> None:
 def _take_place(place: Path, draft: _Draft, *, damaged: Path) -> None:
     """Keep the damaged file under another name, then let the new one have its name, in one step."""
     partial = damaged.with_name(damaged.name + DRAFT_SUFFIX)
-    partial.unlink(missing_ok=True)  # left by a repair that was killed
+    make_empty(partial, like=place)  # in place of one that was left by a repair that was killed
     shutil.copyfile(place, partial)
     for file in (partial, draft.path):
         with file.open("r+b") as opened:
