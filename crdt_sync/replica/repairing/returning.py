@@ -28,7 +28,7 @@ from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Table
 
 STAYS: Final = {
-    Table.HOLDING: "the next session with that device says it again",
+    Table.HOLDING: "the next session with that device says it again; who is home, the app",
     Table.BASE: "nobody signed it; the record comes from a peer",
     Table.CHAIN: "it follows from the log",
     Table.TOUCH: "it follows from the log",
