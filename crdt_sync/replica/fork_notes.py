@@ -19,7 +19,7 @@ FORKS_MAX: Final = 64
 """Authors whose forks are noted; the one that was met longest ago makes room."""
 DEVICES_MAX: Final = 16
 """Devices noted for each."""
-_FORKS: Final = b"forks"
+FORKS: Final = b"forks"
 """Key in the meta table."""
 
 
@@ -54,9 +54,16 @@ def read_notes(store: Store) -> dict[tuple[str, Author], Note]:
     Raises:
         CorruptStoreError: they cannot be read.
     """
-    data = store.get(Table.META, _FORKS)
-    if data is None:
-        return {}
+    data = store.get(Table.META, FORKS)
+    return {} if data is None else unpack_notes(data)
+
+
+def unpack_notes(data: bytes) -> dict[tuple[str, Author], Note]:
+    """Read the row.
+
+    Raises:
+        CorruptStoreError: it cannot be read.
+    """
     try:
         raw: Any = msgpack.unpackb(data, use_list=False)
         notes = [
@@ -78,7 +85,7 @@ def read_notes(store: Store) -> dict[tuple[str, Author], Note]:
             if not all(type(item) is str for item in (note.partition, *note.devices)):
                 raise TypeError("a text is expected")
     except (ValueError, TypeError, msgpack.exceptions.UnpackException):
-        raise CorruptStoreError("the notes of forks cannot be read", table=Table.META, key=_FORKS) from None
+        raise CorruptStoreError("the notes of forks cannot be read", table=Table.META, key=FORKS) from None
     return {(note.partition, note.author): note for note in notes}
 
 
@@ -86,6 +93,6 @@ def keep_notes(store: Store, notes: dict[tuple[str, Author], Note]) -> None:
     """Put these in the place of all notes, in a store transaction of its own."""
     with store.transaction():
         if notes:
-            store.put(Table.META, _FORKS, msgpack.packb([note.pack() for note in notes.values()]))
+            store.put(Table.META, FORKS, msgpack.packb([note.pack() for note in notes.values()]))
         else:
-            store.delete(Table.META, _FORKS)
+            store.delete(Table.META, FORKS)

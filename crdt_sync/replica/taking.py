@@ -57,6 +57,7 @@ TAKING: Final = b"taking "
 """How keys of the meta table begin that say how far taking a partition over has come."""
 VOUCHED: Final = b"vouched "
 """How keys of the meta table begin that keep who vouched for the content of a partition: key, root, signature."""
+VOUCHED_BYTES: Final = 32 + 32 + 64
 LOG_POSITION_MAX: Final = 2**63 - 1
 BATCH_DOCUMENTS = 256
 """Documents in one transaction ..."""

@@ -19,6 +19,7 @@ from crdt_sync.replica.compaction import FOLDING
 from crdt_sync.replica.conflicts import CONFLICT_ID_BYTES
 from crdt_sync.replica.derived_rows import split_settled_key, unpack_settled_row, unpack_unique_row
 from crdt_sync.replica.fork import CLAIMS, read_claims
+from crdt_sync.replica.fork_notes import FORKS, unpack_notes
 from crdt_sync.replica.holdings import read_known
 from crdt_sync.replica.home_peers import read_home
 from crdt_sync.replica.horizons import APPLIED, read_applied
@@ -46,7 +47,7 @@ from crdt_sync.replica.schema import read_description
 from crdt_sync.replica.set_aside import read_doubts
 from crdt_sync.replica.stated import read_stated
 from crdt_sync.replica.stepping import DRAWN
-from crdt_sync.replica.taking import TAKING, read_mark
+from crdt_sync.replica.taking import TAKING, VOUCHED, VOUCHED_BYTES, read_mark
 from crdt_sync.replica.totals import TOTALS, Totals
 from crdt_sync.replica.undo_stack import STACK, read_stack
 from crdt_sync.replica.written import unpack_written
@@ -83,6 +84,7 @@ _META: Final[Mapping[bytes, Callable[[bytes], object]]] = {
     KEPT: read_kept,
     APPLIED: read_applied,
     FOLDED: unpack_folded,
+    FORKS: unpack_notes,
     FOLDING: lambda data: unpack_sized(data, POSITION_BYTES, key=FOLDING),
 }
 
@@ -90,6 +92,8 @@ _META: Final[Mapping[bytes, Callable[[bytes], object]]] = {
 def _read_meta(key: bytes, value: bytes) -> None:
     if key.startswith(TAKING):
         read_mark(value)
+    elif key.startswith(VOUCHED):
+        unpack_sized(value, VOUCHED_BYTES, key=key)
     elif key in _META:
         _META[key](value)
 

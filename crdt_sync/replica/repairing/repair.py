@@ -24,6 +24,7 @@ from crdt_sync.replica.kept_content import KeptContent
 from crdt_sync.replica.lease import StoreLock
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.repairing.documents import Restoration
+from crdt_sync.replica.repairing.doubts import count_on_nobody
 from crdt_sync.replica.repairing.identity import mend_identity
 from crdt_sync.replica.repairing.journal import mend_journal
 from crdt_sync.replica.repairing.quarantine import Quarantine
@@ -219,6 +220,8 @@ def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | N
         if Table.META in seals or Table.META in quarantine.tables:
             _forget_what_was_undone(target)
         mend_identity(target, path=place, state_dir=state_dir)
+        if Table.HOLDING in seals or Table.HOLDING in quarantine.tables:
+            count_on_nobody(target)
         salvage.forget_fence()
         draft.after = check_store(target)
         restored.leave_tables_to_the_app()

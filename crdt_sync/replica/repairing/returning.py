@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from crdt_sync.core.clock import HLC_MAX
 from crdt_sync.core.entry import Run, encode_run
+from crdt_sync.core.ids import split_document_key
 from crdt_sync.core.records import decode_record
 from crdt_sync.errors import ChainError, CorruptStoreError, CRDTSyncError, InputError
 from crdt_sync.replica.checking.journal import OwnOperation
@@ -19,6 +21,7 @@ from crdt_sync.replica.repairing.salvage import POSITION_MAX
 from crdt_sync.replica.rows import (
     NO_ENTRY,
     POSITION_BYTES,
+    OperationRow,
     key_number,
     number_key,
     unpack_log_row,
@@ -26,9 +29,10 @@ from crdt_sync.replica.rows import (
 )
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Table
+from crdt_sync.storage.sqlite_statements import holds
 
 STAYS: Final = {
-    Table.HOLDING: "the next session with that device says it again",
+    Table.HOLDING: "the next session with that device says it again; who is home, the app",
     Table.BASE: "nobody signed it; the record comes from a peer",
     Table.CHAIN: "it follows from the log",
     Table.TOUCH: "it follows from the log",
@@ -94,7 +98,7 @@ class Returning:
         rows, back, here = [_parsed(path, row) for row in read_quarantine(path)], 0, 0
         left: list[LeftRow] = []
         self._journaled = {_place(data) for _, data in self._state.store.scan(Table.OPERATION)}
-        works: dict[Table, Callable[[bytes, bytes], bool]] = {
+        works: dict[Table, Callable[[_Parsed], bool]] = {
             Table.RECORD: self._put_record,
             Table.LOG: self._put_log_row,
             Table.OPERATION: self._put_operation,
@@ -105,21 +109,22 @@ class Returning:
             try:
                 if row.table not in works:
                     raise CorruptStoreError(STAYS.get(row.table, STAYS_OTHERWISE))
-                was_new = works[row.table](row.key, row.value)
+                was_new = works[row.table](row)
                 back, here = back + was_new, here + (not was_new)
             except CRDTSyncError as error:
                 left.append(LeftRow(table=row.table, key=row.key.hex(), reason=error.message))
         return ReturnReport(path=path, rows=back, entries=self._entries, here=here, left=tuple(left))
 
-    def _put_record(self, _: bytes, value: bytes) -> bool:
+    def _put_record(self, parsed: _Parsed) -> bool:
+        value = parsed.value
         if decode_record(value).hash() in self._state.records:
             return False
         batch = self._port.accept_records([value])
         self._port.publish(batch.changes)
         return bool(batch.records)
 
-    def _put_log_row(self, _: bytes, value: bytes) -> bool:
-        row = unpack_log_row(value)
+    def _put_log_row(self, parsed: _Parsed) -> bool:
+        row = unpack_log_row(parsed.value)
         if row.author == CONTENT_AUTHOR:
             raise CorruptStoreError("nobody signed it; the record comes from a peer")
         run = Run(
@@ -136,7 +141,8 @@ class Returning:
             raise ChainError(batch.outcome.statuses[0].reason or "it is refused")
         return bool(batch.entries)
 
-    def _put_operation(self, key: bytes, value: bytes) -> bool:
+    def _put_operation(self, parsed: _Parsed) -> bool:
+        key, value = parsed.key, parsed.value
         row, store = unpack_operation_row(value), self._state.store
         if row.author not in self._state.lease.journaled_authors():
             raise CorruptStoreError(f"author {row.author} is none of this replica")
@@ -147,6 +153,7 @@ class Returning:
         reason = refused_operation(self._state.ledger, row)
         if reason:
             raise ChainError(reason)
+        row = self._as_logged(row) or _on_trust(row, parsed)
         number = key_number(key)
         if len(key) != POSITION_BYTES or number > POSITION_MAX:
             raise CorruptStoreError("its key is none of the journal")
@@ -158,20 +165,41 @@ class Returning:
         self._journaled.add(_place(value))
         return True
 
+    def _as_logged(self, row: OperationRow) -> OperationRow | None:
+        """An operation as the log has it, to be offered anew; None where its entry was folded or taken back."""
+        ledger, partition = self._state.ledger, split_document_key(row.document)[0]
+        found = next(ledger.rows_of(partition, row.author, after=row.sequence - 1), None) if row.sequence else None
+        if found is None or row.sequence <= ledger.floor_of(partition, row.author).sequence:
+            return None
+        entry = ledger.entry(found[0], row.sequence - found[1].first)
+        return row.changed(hlc=entry.hlc, status=0, attempts=0, error="", finished_ms=0, data=b"")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parsed:
     table: Table
     key: bytes
     value: bytes
+    sum: bytes
+    """The checksum, where it did not hold."""
 
 
 def _parsed(path: Path, row: dict[str, Any]) -> _Parsed:
     """A row of a file that anybody may have changed."""
     try:
-        return _Parsed(table=Table(row["table"]), key=bytes.fromhex(row["key"]), value=bytes.fromhex(row["value"]))
+        key, value, kept = (bytes.fromhex(row.get(name, "")) for name in ("key", "value", "sum"))
+        return _Parsed(table=Table(row["table"]), key=key, value=value, sum=kept)
     except (KeyError, ValueError, TypeError):
         raise InputError(f"{path} has a line that is no row", hint="Take the file as the repair wrote it.") from None
+
+
+def _on_trust(row: OperationRow, parsed: _Parsed) -> OperationRow:
+    """An operation that nothing but its row tells of."""
+    if parsed.sum and not holds(parsed.key, parsed.value, parsed.sum):
+        raise CorruptStoreError("the checksum does not hold")
+    if row.hlc > HLC_MAX:
+        raise CorruptStoreError("it names no moment")
+    return row
 
 
 def _place(value: bytes) -> OwnOperation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -13,13 +14,14 @@ from crdt_sync.errors import CorruptStoreError
 from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.checking.readers import read_row
 from crdt_sync.replica.opening import open_on
+from crdt_sync.replica.taking import VOUCHED
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.memory import MemoryStore
 from crdt_sync.storage.sqlite import open_sqlite
 from crdt_sync.testing.exchange import exchange
 from tests.fuzz.refusing import attempt
 from tests.unit.replica.damaging import EACH_KIND, MODELS, kind_of, make_rich
-from tests.unit.replica.devices import Dice, Task, memory
+from tests.unit.replica.devices import Dice, Task, memory, on_disk
 
 Row = tuple[Table, bytes, bytes]
 GARBAGE = (
@@ -127,3 +129,19 @@ def test_an_open_names_the_row_that_it_cannot_read(rich: list[Row], key: bytes) 
 def use_all(store: MemoryStore) -> None:
     with Replica(open_on(store, MODELS, state_dir=None, sources=Dice(3).sources), name="altered") as replica:
         replica.undo()
+
+
+@pytest.mark.parametrize("key", [b"forks", VOUCHED])
+def test_a_note_that_cannot_be_read_is_told_and_a_repair_takes_it_out(tmp_path: Path, key: bytes) -> None:
+    with on_disk(tmp_path, seed=1) as replica:
+        replica.create(Task, title="one")
+    with open_sqlite(tmp_path / "a.db") as store:
+        with store.transaction():
+            store.put(Table.META, key, b"\x01")
+        assert any(key.decode() in item.where for item in check_store(store).listed)
+    report = Replica.repair(tmp_path / "a.db", state_dir=tmp_path / "state")
+    assert (report.changed, report.after.ok, report.quarantined) == (True, True, 1)
+    with on_disk(tmp_path, seed=2) as replica, memory(3) as other:
+        assert replica.forks() == ()
+        assert exchange(replica, other).proven_equal
+        assert replica.check().listed == []

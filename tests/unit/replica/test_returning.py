@@ -11,6 +11,7 @@ from crdt_sync import Replica
 from crdt_sync.errors import InputError, StoreReadOnlyError
 from crdt_sync.replica.repairing import read_quarantine
 from crdt_sync.replica.repairing.returning import ReturnReport
+from crdt_sync.replica.rows import NO_ENTRY, unpack_operation_row
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.damaging import rows_of
@@ -154,3 +155,41 @@ def test_a_replica_that_only_reads_takes_nothing_back(damaged: Path) -> None:
         pytest.raises(StoreReadOnlyError),
     ):
         one.put_back_quarantined(file)
+
+
+def changed(file: Path, **values: int | str | bytes) -> None:
+    """Change what the rows of the journal in a file say."""
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines[1:]:
+        if line["table"] == Table.OPERATION:
+            line["value"] = unpack_operation_row(bytes.fromhex(line["value"])).changed(**values).pack().hex()
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_what_became_of_an_operation_is_not_taken_from_the_file(damaged: Path) -> None:
+    file = repaired(damaged)
+    changed(file, status=1, attempts=7, finished_ms=5, error="so it says", hlc=2**64 - 1)
+    with opened(damaged) as one, peer(damaged) as two:
+        exchange(one, two)
+        assert one.put_back_quarantined(file).entries == 2
+        waiting = list(one.operations(status="pending"))
+        assert len(waiting) == 3, "also the one that the peer brought back: its next word completes it"
+        assert {(item.attempts, item.error) for item in waiting} == {(0, "")}
+        assert all(item.timestamp <= state_of(one).ledger.clock() for item in one.operations())
+        assert one.check().listed == []
+        assert exchange(one, two).proven_equal
+        assert list(one.operations(status="pending")) == []
+
+
+def test_an_operation_that_nothing_proves_needs_its_checksum(damaged: Path) -> None:
+    file = repaired(damaged)
+    changed(file, sequence=NO_ENTRY, status=2, error="refused", data=b"\x80")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines[1:]:
+        line["sum"] = "00" * 8
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with opened(damaged) as one:
+        before = len(list(one.operations()))
+        report = one.put_back_quarantined(file)
+        assert len(list(one.operations())) == before
+        assert {row.reason for row in report.left if row.table == Table.OPERATION} == {"the checksum does not hold"}
