@@ -44,6 +44,7 @@ class Sending:
         looked: Callable[[], None],
     ) -> None:
         self._source = source
+        self._public_key = public_key
         self._limits = limits
         self._outflow = outflow
         self._standing = standing
@@ -53,7 +54,7 @@ class Sending:
         unless the peer has lost what comes before it, or holds it by now."""
         care = source.care(public_key)
         self._careful_until, self._careful_runs = care.until, 0
-        self._suspected = Suspected(source, limits, outflow, standing, suspects=care.suspects)
+        self._suspected = Suspected(source, limits, outflow, standing, suspects=care.suspects, public_key=public_key)
         self._is_alone = False
         """What was sent last stays alone in flight, whatever comes behind it."""
         self._has_looked = False
@@ -100,6 +101,7 @@ class Sending:
             if runs:
                 self._is_alone = careful
                 self._careful_runs += careful
+                self._source.handed_out(self._public_key, runs)
                 out.sent_runs(runs, known=self._standing.known, is_single=bytes_max == 1)
             if not page.more:
                 out.at_end = True

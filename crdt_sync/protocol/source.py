@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
@@ -196,6 +196,9 @@ class Source(Protocol):
 
     def held_back(self, public_key: bytes) -> Mapping[Author, int]:
         """What a device has refused and is not sent again: author → the first such entry."""
+
+    def handed_out(self, public_key: bytes, runs: Sequence[SentRun]) -> None:
+        """These are on their way: the device may hold them from now on, whatever becomes of the session."""
 
     def care(self, public_key: bytes) -> Care:
         """How to send to a device with which sessions ended at some entry."""

@@ -31,6 +31,7 @@ class Suspected:
         outflow: what was sent.
         standing: what the peer holds.
         suspects: at most one of each author in a partition.
+        public_key: the peer's.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Suspected:
         standing: Standing,
         *,
         suspects: tuple[Suspect, ...],
+        public_key: bytes,
     ) -> None:
         self._source = source
+        self._public_key = public_key
         self._limits = limits
         self._outflow = outflow
         self._standing = standing
@@ -110,6 +113,7 @@ class Suspected:
         self._cursor = page.cursor
         runs = [run for run in page.runs if run[1:3] == name]
         if runs:
+            self._source.handed_out(self._public_key, runs)
             self._outflow.sent_runs(runs, known=known, is_single=begins)
             return Runs(runs=tuple([run for run, *_ in runs]))
         if not page.more:

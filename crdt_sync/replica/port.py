@@ -61,6 +61,7 @@ class Port(CompactingPort, HomePort):
         self._journal = journal
         self._observers = observers
         self._flushed = -1
+        self._handed_out, self._closed, self._opened_at = {}, set(), state.ledger.end
         self._fingerprints: dict[str, tuple[tuple[int, int, bytes], bytes]] = {}
 
     # ── Source ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -29,13 +29,15 @@ DRAWN: Final = b"stepped"
 """Key in the meta table: the day, and how many authors were drawn in it for what is set aside."""
 
 
-def step_around(state: State, journal: Journal, *, sent: Sent) -> tuple[list[Change], frozenset[Author]]:
+def step_around(state: State, journal: Journal, *, since: int, sent: Sent) -> tuple[list[Change], frozenset[Author]]:
     """Write again, under a new author, what rests by its chain alone on what is set aside.
 
     Args:
         state: the replica.
         journal: its operations, which follow their entries.
-        sent: tells the last entry under an author of ours that anybody has acknowledged.
+        since: the position in the log behind which `sent` knows what was sent.
+        sent: tells the last entry under an author of ours that was sent to anybody. Nobody may have what is written
+            again: it would count twice where it comes back.
 
     Returns:
         What observers are to be told, and under which authors that was written before; none where nothing was.
@@ -47,7 +49,7 @@ def step_around(state: State, journal: Journal, *, sent: Sent) -> tuple[list[Cha
     if state.identity is None or not state.resting.look() or not state.resting.by_name_only:
         return [], frozenset()
     free = frozenset(state.resting.by_name_only)
-    rows = _withdrawn(state, free, sent=sent)
+    rows = _withdrawn(state, free, since=since, sent=sent)
     if not may_draw(state, DRAWN):
         raise ForkError("too many authors were drawn today for what is set aside")
     identity = unused_identity(state)
@@ -80,11 +82,11 @@ def _forget(state: State, first: dict[Author, int]) -> None:
     HoldingsBook(state).say_anew()
 
 
-def _withdrawn(state: State, free: frozenset[int], *, sent: Sent) -> list[Row]:
+def _withdrawn(state: State, free: frozenset[int], *, since: int, sent: Sent) -> list[Row]:
     """Rows of ours, and what we wrote on top of them, in the order of the log.
 
     Raises:
-        ForkError: somebody else holds one of them.
+        ForkError: somebody else holds one of them, or may.
     """
     own = state.lease.own_authors()
     rows: list[Row] = []
@@ -96,8 +98,8 @@ def _withdrawn(state: State, free: frozenset[int], *, sent: Sent) -> list[Row]:
         follows = row.first >= withdrawn.get((row.partition, row.author), SEQUENCE_MAX + 1)
         if position not in free and not follows and not _rests(row, withdrawn):
             continue
-        if not row.own or row.author not in own or row.first <= sent(row.author):
-            raise ForkError("somebody else has it, or has written on it")
+        if not row.own or row.author not in own or position <= since or row.first <= sent(row.author):
+            raise ForkError("somebody else may have it, or has written on it")
         rows.append((position, row))
         withdrawn.setdefault((row.partition, row.author), row.first)
     return rows

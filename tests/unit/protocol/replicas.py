@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from blake3 import blake3
@@ -32,7 +32,7 @@ from crdt_sync.protocol.events import (
 )
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.session import Session
-from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, RunPage, SnapshotPage, StatusKind
+from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, RunPage, SentRun, SnapshotPage, StatusKind
 from crdt_sync.protocol.vectors import Position, Vector
 
 Chain = tuple[str, Author]
@@ -143,6 +143,9 @@ class FakeReplica:
 
     def held_back(self, public_key: bytes) -> Mapping[Author, int]:
         return self.withheld
+
+    def handed_out(self, public_key: bytes, runs: Sequence[SentRun]) -> None:
+        """Nothing here is written again."""
 
     def care(self, public_key: bytes) -> Care:
         return self.careful
