@@ -215,6 +215,19 @@ rewind 3331 53663 46540 205
 due 16048 33668 32273 209
 cut 55337 38765 14872 5
 """,
+    # What was on its way as a session ended is not written again: it came back, and votes counted twice.
+    "written again though somebody had it": """
+crdt-sync simulation 2 seed=6678 replicas=2 hubs=1
+create 41527 17294 60379 9
+fuse 39808 46389 28912 203
+clone 9263 28830 5187 5
+poison 64655 2877 17996 3
+undo 15577 37574 26787 908
+due 46451 43206 9052 8
+delete 62807 39591 2989 906
+vote 56111 11435 35179 1
+snapshot 28720 7253 4414 41
+""",
 }
 
 
