@@ -228,6 +228,19 @@ delete 62807 39591 2989 906
 vote 56111 11435 35179 1
 snapshot 28720 7253 4414 41
 """,
+    # What a user took back stays in the list of what failed.
+    "an operation that was taken back": """
+crdt-sync simulation 2 seed=5836 replicas=2 hubs=0
+poison 36842 38756 58188 6
+title 42398 49774 4784 9
+badge 20476 52328 24179 904
+due 62492 39012 56530 5
+delete 21179 40736 8693 6
+title 41911 51849 47283 208
+storm 8901 63824 43294 904
+undo 45181 2853 64082 907
+revert 4661 54250 23063 209
+""",
 }
 
 
