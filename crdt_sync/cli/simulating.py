@@ -28,17 +28,17 @@ HOUR_S = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The options of the command, as typed; None where one was left out."""
+    """The options of the command, as typed, or what stands for one that was left out."""
 
-    histories: int | None
-    hours: float | None
-    seed: str
-    faults: str
-    replicas: int | None
-    hubs: int | None
-    steps: int | None
-    jobs: int | None
-    schedule: Path | None
+    histories: int | None = None
+    hours: float | None = None
+    seed: str = "0"
+    faults: str = "all"
+    replicas: int | None = None
+    hubs: int | None = None
+    steps: int | None = None
+    jobs: int | None = None
+    schedule: Path | None = None
     soak: bool = False
 
 
@@ -55,7 +55,7 @@ def run_simulations(wanted: Wanted, *, as_json: bool) -> int:
         raise InputError(f"{wanted.hours} hours have no end", hint="Give --hours as a number, such as 0.5.")
     if wanted.soak:
         return run_soak(_soak(wanted), as_json=as_json)
-    report = _watched(_campaign(wanted)) if wanted.schedule is None else _replayed(wanted.schedule)
+    report = _watched(_campaign(wanted)) if wanted.schedule is None else _replayed(wanted, wanted.schedule)
     emit(_result(report), as_json=as_json, render=_show)
     return 1 if report.failures else 0
 
@@ -111,8 +111,10 @@ def _watched(campaign: Campaign) -> Report:
         return campaign.run(progress=tell)
 
 
-def _replayed(path: Path) -> Report:
+def _replayed(wanted: Wanted, path: Path) -> Report:
     """Run one schedule."""
+    if wanted != Wanted(schedule=path):
+        raise InputError("a schedule says all of its history", hint="Leave out every option but --schedule and --json.")
     try:
         with path.open("rb") as file:
             text = file.read(SCHEDULE_BYTES_MAX).decode("utf-8")

@@ -434,6 +434,8 @@ class Case:
     """With which random histories meet it soon; any other finds it too, after up to a minute."""
 
 
+REGISTERS_DIFFER = "a conflict has other candidates|other registers are in conflict"
+
 CASES = (
     Case(the_engine_picks_the_winner, ConcurrentEdits, "other candidates of", seed=1),
     Case(the_last_arrival_wins, ConcurrentEdits, "other candidates of|shows another value|the table differs", seed=1),
@@ -451,18 +453,8 @@ CASES = (
     Case(counters_are_registers, NothingLost, "a counter shows another sum", seed=1),
     Case(positions_count_from_one, NothingLost, "characters changed places", seed=7),
     Case(acknowledged_before_it_is_durable, NothingLost, "entries did not survive|nobody holds it", seed=2),
-    Case(
-        resolving_replaces_nothing,
-        Resolution,
-        "a conflict has other candidates|other registers are in conflict",
-        seed=1,
-    ),
-    Case(
-        resolving_replaces_everything,
-        Resolution,
-        "other registers are in conflict|a conflict has other candidates",
-        seed=1,
-    ),
+    Case(resolving_replaces_nothing, Resolution, REGISTERS_DIFFER, seed=1),
+    Case(resolving_replaces_everything, Resolution, REGISTERS_DIFFER, seed=1),
     Case(the_base_is_the_last_value_carried_along, Resolution, "another base", seed=1),
     Case(the_base_is_the_last_value_carried_along, ConcurrentEdits, "shows another value", seed=5),
     Case(only_two_sides_are_merged, ConcurrentEdits, "shows another value", seed=6),

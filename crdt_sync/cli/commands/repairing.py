@@ -17,14 +17,15 @@ from crdt_sync.cli.actions.base import Json
 from crdt_sync.cli.actions.network import SYNC, SyncParams
 from crdt_sync.cli.actions.quarantined import PUT_BACK_QUARANTINED, QuarantinedParams
 from crdt_sync.cli.opening import Place, reach
-from crdt_sync.cli.options import AsJson, Models, PeerTimeout, StorePath
+from crdt_sync.cli.options import AsJson, Models, StorePath
 from crdt_sync.cli.output import console, emit, reporting, visible
-from crdt_sync.errors import CorruptStoreError
+from crdt_sync.errors import CorruptStoreError, InputError
 from crdt_sync.replica import Replica
 from crdt_sync.replica.checking import CheckReport, check_store
 from crdt_sync.replica.repairing import RepairReport, read_quarantine
 from crdt_sync.storage.sqlite import open_sqlite
 
+TIMEOUT_S = 60.0
 RECORDS_SHOWN = 3
 """Records that are named of one row."""
 
@@ -42,7 +43,12 @@ def repair(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-    timeout_s: PeerTimeout = 60.0,
+    timeout_s: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout-s", metavar="SECONDS", min=0.1, help="Seconds that each peer may take.", show_default="60"
+        ),
+    ] = None,
     models: Models = None,
     as_json: AsJson = False,
 ) -> None:
@@ -53,6 +59,10 @@ def repair(
     something is still wrong, or a record lost here, also after the peers.
     """
     with reporting(as_json=as_json):
+        if dry_run and peers:
+            raise InputError("a dry run syncs with nobody", hint="Leave out --from or --dry-run.")
+        if not peers and (models is not None or timeout_s is not None):
+            raise InputError("--models and --timeout-s are for peers", hint="Say with --from which.")
         columns = (TextColumn("taking over"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console(sys.stderr), transient=True) as shown:
             task = shown.add_task("", total=None)
@@ -63,9 +73,9 @@ def repair(
         if not as_json:
             _show(console(), result)
         try:
-            for url in (() if dry_run else peers) or ():
+            for url in peers or ():
                 with reach(Place(path=path, models=models), writes=True) as act:
-                    told = act(SYNC, SyncParams(url=url, timeout_s=timeout_s))
+                    told = act(SYNC, SyncParams(url=url, timeout_s=timeout_s or TIMEOUT_S))
                 result["peers"].append(told)
                 if not as_json:
                     render.show_report(console(), told)
@@ -115,6 +125,8 @@ def quarantine(
                 told = act(PUT_BACK_QUARANTINED, QuarantinedParams(file=str(file.absolute())))
             emit(told, as_json=as_json, render=_show_put_back)
             return
+        if models is not None:
+            raise InputError("--models is for the store that is put back into", hint="Say with --put-back-into which.")
         rows = list(read_quarantine(file))
         emit({"path": str(file), "rows": rows}, as_json=as_json, render=_show_quarantine)
 

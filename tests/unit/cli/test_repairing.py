@@ -55,6 +55,21 @@ def test_a_sound_store_has_nothing_to_repair(cli: Cli, store: Path) -> None:
     assert found.out == "sound: nothing to repair\n"
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--dry-run", "--from", "ws://127.0.0.1:9"], "syncs with nobody"),
+        (["--models", "x.toml"], "are for peers"),
+        (["--timeout-s", "5"], "are for peers"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(cli: Cli, damaged: Path, options: list[str], says: str) -> None:
+    found = cli("repair", damaged, *options)
+    assert (found.code, says in found.err) == (2, True)
+    assert cli("check", damaged).code == 10, "nothing was done"
+    assert cli("quarantine", damaged, "--models", "x.toml").code == 2
+
+
 def test_a_damaged_store_is_mended(cli: Cli, damaged: Path, other: Path) -> None:
     dry = cli("repair", damaged, "--dry-run", "--json")
     assert dry.code == 0, dry.out

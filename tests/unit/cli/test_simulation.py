@@ -57,6 +57,7 @@ def test_a_failure_is_printed_and_its_schedule_fails_again(
         (["--faults", "cut,fire"], "unknown fault"),
         (["--replicas", "1", "--hubs", "0"], "2 to 16 hosts"),
         (["--schedule", "nowhere"], "cannot be read"),
+        (["--schedule", "nowhere", "--seed", "5"], "says all of its history"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -13,29 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from crdt_sync import Model, Replica, Text, ask
+from crdt_sync import Replica
 from crdt_sync.replica.checking import CheckReport, check_store
 from crdt_sync.replica.journal import FAILED
 from crdt_sync.replica.rows import number_key
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.sqlite import open_sqlite
 from crdt_sync.testing.exchange import exchange
+from tests.unit.replica.damaging import MODELS, Asked, Merged
 from tests.unit.replica.devices import Dice, Person, Task, memory, on_disk, state_of
 from tests.unit.replica.test_home import device_of, refuse
-
-
-class Asked(Model, unique=("code",), on_duplicate="ask"):
-    code: str
-    name: str = ""
-
-
-class Merged(Model, unique=("code",), on_duplicate="merge"):
-    code: str
-    name: str = ask(default="")
-    notes: Text
-
-
-MODELS = (Task, Person, Asked, Merged)
 
 UNSEEN: dict[Table, set[bytes] | None] = {
     # Nothing else in a store tells of these rows but the seals, which follow what is deleted through the store itself.

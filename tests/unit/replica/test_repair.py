@@ -23,8 +23,9 @@ from crdt_sync.storage.base import Table
 from crdt_sync.storage.sqlite import open_sqlite
 from crdt_sync.testing.disks import Disk, Fault, Loss
 from crdt_sync.testing.exchange import exchange
+from tests.unit.replica.damaging import MODELS
 from tests.unit.replica.devices import Task, memory, on_disk, state_of
-from tests.unit.replica.test_check import MODELS, checked, lived
+from tests.unit.replica.test_check import checked, lived
 
 Shown = dict[str, list[dict[str, Any]]]
 
