@@ -59,16 +59,8 @@ def repair(
     something is still wrong, or a record lost here, also after the peers.
     """
     with reporting(as_json=as_json):
-        if dry_run and peers:
-            raise InputError("a dry run syncs with nobody", hint="Leave out --from or --dry-run.")
-        if not peers and (models is not None or timeout_s is not None):
-            raise InputError("--models and --timeout-s are for peers", hint="Say with --from which.")
-        columns = (TextColumn("taking over"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console(sys.stderr), transient=True) as shown:
-            task = shown.add_task("", total=None)
-            report = Replica.repair(
-                path, dry_run=dry_run, progress=lambda done, total: shown.update(task, completed=done, total=total)
-            )
+        _refuse_idle(dry_run=dry_run, peers=peers, of_peers=models is not None or timeout_s is not None)
+        report = _repaired(path, dry_run=dry_run)
         result, left = _result(report, dry_run=dry_run), report.after
         if not as_json:
             _show(console(), result)
@@ -89,12 +81,7 @@ def repair(
             result["still_lost"] = lost = [list(item) for item in report.still_lost()]
             if as_json:
                 emit(result, as_json=True, render=_show)
-        if not left.ok or lost:
-            wrong = f"nothing could be read of {len(lost)} records" if left.ok else f"{left.total} findings are left"
-            raise CorruptStoreError(
-                f"{path}: {wrong}",
-                hint="A peer may have what is missing: `--from URL`. Else put a backup back, or begin anew.",
-            )
+        _refuse_what_is_left(path, left=left, lost=len(lost))
 
 
 def quarantine(
@@ -129,6 +116,32 @@ def quarantine(
             raise InputError("--models is for the store that is put back into", hint="Say with --put-back-into which.")
         rows = list(read_quarantine(file))
         emit({"path": str(file), "rows": rows}, as_json=as_json, render=_show_quarantine)
+
+
+def _refuse_idle(*, dry_run: bool, peers: list[str] | None, of_peers: bool) -> None:
+    if dry_run and peers:
+        raise InputError("a dry run syncs with nobody", hint="Leave out --from or --dry-run.")
+    if of_peers and not peers:
+        raise InputError("--models and --timeout-s are for peers", hint="Say with --from which.")
+
+
+def _refuse_what_is_left(path: Path, *, left: CheckReport, lost: int) -> None:
+    if left.ok and not lost:
+        return
+    wrong = f"nothing could be read of {lost} records" if left.ok else f"{left.total} findings are left"
+    raise CorruptStoreError(
+        f"{path}: {wrong}",
+        hint="A peer may have what is missing: `--from URL`. Else put a backup back, or begin anew.",
+    )
+
+
+def _repaired(path: Path, *, dry_run: bool) -> RepairReport:
+    columns = (TextColumn("taking over"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(sys.stderr), transient=True) as shown:
+        task = shown.add_task("", total=None)
+        return Replica.repair(
+            path, dry_run=dry_run, progress=lambda done, total: shown.update(task, completed=done, total=total)
+        )
 
 
 def _result(report: RepairReport, *, dry_run: bool) -> Json:
