@@ -1,0 +1,159 @@
+"""A spike: can a branch be ended, and each author write again, under another author, what it had written on it?
+
+No (docs/adr/0018-forks-that-others-built-on.md). An author can write again only what refers to nothing of another
+author that is void as well; else it has to wait for that one, who may never come back.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from crdt_sync.core.entry import OperationType
+from crdt_sync.core.ids import DEFAULT_PARTITION, Author, DocumentKey, RecordId, document_key
+from crdt_sync.core.rewrite import Rewriting
+from crdt_sync.errors import EntryError
+from tests.unit.core.branching import Node, Past, Settled, Shown
+from tests.unit.replica.devices import ACTS
+from tests.unit.replica.test_branches import Branches, nodes_of
+
+HISTORIES = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """An update that its author wrote again."""
+
+    author: Author
+    type: OperationType
+    document: DocumentKey
+    update: bytes
+
+
+class Ended:
+    """A past of two branches, one of which is ended: what rests on it counts for nothing until it is written again.
+
+    Args:
+        past: all entries.
+        ended: the first entry of the branch that is ended.
+    """
+
+    def __init__(self, past: Past, *, ended: bytes) -> None:
+        order = past.ordered(random.Random(0))
+        self.void = [node for node in order if ended in past.view(node)]
+        self.kept = [node for node in order if ended not in past.view(node)]
+        self.branch = Settled(past, {})
+        """What those who hold the branch saw."""
+        self.branch.take(node for node in order if not past.view(node) - {ended})
+        self.authors = sorted({node.author for node in self.void})
+
+    def rest(self) -> dict[DocumentKey, Shown]:
+        """The documents without what is void."""
+        documents: dict[DocumentKey, Shown] = {}
+        take(
+            documents,
+            (
+                Again(author=node.author, type=item.type, document=item.document, update=item.update)
+                for node in self.kept
+                for item in node.entry.operations
+            ),
+        )
+        return documents
+
+    def write_again(self, author: Author, nodes: Iterable[Node], *, under: Author) -> Iterator[Again]:
+        """What one author makes of its own void entries, by itself, on its own device.
+
+        Raises:
+            EntryError: one refers to what is not there.
+        """
+        documents = self.rest()
+        rewritings: dict[DocumentKey, Rewriting] = {}
+        for node in nodes:
+            if node.author != author:
+                continue
+            for item in node.entry.operations:
+                shown = documents.setdefault(item.document, Shown())
+                if item.document not in rewritings:
+                    seen = self.branch.documents[item.document].index
+                    rewritings[item.document] = Rewriting(under, seen=seen, content=shown.content())
+                update = rewritings[item.document].rewrite(item.update, index=shown.index)
+                shown.take(update, author=under, operation=item.type)
+                yield Again(author=under, type=item.type, document=item.document, update=update)
+
+
+def take(documents: dict[DocumentKey, Shown], updates: Iterable[Again]) -> None:
+    for item in updates:
+        shown = documents.setdefault(item.document, Shown())
+        shown.take(item.update, author=item.author, operation=item.type)
+
+
+def ended(world: Branches) -> Ended:
+    """A world's second branch, given up."""
+    past = Past([node for replica in world.everybody for node in nodes_of(replica)])
+    (fork,) = past.forks
+    held = {node.name for node in nodes_of(world.peers[1][0])}
+    return Ended(past, ended=next(branch for branch in fork.branches if branch in held))
+
+
+def written_again(world: Branches) -> tuple[dict[Author, list[Again]], dict[Author, str]]:
+    """What each author has written again, and why those who could not did not, by the old author."""
+    given_up = ended(world)
+    again: dict[Author, list[Again]] = {}
+    stuck: dict[Author, str] = {}
+    for at, author in enumerate(given_up.authors):
+        try:
+            again[author] = list(given_up.write_again(author, given_up.void, under=Author(1000 + at)))
+        except EntryError as error:
+            stuck[author] = error.message
+    return again, stuck
+
+
+def test_an_author_alone_writes_again_all_that_it_wrote(tmp_path: Path) -> None:
+    """As a device does today with what it has sent to nobody."""
+    with Branches(tmp_path, count=2) as world:
+        name = world.start()
+        world.branch(0, name, [])
+        world.branch(1, name, [(0, "insert"), (0, "cut"), (0, "due 1"), (0, "add"), (0, "count"), (0, "discard")])
+        again, stuck = written_again(world)
+        assert not stuck
+        documents = ended(world).rest()
+        take(documents, [item for items in again.values() for item in items])
+        key = document_key(DEFAULT_PARTITION, "Task", RecordId(name))
+        shown, before = documents[key].content("notes"), ended(world).branch.documents[key].content("notes")
+        assert shown.texts == before.texts
+        assert shown.sets.keys() == before.sets.keys()
+
+
+@pytest.mark.parametrize("item", ["cut", "due 2", "discard", "delete"])
+def test_what_refers_to_a_void_entry_of_another_author_cannot_be_written_again(tmp_path: Path, item: str) -> None:
+    """It waits for that author: until it returns, or for ever, those who showed it show it no more."""
+    with Branches(tmp_path, count=2) as world:
+        name = world.start()
+        world.branch(0, name, [])
+        world.branch(1, name, [(6, "insert"), (6, "due 1"), (6, "add"), (1, item)])
+        _, stuck = written_again(world)
+        assert set(stuck.values()) & {
+            "an update that refers to content which is not there",
+            "a causal that says it saw what is not there",
+            "a tombstone that says it saw what is not there",
+        }
+
+
+def test_every_other_short_history_comes_to_this(tmp_path: Path) -> None:
+    """Three devices and eight steps on the branch that is ended; the figure is in the decision."""
+    dice = random.Random(1)
+    acts = [*sorted(ACTS), "undo", "create"]
+    came = 0
+    for at in range(HISTORIES):
+        place = tmp_path / str(at)
+        place.mkdir()
+        with Branches(place, count=2) as world:
+            name = world.start()
+            world.branch(0, name, [])
+            world.branch(1, name, [(dice.randrange(9), dice.choice(acts)) for _ in range(8)])
+            came += bool(written_again(world)[1])
+    assert came >= HISTORIES // 3
