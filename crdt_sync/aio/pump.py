@@ -200,11 +200,11 @@ class Pump:
 
     async def _wait(self) -> None:
         """Wait for work, but not beyond the session's next deadline."""
+        alarm = asyncio.get_running_loop().call_later(self.conversation.next_tick_s, self._work.set)
         try:
-            async with asyncio.timeout(self.conversation.next_tick_s):
-                await self._work.wait()
-        except TimeoutError:
-            return  # time to tick
+            await self._work.wait()
+        finally:
+            alarm.cancel()
 
     async def _deadline(self) -> None:
         """A peer that does not finish the handshake in time is let go."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import msgpack
@@ -82,12 +83,16 @@ def unpack_authors(data: bytes | None, *, key: bytes) -> list[Author]:
     Raises:
         CorruptStoreError: it is none.
     """
-    if data is None:
-        return []
-    authors = unpack_shaped(data, [int], table=Table.META, key=key)
+    return [] if data is None else list(_authors(data, key))
+
+
+@lru_cache(maxsize=64)
+def _authors(data: bytes, key: bytes) -> tuple[Author, ...]:
+    """They change seldom, and are asked for with every message."""
+    authors: tuple[int, ...] = unpack_shaped(data, [int], table=Table.META, key=key)
     if any(not 0 < author <= AUTHOR_MAX for author in authors):
         raise CorruptStoreError(f"the row {key.decode()} of table meta names no author", table=Table.META, key=key)
-    return list(map(Author, authors))
+    return tuple(map(Author, authors))
 
 
 def unpack_sized(data: bytes, size: int, *, key: bytes) -> bytes:

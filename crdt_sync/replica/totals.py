@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Final
 
 import msgpack
@@ -67,7 +67,7 @@ class Totals(Moved):
 
     def keep(self, store: Store) -> None:
         """Keep them, in a store transaction of its own; nothing is written where they have not changed."""
-        counts = asdict(self)
+        counts = {item.name: getattr(self, item.name) for item in fields(self)}
         data: bytes = msgpack.packb(counts)
         if any(counts.values()) and data != store.get(Table.META, TOTALS):
             with store.transaction():

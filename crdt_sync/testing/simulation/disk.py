@@ -205,9 +205,12 @@ class SimulatedStore(MemoryStore):
         return value
 
     def _scan(self, table: Table, *, start: bytes, end: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
-        for row in super()._scan(table, start=start, end=end, reverse=reverse):
-            if self._disk.rotten:
-                self._refuse_rotten(table, row[0])
+        rows = super()._scan(table, start=start, end=end, reverse=reverse)
+        return self._readable(table, rows) if self._disk.rotten else rows
+
+    def _readable(self, table: Table, rows: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+        for row in rows:
+            self._refuse_rotten(table, row[0])
             yield row
 
     def check(self, *, progress: Progress | None = None) -> Iterator[Damage]:

@@ -9,8 +9,8 @@ from crdt_sync.errors import InputError
 from crdt_sync.testing.simulation.history import History, SimulationFailedError, replay, shortest
 from crdt_sync.testing.simulation.schedule import ALL_FAULTS, STEPS, VERSION, Fault, draw, seed_of
 
-HUBS = (0, 1, 1, 1, 2)
-REPLICAS = (2, 2, 3)
+HUBS = (0, 0, 1, 1, 1, 1, 1, 1, 2)
+REPLICAS = (2, 2, 2, 3)
 """What is drawn where a simulation is not told how many there are."""
 
 
