@@ -55,6 +55,7 @@ class ErrorCode(str, Enum):
     INTERNAL = "internal"
     SHUTDOWN = "shutdown"
     OTHER = "other"
+    ALTERED = "altered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,7 @@ CODES: tuple[CodeFacts, ...] = tuple(
             ),
             (ErrorCode.SHUTDOWN, "this side is going down", _CLOSES, "waits retry_after, reconnects"),
             (ErrorCode.OTHER, "a code from a newer version; only its text is known", _CLOSES, _LATER),
+            (ErrorCode.ALTERED, "a message that is not the next one as the peer sealed it", _CLOSES, _LATER),
         )
     )
 )

@@ -23,7 +23,7 @@ class WireLimits:
     """
 
     frame_bytes_max: int = 1024 * KIB
-    """Of one frame on the channel, everything included; larger packets travel in several."""
+    """Of one frame on the channel, everything but the seal included; larger packets travel in several."""
     packet_bytes_max: int = ENTRY_LIMITS.entry_bytes_max + 1024 * KIB
     """Of one packet, decompressed and put together again: the largest run and some control messages."""
     batch_bytes_max: int = ENTRY_LIMITS.run_bytes_max + 512

@@ -44,7 +44,8 @@ from crdt_sync.replica.ending import LOST, PERMANENT_CODES, STORE_RETRY_AFTER_S,
 from crdt_sync.replica.news import News, Progress
 from crdt_sync.replica.port import Port
 from crdt_sync.replica.report import Traffic
-from crdt_sync.security.handshake import NONCE_BYTES, Handshake
+from crdt_sync.security.channel import KEY_BYTES
+from crdt_sync.security.handshake import Handshake
 
 log = logging.getLogger("crdt_sync.sync")
 
@@ -79,14 +80,10 @@ class Conversation:
     ) -> None:
         self._port = port
         self._initiator = initiator
-        self._admit = admit
-        self._limits = limits
-        self._handshake = Handshake(
-            initiator=initiator, key=port.key, space=port.space, nonce=port.entropy(NONCE_BYTES)
-        )
+        self._admit, self._limits = admit, limits
+        self._handshake = Handshake(initiator=initiator, key=port.key, space=port.space, secret=port.entropy(KEY_BYTES))
         self._out: list[bytes] = list(self._handshake.start())
-        self._held = News()
-        self._released = News()
+        self._held, self._released = News(), News()
         self._progress = Progress()
         self._lost = False
         self.session: Session | None = None
@@ -138,8 +135,10 @@ class Conversation:
         with self._ending_on_failure():
             if self.session is None:
                 self._shake(data)
+            elif (frame := self._handshake.channel.open(data)) is None:
+                self.session.close(ErrorCode.ALTERED, "a message was changed, lost, repeated or put in on the way")
             else:
-                self.session.receive(data)
+                self.session.receive(frame)
             self._handle_events()
 
     def data_to_send(self) -> list[bytes]:
@@ -151,6 +150,7 @@ class Conversation:
             with self._ending_on_failure():
                 frames = self.session.data_to_send()
                 self._handle_events()
+            frames = [self._handshake.channel.seal(frame) for frame in frames]
             if not self.session.owes_acknowledgement:
                 self._release()
         self.traffic.entries_out = 0 if self.session is None else self.session.entries_out

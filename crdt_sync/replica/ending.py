@@ -26,11 +26,11 @@ PERMANENT_CODES = frozenset(
 """Codes after which dialling again would end the same way: those whose receiver stops, in docs/spec/wire.md."""
 
 _SAID_PLAINLY = frozenset((ErrorCode.VERSION, ErrorCode.LIMITS, ErrorCode.REFUSED))
-"""Those that a damaged line cannot bring about: frames have checksums, and none of these follows from a lost one."""
+"""Those that a damaged line cannot bring about: messages are sealed, and none of these follows from a lost one."""
 
 _AT_ENTRIES = PERMANENT_CODES - _SAID_PLAINLY - {ErrorCode.NOT_CONVERGING} | {ErrorCode.INTERNAL, ErrorCode.OTHER}
 """Codes that can be about what was in flight."""
-_AT_LINES = frozenset((ErrorCode.CHECKSUM, ErrorCode.TIMEOUT))
+_AT_LINES = frozenset((ErrorCode.CHECKSUM, ErrorCode.ALTERED, ErrorCode.TIMEOUT))
 """Codes that tell of a bad connection."""
 
 STORE_RETRY_AFTER_S = 10.0

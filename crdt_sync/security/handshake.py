@@ -1,19 +1,21 @@
-"""The first messages on a channel: two devices agree on a version and prove who they are (wire version 0).
+"""The first messages on a channel: two devices agree on a version and keys, and prove who they are (wire version 0).
 
 Sans-I/O: bytes in, bytes out. docs/spec/handshake.md specifies the bytes, docs/adr/0003-handshake-version-0.md says
-what this version gives (mutual authentication) and what it does not (encryption).
+what this version gives (a channel that only the two devices can read or change) and what it does not (admission).
 
     both ends       PREAMBLE   magic, lowest and highest version, role      fixed for all versions
-    both ends       HELLO      role, nonce, public key, space
+    both ends       HELLO      role, ephemeral key, public key, space
     both ends       PROOF      signature over role and transcript
     an end that gives up before its proof says why:   FAILURE   code
 
-Each end signs its role and a hash of all four opening messages, its peer's fresh nonce among them. So a signature is of
-use in this one exchange, in this one direction, for this one space: what is replayed or reflected does not verify.
+Each end signs its role and a hash of all four opening messages, its peer's fresh key among them. So a signature is of
+use in this one exchange, in this one direction, for this one space: what is replayed or reflected does not verify. The
+keys of the channel follow from both fresh keys and the same hash, so they are known to the two that signed alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import assert_never
@@ -22,9 +24,9 @@ from blake3 import blake3
 
 from crdt_sync.core.peer import PUBLIC_KEY_BYTES, PeerIdentity
 from crdt_sync.errors import HandshakeError, LocalProtocolError
+from crdt_sync.security.channel import KEY_BYTES, Ephemeral, SealedChannel
 from crdt_sync.security.identity import SIGNATURE_BYTES, DeviceKey, is_usable_public_key, verify
 
-NONCE_BYTES = 32
 SPACE_BYTES = 32
 HANDSHAKE_MESSAGE_BYTES_MAX = 256
 """No message of a handshake is longer; a longer one is refused before it is looked at."""
@@ -34,7 +36,7 @@ HANDSHAKE_MESSAGES_MAX = 3
 _MAGIC = 0xC7  # no letter, so that text, HTTP or TLS on the wrong port is told apart by its first byte
 _PREAMBLE_BYTES = 4
 _PREAMBLE_BYTES_MAX = 64  # what later versions append is ignored, but signed
-_HELLO_BYTES = 2 + NONCE_BYTES + PUBLIC_KEY_BYTES + SPACE_BYTES
+_HELLO_BYTES = 2 + KEY_BYTES + PUBLIC_KEY_BYTES + SPACE_BYTES
 _TRANSCRIPT_CONTEXT = "crdt_sync 2026 handshake 0 transcript"
 _STATEMENT = b"crdt_sync handshake 0\0"
 
@@ -131,11 +133,19 @@ class VersionRange:
 SUPPORTED_VERSIONS = VersionRange(lowest=0, highest=0)
 
 
+def transcript(initiator: Sequence[bytes], responder: Sequence[bytes]) -> bytes:
+    """A hash of the preambles and hellos of both ends: 32 bytes."""
+    hashed = blake3(derive_key_context=_TRANSCRIPT_CONTEXT)
+    for message in (*initiator, *responder):
+        hashed.update(len(message).to_bytes(2, "big") + message)
+    return hashed.digest()
+
+
 class Handshake:
     """One end of a handshake.
 
     Send what `start` gives, give each message received to `receive` and send what that gives, in order, until `peer` or
-    `failed` is set. The messages after that belong to the session.
+    `failed` is set. The messages after that belong to the session, and are sealed: see `channel`.
 
     Invariants:
         1. `receive` never raises for what a peer sends; it sets `failed`.
@@ -146,11 +156,11 @@ class Handshake:
         initiator: True at the end that opened the channel.
         key: this device's key.
         space: 32 bytes; the handshake fails unless the peer names the same.
-        nonce: 32 unpredictable bytes, never used for another handshake.
+        secret: 32 unpredictable bytes, never used for another handshake.
         versions: the wire versions to offer, within `SUPPORTED_VERSIONS`.
 
     Raises:
-        ValueError: a space or nonce that is not 32 bytes, or versions beyond those supported.
+        ValueError: a space or secret that is not 32 bytes, or versions beyond those supported.
     """
 
     def __init__(
@@ -159,24 +169,26 @@ class Handshake:
         initiator: bool,
         key: DeviceKey,
         space: bytes,
-        nonce: bytes,
+        secret: bytes,
         versions: VersionRange = SUPPORTED_VERSIONS,
     ) -> None:
-        if len(space) != SPACE_BYTES or len(nonce) != NONCE_BYTES:
-            raise ValueError(f"a space has {SPACE_BYTES} bytes and a nonce {NONCE_BYTES}")
+        if len(space) != SPACE_BYTES:
+            raise ValueError(f"a space has {SPACE_BYTES} bytes, this one {len(space)}")
         if versions.lowest < SUPPORTED_VERSIONS.lowest or versions.highest > SUPPORTED_VERSIONS.highest:
             raise ValueError(f"this release speaks {SUPPORTED_VERSIONS}")
         self._initiator = initiator
         self._key = key
         self._space = space
-        self._nonce = nonce
+        self._ephemeral = Ephemeral(secret)
         self._versions = versions
         self._phase = _Phase.UNSTARTED
         self._sent: list[bytes] = []
         self._received: list[bytes] = []
         self._version: int | None = None
         self._claimed: PeerIdentity | None = None
+        self._shared = b""
         self._peer: PeerIdentity | None = None
+        self._channel: SealedChannel | None = None
         self._failed: HandshakeCode | None = None
         self._failed_by_peer = False
         self.shown = b""
@@ -187,6 +199,17 @@ class Handshake:
     def peer(self) -> PeerIdentity | None:
         """The device at the other end, once it is proven."""
         return self._peer
+
+    @property
+    def channel(self) -> SealedChannel:
+        """What seals each message to `peer` from here on, and opens each one of it.
+
+        Raises:
+            LocalProtocolError: there is no `peer`.
+        """
+        if self._channel is None:
+            raise LocalProtocolError("this handshake has not succeeded")
+        return self._channel
 
     @property
     def failed(self) -> HandshakeCode | None:
@@ -259,7 +282,7 @@ class Handshake:
         self._received.append(data)
         self._phase = _Phase.HELLO
         head = bytes((_Type.HELLO, self._role(own=True)))
-        return [self._send(head + self._nonce + self._key.public_key + self._space)]
+        return [self._send(head + self._ephemeral.public_key + self._key.public_key + self._space)]
 
     def _receive_typed(self, data: bytes) -> list[bytes]:
         if not 0 < len(data) <= HANDSHAKE_MESSAGE_BYTES_MAX:
@@ -279,16 +302,17 @@ class Handshake:
     def _receive_hello(self, data: bytes) -> list[bytes]:
         if len(data) != _HELLO_BYTES or data[1] > 1:
             return self._fail(HandshakeCode.MALFORMED)
-        nonce, public_key, space = data[2:34], data[34:66], data[66:]
-        # An echo with the role flipped still carries our nonce.
-        if data[1] != self._role(own=False) or nonce == self._nonce:
+        ephemeral, public_key, space = data[2:34], data[34:66], data[66:]
+        # An echo with the role flipped still carries our key.
+        if data[1] != self._role(own=False) or ephemeral == self._ephemeral.public_key:
             return self._fail(HandshakeCode.REFLECTED)
         if space != self._space:
             return self._fail(HandshakeCode.WRONG_SPACE, shown=space)
-        if not is_usable_public_key(public_key):
+        shared = self._ephemeral.agree(ephemeral)
+        if shared is None or not is_usable_public_key(public_key):
             return self._fail(HandshakeCode.WRONG_SIGNATURE)
         self._received.append(data)
-        self._claimed = PeerIdentity.of(public_key)
+        self._claimed, self._shared = PeerIdentity.of(public_key), shared
         self._phase = _Phase.PROOF
         return [self._send(bytes((_Type.PROOF,)) + self._key.sign(self._statement(own=True)))]
 
@@ -298,7 +322,8 @@ class Handshake:
         claimed = self._claimed
         if claimed is None or not verify(claimed.public_key, statement=self._statement(own=False), signature=data[1:]):
             return self._fail(HandshakeCode.WRONG_SIGNATURE)
-        self._peer = claimed
+        self._peer, shared, self._shared = claimed, self._shared, b""
+        self._channel = SealedChannel.of(shared, transcript=self._transcript(), initiator=self._initiator)
         self._phase = _Phase.DONE
         return []
 
@@ -319,7 +344,7 @@ class Handshake:
 
     def _set_failed(self, code: HandshakeCode) -> None:
         self._failed = code
-        self._peer = None
+        self._peer, self._channel = None, None
         self._phase = _Phase.FAILED
 
     def _send(self, message: bytes) -> bytes:
@@ -330,13 +355,12 @@ class Handshake:
         return int(self._initiator is not own)  # 0 is the initiator's role, 1 the responder's
 
     def _statement(self, *, own: bool) -> bytes:
-        """What an end signs: the purpose, its role, and everything both ends have said so far, in a fixed order."""
+        """What an end signs: the purpose, its role, and everything both ends have said so far."""
+        return _STATEMENT + bytes((self._role(own=own),)) + self._transcript()
+
+    def _transcript(self) -> bytes:
         ours, theirs = self._sent[:2], self._received[:2]
-        first, second = (ours, theirs) if self._initiator else (theirs, ours)
-        transcript = blake3(derive_key_context=_TRANSCRIPT_CONTEXT)
-        for message in (*first, *second):
-            transcript.update(len(message).to_bytes(2, "big") + message)
-        return _STATEMENT + bytes((self._role(own=own),)) + transcript.digest()
+        return transcript(ours, theirs) if self._initiator else transcript(theirs, ours)
 
     def __repr__(self) -> str:
         role = "initiator" if self._initiator else "responder"

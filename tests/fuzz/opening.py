@@ -23,8 +23,8 @@ OURS, THEIRS = (DeviceKey.generate(bytes((number,)) * 32) for number in (1, 2))
 
 
 def end(*, initiator: bool, key: DeviceKey = OURS) -> Handshake:
-    """One end; its nonce is its key's."""
-    return Handshake(initiator=initiator, key=key, space=SPACE, nonce=key.public_key)
+    """One end; its secret is its key's."""
+    return Handshake(initiator=initiator, key=key, space=SPACE, secret=key.public_key)
 
 
 def handshake(data: bytes) -> None:
@@ -58,7 +58,7 @@ def _talk(choice: int, data: bytes) -> None:
     for message in _messages(data):
         conversation.receive(message)
         conversation.data_to_send()
-    assert conversation.peer is None, "its nonce is fresh: nothing that was signed before proves anything"
+    assert conversation.peer is None, "its key is fresh: nothing that was signed before proves anything"
     over = conversation.end
     assert over is None or (over.handshake and not over.error().message.startswith("the peer ended"))
 

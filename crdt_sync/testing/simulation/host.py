@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -136,6 +137,7 @@ class Host:
         self.disk.break_after(None)
         self.replica = None
         sources = self._drawn.sources(self.now_ms)
+        sources = replace(sources, entropy=self._network.draws.noting(sources.entropy))
         try:
             self.store = self.disk.open()
             opened = open_on(self.store, MODELS, state_dir=self.folder, sources=sources)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from crdt_sync.aio.shell import Bell
 from crdt_sync.errors import LocalProtocolError, PeerUnreachableError
+from crdt_sync.testing.simulation.tapping import Draws, Tap
 from crdt_sync.testing.simulation.trace import Trace
 from crdt_sync.transport.base import Channel, ChannelLimits, CloseCode, channel_closed, check_close, check_message
 
@@ -47,6 +48,8 @@ class Network:
         """Directions, sender first, in which nothing gets through."""
         self.slow: dict[str, float] = {}
         """Host → seconds that it takes to read a frame."""
+        self.draws = Draws()
+        """What the hosts draw."""
         self.failures: list[BaseException] = []
         """What the code of a listener raised; it never should."""
         self.unread_max = 0
@@ -152,6 +155,7 @@ class Wire:
         self.limits = limits
         self._random = random
         self.ends = (SimulatedChannel(self, 0, hosts), SimulatedChannel(self, 1, hosts))
+        self.tap = Tap(network.draws)
         self._arrived_s = [0.0, 0.0]
         self._held: tuple[deque[bytes | _End], deque[bytes | _End]] = (deque(), deque())
         """What waits, for each sender, until the network lets it through."""
@@ -240,8 +244,9 @@ class SimulatedChannel:
         while self._ended is None and self._wire.backlog(self._side) >= self._wire.limits.queue_messages_max:
             await self._change()
         self._raise_if_ended()
-        network = self._wire.network
-        network.trace.note(network.loop.time(), "sent", self.host, to=self.peer, data=data)
+        network, tap = self._wire.network, self._wire.tap
+        seal = (tap, self._side, tap.see(self._side, data))
+        network.trace.note(network.loop.time(), "sent", self.host, to=self.peer, data=data, seal=seal)
         self._wire.carry(self._side, data)
 
     async def receive(self) -> bytes:

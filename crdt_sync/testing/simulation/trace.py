@@ -12,11 +12,13 @@ from blake3 import blake3
 from crdt_sync.protocol.codes import MessageType, PeerError
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.wire import FrameDecoder, split_packet
+from crdt_sync.testing.simulation.tapping import Tap
 
 KEPT_MAX = 20_000
 """Happenings that are kept for the diagram; the hash is over all of them."""
 DRAWN_MAX = 80
 _LIMITS = WireLimits()
+Seal = tuple[Tap, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,8 @@ class Happening:
         what: ``sent``, ``lost``, a step's or a fault's name.
         who: the host it happened to, or that sent.
         to: the host that it was sent to, or empty.
-        data: the frame, or what there is to say.
+        data: the message, or what there is to say.
+        seal: whoever can open the message, the end that sealed it, and how many it had sealed before.
     """
 
     at_s: float
@@ -36,6 +39,7 @@ class Happening:
     who: str
     to: str = ""
     data: bytes = b""
+    seal: Seal | None = None
 
 
 class Trace:
@@ -47,10 +51,12 @@ class Trace:
         self._kept: deque[Happening] = deque(maxlen=KEPT_MAX)
         self._hash = blake3()
 
-    def note(self, at_s: float, what: str, who: str, *, to: str = "", data: bytes = b"") -> None:
+    def note(
+        self, at_s: float, what: str, who: str, *, to: str = "", data: bytes = b"", seal: Seal | None = None
+    ) -> None:
         """Something happened at virtual time ``at_s``."""
         self.counts[what] += 1
-        self._kept.append(Happening(at_s=at_s, what=what, who=who, to=to, data=data))
+        self._kept.append(Happening(at_s=at_s, what=what, who=who, to=to, data=data, seal=seal))
         self._hash.update(f"{at_s:.6f} {what} {who} {to} {len(data)} ".encode())
         self._hash.update(data)
 
@@ -78,19 +84,27 @@ class Trace:
         for item in islice(self._kept, left_out, None):
             if item.what in {"sent", "lost"}:
                 arrow = "->>" if item.what == "sent" else "--x"
-                yield f"    {item.who}{arrow}{item.to}: {item.at_s:.3f} s {_names(item.data)}"
+                yield f"    {item.who}{arrow}{item.to}: {item.at_s:.3f} s {_names(item)}"
             else:
                 told = item.data.decode("utf-8", "replace").replace("\n", " ").replace(";", ",")
                 yield f"    Note over {item.who}: {item.at_s:.3f} s {item.what} {told}".rstrip()
 
 
-def _names(frame: bytes) -> str:
+def _names(item: Happening) -> str:
     """The messages in a frame, as far as it can be read by itself."""
+    size = f"{len(item.data)} bytes"
     try:
-        packet = FrameDecoder(_LIMITS).feed(frame)
+        packet = FrameDecoder(_LIMITS).feed(_opened(item))
         if packet is None:
-            return f"part of a packet, {len(frame)} bytes"
+            return f"part of a packet, {size}"
         kinds = [MessageType(kind).name for kind, _ in split_packet(packet, _LIMITS)]
     except (PeerError, ValueError):
-        return f"{len(frame)} bytes"
-    return f"{' '.join(kinds)}, {len(frame)} bytes"
+        return size
+    return f"{' '.join(kinds)}, {size}"
+
+
+def _opened(item: Happening) -> bytes:
+    if item.seal is None:
+        return item.data
+    tap, side, count = item.seal
+    return tap.opened(side, item.data, count)

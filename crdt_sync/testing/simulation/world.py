@@ -334,7 +334,7 @@ class World:
         """A device that anybody may be talks to somebody, and not as it should."""
         first, second = step.args
         if self.liar is None:
-            lies = Liar(self.loop, trace=self.trace, seed=f"{self.schedule.seed}/lies")
+            lies = Liar(self.network, seed=f"{self.schedule.seed}/lies")
             self.liar = self._host("liar", (self.hosts[0].name,), wrap=lies.wrap)
         await self.liar.kill(told=True)
         self.liar.peers = (self.hosts[first % len(self.hosts)].name,)

@@ -270,7 +270,7 @@ async def test_a_peer_that_stays_silent_after_the_handshake_is_let_go(one: Repli
     left, right = memory_pair()
     pump = pump_of(one, left)
     with memory() as other:
-        silent = Handshake(initiator=False, key=other.port.key, space=other.port.space, nonce=bytes(32))
+        silent = Handshake(initiator=False, key=other.port.key, space=other.port.space, secret=bytes(32))
         task = asyncio.create_task(pump.run())
         for message in silent.start():
             await right.send(message)

@@ -97,11 +97,11 @@ class Owing:
 
 
 def test_a_goodbye_behind_something_that_cannot_be_taken_in_still_ends_it(one: Replica, two: Replica) -> None:
-    left, _ = talking(one, two)
+    left, right = talking(one, two)
     messages = (Records(records=(b"garbage",)), Bye())
     packet = b"".join(join_message(message.TYPE, message.payload()) for message in messages)
     for frame in encode_frames(packet, frame_bytes_max=4096):
-        left.receive(frame)
+        left.receive(right._handshake.channel.seal(frame))
     assert left.end is not None
     assert (left.end.code, left.end.by_peer) == (ErrorCode.BYE.value, True)
 

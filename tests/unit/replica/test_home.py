@@ -13,9 +13,7 @@ import pytest
 from crdt_sync import Replica
 from crdt_sync.core.ids import Author, DeviceId
 from crdt_sync.errors import InputError, ScreeningError, StoreReadOnlyError, TransactionError
-from crdt_sync.protocol.messages import Ack
 from crdt_sync.protocol.source import EntryStatus, Position, RunPage, StatusKind
-from crdt_sync.protocol.wire import encode_frames, join_message
 from crdt_sync.replica import accept, journal
 from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.conversation import Conversation
@@ -182,37 +180,6 @@ def test_a_lost_acknowledgement_leaves_it_pending_and_the_next_session_completes
         assert statuses(replica) == ["pending"]
         until_told(replica, hub)
         assert statuses(replica) == ["completed"]
-
-
-def test_a_forged_acknowledgement_reaches_no_other_device_s_word_and_is_corrected_by_the_next_session() -> None:
-    """Version 0 of the handshake agrees on no key: who can change traffic can acknowledge in a peer's place (ADR 3)."""
-    with memory(1) as replica, memory(2) as hub, memory(3) as third:
-        exchange(replica, third)
-        replica.create(Task, title="a")
-        left, right = Conversation(replica.port, initiator=True), Conversation(hub.port, initiator=False)
-        forged = False
-        while not forged:
-            for frame in left.data_to_send():
-                if left.session is not None and left.session._outflow.sent:
-                    forged = True  # the runs do not arrive, and somebody else answers
-                    break
-                right.receive(frame)
-            for frame in [] if forged else right.data_to_send():
-                left.receive(frame)
-        ack = Ack(batch=1, corrections={}, statuses=())
-        for frame in encode_frames(join_message(Ack.TYPE, ack.payload()), frame_bytes_max=4096):
-            left.receive(frame)
-        for end in (left, right):
-            end.lost("cut")
-        assert statuses(replica) == ["completed"], "what the peer itself could say, too"
-        operation = replica.last_operation()
-        assert replica.durability(operation) == (), "this takes a signature"
-        assert not replica.safe_to_wipe()
-        until_told(replica, hub)
-        assert statuses(replica) == ["pending"]
-        assert exchange(replica, hub).proven_equal
-        assert statuses(replica) == ["completed"]
-        assert replica.durability(operation) == (hub.device_id,)
 
 
 def test_a_lying_peer_speaks_for_itself_alone() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from crdt_sync.core.peer import PeerIdentity
 from crdt_sync.errors import HandshakeError, LocalProtocolError
 from crdt_sync.security import handshake as module
+from crdt_sync.security.channel import Ephemeral, channel_keys
 from crdt_sync.security.handshake import (
     HANDSHAKE_MESSAGE_BYTES_MAX,
     HANDSHAKE_MESSAGES_MAX,
@@ -20,23 +21,35 @@ from crdt_sync.security.handshake import (
     Handshake,
     HandshakeCode,
     VersionRange,
+    transcript,
 )
 from crdt_sync.security.identity import DeviceKey
 
 ROOT = Path(__file__).resolve().parents[3]
 SPACE, OTHER_SPACE = b"s" * 32, b"o" * 32
 ALICE, BOB, MALLORY = (DeviceKey.generate(bytes([number]) * 32) for number in (1, 2, 3))
+_PRIME = 2**255 - 19
+SMALL_ORDER = (
+    0,
+    1,
+    325606250916557431795983626356110631294008115727848805560023387167927233504,
+    39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    _PRIME - 1,
+    _PRIME,
+    _PRIME + 1,
+)
+"""Points whose multiples X25519 makes all zeros, as numbers."""
 RANGES = st.tuples(st.integers(0, 255), st.integers(0, 255)).map(
     lambda pair: VersionRange(lowest=min(pair), highest=max(pair))
 )
 
 
-def alice(*, nonce: int = 1, space: bytes = SPACE) -> Handshake:
-    return Handshake(initiator=True, key=ALICE, space=space, nonce=bytes([nonce]) * 32)
+def alice(*, secret: int = 1, space: bytes = SPACE) -> Handshake:
+    return Handshake(initiator=True, key=ALICE, space=space, secret=bytes([secret]) * 32)
 
 
-def bob(*, nonce: int = 2, space: bytes = SPACE, key: DeviceKey = BOB) -> Handshake:
-    return Handshake(initiator=False, key=key, space=space, nonce=bytes([nonce]) * 32)
+def bob(*, secret: int = 2, space: bytes = SPACE, key: DeviceKey = BOB) -> Handshake:
+    return Handshake(initiator=False, key=key, space=space, secret=bytes([secret]) * 32)
 
 
 def meet(
@@ -69,6 +82,56 @@ def test_two_honest_ends_learn_who_the_other_is() -> None:
     assert "done" in repr(one)
 
 
+def test_two_honest_ends_share_a_channel_that_no_other_handshake_gives() -> None:
+    one, other = alice(), bob()
+    meet(one, other)
+    assert other.channel.open(one.channel.seal(b"to bob")) == b"to bob"
+    assert one.channel.open(other.channel.seal(b"to alice")) == b"to alice"
+    again = alice(), bob(secret=9)
+    meet(*again)
+    assert again[1].channel.open(one.channel.seal(b"to bob")) is None
+
+
+def test_there_is_no_channel_before_the_peer_is_proven_nor_after_a_failure() -> None:
+    one, other = alice(), bob()
+    with pytest.raises(LocalProtocolError):
+        _ = one.channel
+    meet(one, other)
+    one.receive(b"anything")
+    with pytest.raises(LocalProtocolError):
+        _ = one.channel
+
+
+def test_keys_put_between_two_devices_make_both_signatures_fail() -> None:
+    def swap(sender: Handshake, index: int, data: bytes) -> bytes:
+        return data[:2] + Ephemeral(b"m" * 32).public_key + data[34:] if index == 1 else data
+
+    one, other = alice(), bob()
+    meet(one, other, change=swap)
+    assert one.failed is other.failed is HandshakeCode.WRONG_SIGNATURE
+
+
+@pytest.mark.parametrize("by_initiator", [True, False])
+def test_a_key_put_to_one_end_only_lets_neither_go_on(by_initiator: bool) -> None:
+    def swap(sender: Handshake, index: int, data: bytes) -> bytes:
+        swapped = index == 1 and (sender is one) is by_initiator
+        return data[:2] + Ephemeral(b"m" * 32).public_key + data[34:] if swapped else data
+
+    one, other = alice(), bob()
+    meet(one, other, change=swap)
+    assert one.failed is other.failed is HandshakeCode.WRONG_SIGNATURE
+
+
+@pytest.mark.parametrize("point", SMALL_ORDER)
+def test_a_key_that_makes_the_shared_secret_known_is_refused(point: int) -> None:
+    end = bob()
+    end.start()
+    end.receive(bytes((0xC7, 0, 0, 0)))
+    answer = end.receive(bytes((1, 0)) + point.to_bytes(32, "little") + ALICE.public_key + SPACE)
+    assert end.failed is HandshakeCode.WRONG_SIGNATURE
+    assert answer == [bytes((3, 7))]
+
+
 def test_the_same_inputs_give_the_same_bytes() -> None:
     assert list(meet(alice(), bob()).values()) == list(meet(alice(), bob()).values())
 
@@ -89,7 +152,7 @@ def test_wrong_space_is_told_to_both() -> None:
 
 def test_what_is_recorded_cannot_be_replayed() -> None:
     recorded = meet(alice(), bob())
-    for victim, records in ((bob(nonce=9), 0), (alice(nonce=9), 1)):
+    for victim, records in ((bob(secret=9), 0), (alice(secret=9), 1)):
         victim.start()
         for data in list(recorded.values())[records]:
             victim.receive(data)
@@ -104,7 +167,7 @@ def test_an_echo_is_seen_at_its_first_message() -> None:
         assert end.failed is HandshakeCode.REFLECTED
 
 
-def test_an_echo_with_the_roles_flipped_is_seen_by_its_nonce() -> None:
+def test_an_echo_with_the_roles_flipped_is_seen_by_its_key() -> None:
     for end, role in ((alice(), 1), (bob(), 0)):
         (preamble,) = end.start()
         (hello,) = end.receive(preamble[:3] + bytes([role]))
@@ -124,8 +187,8 @@ def test_a_proof_reflected_into_the_other_direction_does_not_hold() -> None:
 
 def test_a_proof_made_for_another_peer_does_not_hold() -> None:
     # Mallory, whom Bob dials, tries to be Bob towards Alice with what Bob signs for her.
-    to_bob = Handshake(initiator=False, key=MALLORY, space=SPACE, nonce=b"m" * 32)
-    dialing_bob = Handshake(initiator=True, key=BOB, space=SPACE, nonce=b"b" * 32)
+    to_bob = Handshake(initiator=False, key=MALLORY, space=SPACE, secret=b"m" * 32)
+    dialing_bob = Handshake(initiator=True, key=BOB, space=SPACE, secret=b"b" * 32)
     proof_of_bob = meet(dialing_bob, to_bob)[dialing_bob][-1]
     end = bob(key=ALICE)
     end.start()
@@ -139,7 +202,7 @@ def test_a_proof_by_another_key_does_not_hold() -> None:
     def sign_with_own_key(sender: Handshake, index: int, data: bytes) -> bytes:
         return data[:34] + ALICE.public_key + data[66:] if index == 1 and sender is impostor else data
 
-    impostor, victim = Handshake(initiator=True, key=MALLORY, space=SPACE, nonce=b"m" * 32), bob()
+    impostor, victim = Handshake(initiator=True, key=MALLORY, space=SPACE, secret=b"m" * 32), bob()
     meet(impostor, victim, change=sign_with_own_key)
     assert victim.failed is HandshakeCode.WRONG_SIGNATURE
 
@@ -301,8 +364,10 @@ def test_our_own_mistakes_are_told_to_us() -> None:
         end.start()
     with pytest.raises(ValueError, match="32 bytes"):
         alice(space=b"short")
+    with pytest.raises(ValueError, match="secret of a connection has 32 bytes"):
+        Handshake(initiator=True, key=ALICE, space=SPACE, secret=b"short")
     with pytest.raises(ValueError, match="speaks"):
-        Handshake(initiator=True, key=ALICE, space=SPACE, nonce=bytes(32), versions=VersionRange(lowest=0, highest=1))
+        Handshake(initiator=True, key=ALICE, space=SPACE, secret=bytes(32), versions=VersionRange(lowest=0, highest=1))
     for lowest, highest in ((1, 0), (-1, 0), (0, 256)):
         with pytest.raises(ValueError, match="no range"):
             VersionRange(lowest=lowest, highest=highest)
@@ -341,7 +406,14 @@ def test_the_example_in_the_specification_is_what_is_sent() -> None:
     sent = meet(one, other)
     told = {"initiator": [data.hex() for data in sent[one]], "responder": [data.hex() for data in sent[other]]}
     documented: dict[str, list[str]] = {"initiator": [], "responder": []}
-    for role, _, data in lines:
+    for role, what, data in lines[:6]:
+        assert what in {"PREAMBLE", "HELLO", "PROOF"}
         documented[role].append(data)
     assert documented == told
+    hashed = transcript(sent[one][:2], sent[other][:2])
+    shared = Ephemeral(bytes([1]) * 32).agree(sent[other][1][2:34])
+    assert shared is not None
+    keys = channel_keys(shared, transcript=hashed)
+    sealed = [one.channel.seal(b"first"), one.channel.seal(b"second"), other.channel.seal(b"first")]
+    assert [line[-1] for line in lines[6:]] == [item.hex() for item in (hashed, shared, *keys, *sealed)]
     assert VersionRange(lowest=0, highest=0) == SUPPORTED_VERSIONS
