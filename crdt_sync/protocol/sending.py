@@ -10,10 +10,12 @@ from crdt_sync.protocol.care import Flight
 from crdt_sync.protocol.flow import Outflow
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.messages import Runs
+from crdt_sync.protocol.repeating import Repeating
 from crdt_sync.protocol.snapshots import Snapshot, Snapshots
 from crdt_sync.protocol.source import SentRun, Source
 from crdt_sync.protocol.standing import Standing
 from crdt_sync.protocol.suspected import Suspected
+from crdt_sync.protocol.vectors import Vector
 
 CAREFUL_RUNS: Final = 8
 """So many runs go one by one in a session where it is careful; then ever larger batches do, one at a time."""
@@ -55,6 +57,7 @@ class Sending:
         care = source.care(public_key)
         self._careful_until, self._careful_runs = care.until, 0
         self._suspected = Suspected(source, limits, outflow, standing, suspects=care.suspects, public_key=public_key)
+        self._repeating = Repeating(source, outflow)
         self._is_alone = False
         """What was sent last stays alone in flight, whatever comes behind it."""
         self._has_looked = False
@@ -70,8 +73,15 @@ class Sending:
         """The peer stated its vector: everything is planned from it."""
         self._has_looked = False
         self._suspected.restart()
+        self._repeating.restart()
         self._outflow.restart()
         self.snapshots.look(self._standing.known)
+
+    def ask_again(self, positions: Vector) -> None:
+        """What is behind these positions was not taken in, and can be by now."""
+        asked = self._standing.stated(positions)
+        self._suspected.passed(asked)
+        self._repeating.ask(asked)
 
     @property
     def is_trying(self) -> bool:
@@ -110,10 +120,27 @@ class Sending:
                 self._looked()
             if runs:
                 return Runs(runs=tuple([run for run, *_ in runs]))
+        if out.at_end and self._repeating:
+            again = self._repeat(owes_answer=owes_answer)
+            if again is not None or self._repeating:
+                return again
         if not out.at_end or not self._suspected or owes_answer:
             return None
         message = self._suspected.next_message(now_ms=now_ms)
         return self.next_message(now_ms=now_ms) if message is None and out.has_more else message
+
+    def _repeat(self, *, owes_answer: bool) -> Runs | None:
+        careful = self._careful_until > 0
+        if not self._outflow.may_send or self.is_trying or (careful and (owes_answer or not self._outflow.settled)):
+            return None
+        bytes_max = self._careful_bytes() if careful else self._limits.batch_bytes_max
+        runs = self._repeating.next_runs(self._is_sent, bytes_max=bytes_max)
+        if not runs:
+            return None
+        self._is_alone = careful
+        self._careful_runs += careful
+        self._source.handed_out(self._public_key, runs)
+        return Runs(runs=tuple([run for run, *_ in runs]))
 
     def _careful_bytes(self) -> int:
         grown = self._careful_runs - CAREFUL_RUNS

@@ -118,11 +118,6 @@ class ApplyOutcome:
     statuses: tuple[EntryStatus, ...] = ()
     lacking: tuple[Lacking, ...] = ()
 
-    @property
-    def waits(self) -> bool:
-        """Whether something is to be sent again later."""
-        return any(status.retry for status in self.statuses)
-
 
 class Source(Protocol):
     """A replica as its sessions see it. Everything it tells is durable.

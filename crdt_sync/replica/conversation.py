@@ -94,7 +94,7 @@ class Conversation:
         self.steps = 0
         """Grows with each step forward: a phase begun, data taken in, data of ours acknowledged, a proof."""
         self.traffic = Traffic()
-        self._doubts, self._parked, self._peer_epoch = False, -1, b""
+        self._doubts, self._awaited, self._peer_epoch = False, port.awaited(), b""
         self.obstacle = ""
         """What keeps both sides from being proven equal, as far as it is known; to be put behind an error's text."""
         self.clock_offset_ms = 0
@@ -172,9 +172,7 @@ class Conversation:
     def wake(self) -> None:
         """The replica has new commits."""
         if self.session is not None and self.end is None:
-            if self._parked not in {-1, self._port.totals.foreign_entries}:
-                self._parked = -1
-                self.session.restate()  # others brought what it may rest on
+            self._awaited.ask(self.session)
             self.session.wake()
 
     def tick(self) -> None:
@@ -362,10 +360,10 @@ class Conversation:
     def _took(self, session: Session, batch: Batch, *, number: int | None = None) -> None:
         if number is not None:
             session.persisted(number, batch.outcome)
-        if batch.restated or (self._parked >= 0 and batch.entries):
-            session.restate()  # what was parked may rest on this, and is sent again then
-            self._parked = -1
-        self._parked = self._port.totals.foreign_entries if batch.outcome.waits else self._parked
+        if batch.restated:
+            session.restate()
+        self._awaited.add(batch.waiting)
+        self._awaited.ask(session)
         self.traffic.entries_in += batch.entries
         self._note(batch.outcome.statuses)
         self._held.changes += batch.changes

@@ -17,6 +17,7 @@ from crdt_sync.core.version import Version, encode_state_vector
 from crdt_sync.errors import CRDTSyncError, EntryError, StoreReadOnlyError, TransactionError
 from crdt_sync.protocol.source import ApplyOutcome, Position, RunPage, Vector
 from crdt_sync.replica.accept import Batch, accept_records, accept_runs
+from crdt_sync.replica.awaiting import Awaited
 from crdt_sync.replica.branches import note_fork, note_settled
 from crdt_sync.replica.compacting_port import CompactingPort
 from crdt_sync.replica.compactor import Compactor
@@ -201,6 +202,10 @@ class Port(CompactingPort, HomePort):
             return True
         return False
 
+    def awaited(self) -> Awaited:
+        """What the entries of one session wait for."""
+        return Awaited(self._state)
+
     def accept_records(self, records: Iterable[bytes]) -> Batch:
         """Verify and keep signed space records, durably."""
         self._check()
@@ -383,6 +388,7 @@ class Port(CompactingPort, HomePort):
         again = self._guarded(lambda: accept_runs(self._state, [encode_run(run)]))
         batch.entries += again.entries
         batch.changes.extend(again.changes)
+        batch.waiting.extend(again.waiting)
         remaining = tuple(item for item in batch.outcome.statuses if (item.partition, item.author) != name)
         batch.outcome = ApplyOutcome(
             statuses=(*remaining, *again.outcome.statuses), lacking=(*batch.outcome.lacking, *again.outcome.lacking)
