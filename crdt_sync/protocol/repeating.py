@@ -1,4 +1,4 @@
-"""What a peer asks for again, since it could not take it in before and can by now."""
+"""What is sent though its turn is over: a peer asks for it and can take it in by now, or it was withheld."""
 
 from __future__ import annotations
 

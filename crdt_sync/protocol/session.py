@@ -179,7 +179,7 @@ class Session:
         """The source has new commits or records that did not come from this session."""
         self._said_all = False
         self._records.wake()
-        self._outflow.at_end = False
+        self.sending.wake()
         self._reconciling.look()
 
     def persisted(self, batch: int, outcome: ApplyOutcome | None = None) -> None:

@@ -181,6 +181,8 @@ class Conversation:
             with self._ending_on_failure():
                 self.session.tick(self._port.now_ms())
                 self._handle_events()
+            if self._doubts:
+                self._port.end_doubt(self.session.peer.device_id, if_late=True)
 
     @property
     def next_tick_s(self) -> float:
@@ -350,12 +352,11 @@ class Conversation:
                 assert_never(event)
 
     def _met_branch(self, session: Session, event: OwnFork | ForeignFork) -> None:
-        if isinstance(event, OwnFork):
-            self._port.own_fork(event.partition, event.author)
+        name, device = (event.partition, event.author), session.peer.device_id
+        if isinstance(event, OwnFork) and self._port.own_fork(*name, device=device):
             self._doubts = True
             session.restate()
-        met = (event.partition, event.author, event.position)
-        self.obstacle = self._port.branch_met(*met, device=session.peer.device_id)
+        self.obstacle = self._port.branch_met(*name, event.position, device=device)
 
     def _took(self, session: Session, batch: Batch, *, number: int | None = None) -> None:
         if number is not None:
@@ -382,9 +383,9 @@ class Conversation:
                 end = replace(end, permanent=False)
         self.end = end
         self._port.session_ended(had_begun=self.session is not None)
-        if self._doubts:
+        if self._doubts and self.session is not None:
             self._doubts = False
-            self._port.end_doubt()
+            self._port.end_doubt(self.session.peer.device_id)
 
     def _ended(self, event: Ended) -> None:
         self._finish(
