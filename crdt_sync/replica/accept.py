@@ -110,13 +110,16 @@ class _Checked:
     hashes: list[ChainHash]
 
 
-def accept_records(state: State, records: Iterable[bytes], *, gone: Callable[[DeviceId], None]) -> int:
+def accept_records(
+    state: State, records: Iterable[bytes], *, gone: Callable[[DeviceId], None], back: Callable[[DeviceId], None]
+) -> int:
     """Verify and keep signed space records; returns how many were new. Opens its own store transaction.
 
     Args:
         state: the replica.
         records: encoded records.
         gone: called in the transaction for every other device that is waited for no more.
+        back: the same for every one that is waited for from now on.
 
     Raises:
         EntryError: one is malformed, of another space, or badly signed; none was kept.
@@ -133,8 +136,9 @@ def accept_records(state: State, records: Iterable[bytes], *, gone: Callable[[De
     with state.store.transaction():
         before = state.records.enrolled()
         count = sum(state.add_record(record) for record in decoded)
-        for key in sorted(before - state.records.enrolled() - {own}):
-            gone(device_id(key))
+        after = state.records.enrolled()
+        for key in sorted((before ^ after) - {own}):
+            (back if key in after else gone)(device_id(key))
     return count
 
 

@@ -25,7 +25,7 @@ from crdt_sync.replica.content import accept_content, rederive
 from crdt_sync.replica.derive import derive_marked
 from crdt_sync.replica.doubting import Doubting
 from crdt_sync.replica.fork import believe_claim, lease_new_author, leave_lost_authors, note_proof, settle_fork
-from crdt_sync.replica.home import note_gone
+from crdt_sync.replica.home import note_back, note_gone
 from crdt_sync.replica.home_port import HomePort
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers, Subscription
@@ -206,8 +206,8 @@ class Port(CompactingPort, HomePort):
     def accept_records(self, records: Iterable[bytes]) -> Batch:
         """Verify and keep signed space records, durably."""
         self._check()
-        gone = partial(note_gone, self._state, self._journal)
-        batch = Batch(records=self._guarded(lambda: accept_records(self._state, records, gone=gone)))
+        gone, back = (partial(note, self._state, self._journal) for note in (note_gone, note_back))
+        batch = Batch(records=self._guarded(lambda: accept_records(self._state, records, gone=gone, back=back)))
         if batch.records:
             end = self._state.ledger.end
             batch.changes = self.leave_lost_authors()

@@ -585,7 +585,7 @@ def test_the_loser_of_an_author_goes_on_after_a_crash(
 ) -> None:
     winner, loser = twins
     settled(winner, peer)
-    accept_records(state_of(loser), peer.port.space_records(0)[0], gone=lambda _: None)  # and no further
+    accept_records(state_of(loser), peer.port.space_records(0)[0], gone=print, back=print)  # and no further
     assert author_of(loser) == one_author
     loser.create(Task, title="refused")
     author = author_of(loser)
