@@ -29,6 +29,7 @@ from crdt_sync.replica.home_peers import (
 )
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.rows import pack_vector, unpack_vector
+from crdt_sync.replica.set_aside import DOUBTED
 from crdt_sync.replica.state import State
 from crdt_sync.replica.stated import note_nothing
 from crdt_sync.replica.synclog import LOST
@@ -152,6 +153,8 @@ def note_gone(state: State, journal: Journal, device: DeviceId) -> None:
     before = _held_at_home(state.store)
     leave_home(state.store, device)
     _lose(state.store, device)
+    state.store.delete_many(Table.HOLDING, [DOUBTED + device.encode(), _REFUSED + device.encode()])
+    state.resting.reset()  # nothing waits for a device that is not waited for
     _follow(state, journal, before, device=device)
 
 
