@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from crdt_sync.core.entry import ChainHash, decode_run
@@ -207,6 +207,8 @@ class Inflow:
         self._acked = 0
         self._statuses: deque[EntryStatus] = deque()
         self._corrections: dict[str, dict[Author, Position]] = {}
+        self._again: set[tuple[str, Author]] = set()
+        """Whose entries the peer is asked for again."""
 
     def receive_bulk(self, size_bytes: int) -> None:
         """A bulk message came in; raises `PeerError` if there was no credit for it."""
@@ -240,10 +242,19 @@ class Inflow:
         """A batch is persisted and not acknowledged yet."""
         return self._acked < self.persisted
 
+    def ask_again(self, chains: Collection[tuple[str, Author]]) -> None:
+        """Have the next acknowledgement ask for what is behind our end of these chains; for none, ask for nothing."""
+        self._again = {*self._again, *chains} if chains else set()
+
     def acks(self) -> list[Ack]:
-        """Acknowledgements that are due; more than one only if there are very many statuses."""
-        if self._acked == self.persisted:
-            return []
+        """Acknowledgements that are due; more than one only with very many statuses, or what is asked for."""
+        acks = self._due_acks() if self.owes_acknowledgement else []
+        if self._again:
+            asked, self._again = self._again, set()
+            acks.append(Ack(batch=self.persisted, corrections=self._held_of(asked), statuses=()))
+        return acks
+
+    def _due_acks(self) -> list[Ack]:
         self._acked = self.persisted
         acks: list[Ack] = []
         while not acks or self._statuses:
@@ -265,10 +276,15 @@ class Inflow:
         # The peer takes every run of the batch for held; state what is held of each author of whom that is not so, and
         # of each with a status: another branch at the same position shows only in the hash.
         own = self._source.vector()
-        none = Position(0, _NO_HASH)
         told = {(status.partition, status.author) for status in statuses}
         brought = {(partition, author): sequence for partition, author, sequence in heads}
         for partition, author in sorted(told | brought.keys()):
-            held = own.get(partition, {}).get(author, none)
+            held = own.get(partition, {}).get(author, _NOTHING)
             if (partition, author) in told or held.sequence < brought[partition, author]:
                 self._corrections.setdefault(partition, {})[author] = held
+
+    def _held_of(self, chains: Iterable[tuple[str, Author]]) -> dict[str, dict[Author, Position]]:
+        own, held = self._source.vector(), dict[str, dict[Author, Position]]()
+        for partition, author in sorted(chains):
+            held.setdefault(partition, {})[author] = own.get(partition, {}).get(author, _NOTHING)
+        return held

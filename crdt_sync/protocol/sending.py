@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from crdt_sync.core.entry import ChainHash
+from crdt_sync.core.ids import Author
 from crdt_sync.errors import LocalProtocolError
 from crdt_sync.protocol.care import Flight
 from crdt_sync.protocol.flow import Outflow
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.messages import Runs
+from crdt_sync.protocol.repeating import Repeating
 from crdt_sync.protocol.snapshots import Snapshot, Snapshots
-from crdt_sync.protocol.source import SentRun, Source
+from crdt_sync.protocol.source import RunPage, SentRun, Source
 from crdt_sync.protocol.standing import Standing
 from crdt_sync.protocol.suspected import Suspected
+from crdt_sync.protocol.vectors import Position, Vector
 
 CAREFUL_RUNS: Final = 8
 """So many runs go one by one in a session where it is careful; then ever larger batches do, one at a time."""
@@ -55,6 +59,9 @@ class Sending:
         care = source.care(public_key)
         self._careful_until, self._careful_runs = care.until, 0
         self._suspected = Suspected(source, limits, outflow, standing, suspects=care.suspects, public_key=public_key)
+        self._repeating = Repeating(source, outflow)
+        self._left_out: dict[tuple[str, Author], int] = {}
+        """What the source withheld as its turn came: author → the first such entry."""
         self._is_alone = False
         """What was sent last stays alone in flight, whatever comes behind it."""
         self._has_looked = False
@@ -70,8 +77,23 @@ class Sending:
         """The peer stated its vector: everything is planned from it."""
         self._has_looked = False
         self._suspected.restart()
+        self._repeating.restart()
+        self._left_out.clear()
         self._outflow.restart()
         self.snapshots.look(self._standing.known)
+
+    def wake(self) -> None:
+        """The source has new commits, or withholds something no more."""
+        self._outflow.at_end = False
+        for name in self._left_out.keys() - self._source.postponed():
+            before = Position(self._left_out.pop(name) - 1, ChainHash(b""))
+            self._repeating.ask({name[0]: {name[1]: before}})
+
+    def ask_again(self, positions: Vector) -> None:
+        """What is behind these positions was not taken in, and can be by now."""
+        asked = self._standing.stated(positions)
+        self._suspected.passed(asked)
+        self._repeating.ask(asked)
 
     @property
     def is_trying(self) -> bool:
@@ -93,10 +115,7 @@ class Sending:
             if self.is_trying or (careful and (owes_answer or not out.settled)):
                 return None
             bytes_max = self._careful_bytes() if careful else self._limits.batch_bytes_max
-            page = self._source.runs_after(out.cursor, self._standing.known, bytes_max=bytes_max)
-            if page.more and page.cursor <= out.cursor:
-                raise LocalProtocolError("the source's cursor does not move on")
-            out.cursor = page.cursor
+            page = self._next_page(bytes_max=bytes_max)
             runs = tuple([run for run in page.runs if self._is_sent(run)])
             if runs:
                 self._is_alone = careful
@@ -110,10 +129,38 @@ class Sending:
                 self._looked()
             if runs:
                 return Runs(runs=tuple([run for run, *_ in runs]))
+        if out.at_end and self._repeating:
+            again = self._repeat(owes_answer=owes_answer)
+            if again is not None or self._repeating:
+                return again
         if not out.at_end or not self._suspected or owes_answer:
             return None
         message = self._suspected.next_message(now_ms=now_ms)
         return self.next_message(now_ms=now_ms) if message is None and out.has_more else message
+
+    def _next_page(self, *, bytes_max: int) -> RunPage:
+        cursor = self._outflow.cursor
+        page = self._source.runs_after(cursor, self._standing.known, bytes_max=bytes_max)
+        if page.more and page.cursor <= cursor:
+            raise LocalProtocolError("the source's cursor does not move on")
+        self._outflow.cursor = page.cursor
+        for name, (first, place) in self._source.postponed().items():
+            if place <= page.cursor:
+                self._left_out.setdefault(name, first)
+        return page
+
+    def _repeat(self, *, owes_answer: bool) -> Runs | None:
+        careful = self._careful_until > 0
+        if not self._outflow.may_send or self.is_trying or (careful and (owes_answer or not self._outflow.settled)):
+            return None
+        bytes_max = self._careful_bytes() if careful else self._limits.batch_bytes_max
+        runs = self._repeating.next_runs(self._is_sent, bytes_max=bytes_max)
+        if not runs:
+            return None
+        self._is_alone = careful
+        self._careful_runs += careful
+        self._source.handed_out(self._public_key, runs)
+        return Runs(runs=tuple([run for run, *_ in runs]))
 
     def _careful_bytes(self) -> int:
         grown = self._careful_runs - CAREFUL_RUNS

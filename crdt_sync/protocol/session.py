@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import assert_never
 
 from crdt_sync.core.ids import Author
@@ -23,7 +24,6 @@ from crdt_sync.protocol.source import ApplyOutcome, Source
 from crdt_sync.protocol.standing import Standing
 from crdt_sync.protocol.states import TRANSITIONS, Phase, Signal, Verdict, verdict
 from crdt_sync.protocol.telling import Telling
-from crdt_sync.protocol.vectors import Position
 from crdt_sync.protocol.wire import FrameDecoder, encode_frames, join_message, split_packet
 
 WIRE_VERSIONS = (0,)
@@ -183,7 +183,7 @@ class Session:
         """The source has new commits or records that did not come from this session."""
         self._said_all = False
         self._records.wake()
-        self._outflow.at_end = False
+        self.sending.wake()
         self._reconciling.look()
 
     def persisted(self, batch: int, outcome: ApplyOutcome | None = None) -> None:
@@ -202,7 +202,14 @@ class Session:
         """Our own vector was changed otherwise than by growing: tell it again; the peer plans anew."""
         self._said_all = False
         self._standing.restate()
+        self._inflow.ask_again(())
         self._reconciling.reopen()
+
+    def ask_again(self, chains: Collection[tuple[str, Author]]) -> None:
+        """What was parked of these can be taken in by now: the peer sends it again."""
+        self._said_all = False
+        if not self._standing.restate_due:
+            self._inflow.ask_again(chains)
 
     def took_over(self) -> None:
         """A snapshot is taken over: tell our new vector, and send again what the peer put aside."""
@@ -336,15 +343,12 @@ class Session:
         if isinstance(message, Credit):
             self._outflow.receive_credit(message.amount)
             return
+        is_again = message.batch == self._outflow.acked
         heads = self._outflow.receive_ack(message.batch)
-        vector: dict[str, dict[Author, Position]] = {}
-        for partition, author, sequence in heads:
-            if author in message.corrections.get(partition, ()):
-                continue
-            digest = self._source.hash_at(partition, author, sequence)
-            if digest is not None:
-                vector.setdefault(partition, {})[author] = Position(sequence, digest)
+        vector = self._standing.brought(heads, but_for=message.corrections)
         self._events += self._standing.receive_positions(message.corrections)
+        if is_again:
+            self.sending.ask_again(message.corrections)
         for partition, authors in self._standing.stated(message.corrections).items():
             vector.setdefault(partition, {}).update(authors)
         self._events.append(Acknowledged(vector=vector, statuses=message.statuses))

@@ -18,6 +18,7 @@ __all__ = [
     "EntryStatus",
     "Lacking",
     "Position",
+    "Postponed",
     "RunPage",
     "SentRun",
     "SnapshotPage",
@@ -29,6 +30,10 @@ __all__ = [
 
 SentRun = tuple[bytes, str, Author, int]
 """An encoded run, its partition, its author and the sequence of its last entry."""
+
+
+Postponed = Mapping[tuple[str, Author], tuple[int, int]]
+"""Whose entries wait, by partition and author: the first one's sequence, and its place in the log."""
 
 
 class RunPage(NamedTuple):
@@ -118,11 +123,6 @@ class ApplyOutcome:
     statuses: tuple[EntryStatus, ...] = ()
     lacking: tuple[Lacking, ...] = ()
 
-    @property
-    def waits(self) -> bool:
-        """Whether something is to be sent again later."""
-        return any(status.retry for status in self.statuses)
-
 
 class Source(Protocol):
     """A replica as its sessions see it. Everything it tells is durable.
@@ -156,6 +156,9 @@ class Source(Protocol):
 
     def runs_after(self, cursor: int, known: Vector, *, bytes_max: int) -> RunPage:
         """Whole runs after ``cursor`` that ``known`` does not cover, up to ``bytes_max`` or one larger run."""
+
+    def postponed(self) -> Postponed:
+        """What `runs_after` leaves out for now; the session sends it when it is named here no more."""
 
     def space_records(self, after: int) -> tuple[tuple[bytes, ...], int]:
         """Encoded space records after a cursor, in order of arrival, and the next cursor; no records: the end."""

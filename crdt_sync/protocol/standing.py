@@ -36,14 +36,13 @@ class Standing:
         self._digest = flat_digest(flatten_vector(self._own))
         self._stated_in_full = sum(map(len, flatten_vector(self._own))) <= limits.eager_vector_bytes_max
         self._statement_due = True
-        self._restate_due = False
+        self.restate_due = False
+        """Our vector is stated again."""
         self.known: dict[str, dict[Author, Position]] = {}
         self.complete = False
         """The peer's vector is known."""
         self._forked: set[tuple[str, Author]] = set()
         self._forks_to_tell: list[Fork] = []
-        self._short: dict[tuple[str, Author], Position] = {}
-        """Positions of the peer where what we sent was not applied."""
 
     def statement(self) -> VectorMessage | VectorDigest | None:
         """What has to be said about our own vector now."""
@@ -55,14 +54,14 @@ class Standing:
         if not self.complete:
             return None
         self._own = {}
-        if not self._restate_due:
+        if not self.restate_due:
             return None
-        self._restate_due = False
+        self.restate_due = False
         return VectorMessage(vector=_copy(self._source.vector()))
 
     def restate(self) -> None:
         """State the vector again, as it is when it is sent, in place of what would have been told of our forks."""
-        self._restate_due = True
+        self.restate_due = True
         own = self._source.own_authors()
         self._forks_to_tell = [fork for fork in self._forks_to_tell if fork.author not in own]
 
@@ -82,7 +81,7 @@ class Standing:
             self._stated_in_full = self._statement_due = True
         self.complete = True
         self.known = vector
-        self._forked, self._short = set(), {}
+        self._forked = set()
         return self._check(vector)
 
     def receive_positions(self, positions: Vector) -> list[ForkEvent]:
@@ -91,23 +90,7 @@ class Standing:
             for author, position in authors.items():
                 if (partition, author) not in self._forked:
                     self.known.setdefault(partition, {})[author] = position
-                    self._short[partition, author] = position
         return self._check(positions)
-
-    def recall(self) -> bool:
-        """Have what was not applied considered anew, all else as held; whether there is any.
-
-        Only when every run up to our own vector was considered.
-        """
-        short, self._short = self._short, {}
-        if short:
-            own = _copy(self._source.vector())
-            for partition, authors in self.known.items():
-                own.setdefault(partition, {}).update(authors)
-            for (partition, author), position in short.items():
-                own.setdefault(partition, {})[author] = position
-            self.known = own
-        return bool(short)
 
     def receive_fork(self, fork: Fork) -> list[ForkEvent]:
         """The peer holds another branch than the one whose position we stated."""
@@ -124,6 +107,17 @@ class Standing:
             if known is None or known.sequence < sequence:
                 digest = self._source.hash_at(partition, author, sequence)
                 authors[author] = Position(sequence, digest or ChainHash(b""))
+
+    def brought(
+        self, heads: Iterable[tuple[str, Author, int]], *, but_for: Vector
+    ) -> dict[str, dict[Author, Position]]:
+        """The positions at which these entries stand, but for those of some authors."""
+        vector: dict[str, dict[Author, Position]] = {}
+        for partition, author, sequence in heads:
+            digest = self._source.hash_at(partition, author, sequence)
+            if digest is not None and author not in but_for.get(partition, ()):
+                vector.setdefault(partition, {})[author] = Position(sequence, digest)
+        return vector
 
     def fell_short(self, statuses: Iterable[EntryStatus]) -> None:
         """Entries that the peer sent were not applied here. It need not hold them either: it passes whole runs on."""

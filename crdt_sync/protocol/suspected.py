@@ -23,7 +23,7 @@ class Suspected:
 
     Invariants:
         1. A suspect is alone in flight, and goes when everything else that either side has is durable on both.
-        2. What its author wrote after it goes when it was answered, in its order; then what was not applied before.
+        2. What its author wrote after it goes when it was answered, in its order.
 
     Args:
         source: the replica.
@@ -73,6 +73,15 @@ class Suspected:
         self._skipped[partition, author] = None
         return True
 
+    def passed(self, positions: Vector) -> None:
+        """The peer holds all up to these, and asks for what is behind them: suspects among it are none any longer."""
+        for name, suspect in list(self._suspects.items()):
+            position = positions.get(name[0], {}).get(name[1])
+            if position is not None and position.sequence >= suspect.first:
+                del self._suspects[name]
+                self._skipped.pop(name, None)
+                self._tried = None if self._tried is suspect else self._tried
+
     @property
     def in_flight(self) -> bool:
         """Whether an answer to a suspect is waited for, so that nothing else may go."""
@@ -120,8 +129,6 @@ class Suspected:
             del self._suspects[name]
             self._skipped.pop(name, None)
             self._tried = None
-            if self._standing.recall():
-                self._outflow.restart()  # what rested on it was not applied before
         return None
 
     def _all_but(self, suspect: Suspect) -> Vector:

@@ -35,6 +35,7 @@ from crdt_sync.core.records import decode_record
 from crdt_sync.core.screening import Screened, screen
 from crdt_sync.errors import ChainError, EntryError, ForkError, MissingCauseError, ScreeningError, SignatureError
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Lacking, StatusKind
+from crdt_sync.replica.awaiting import Waiting, parked
 from crdt_sync.replica.collector import collector_paused
 from crdt_sync.replica.derive import Derivation, fields_of, removes_hidden
 from crdt_sync.replica.documents import Loaded
@@ -77,6 +78,7 @@ class Batch:
         forked_runs: runs that continue a chain from another entry than the one held here.
         restated: whether our own vector changed otherwise than by growing, so that the peer must be told it again.
         lacking: documents that parked entries wait for.
+        waiting: the entries that were parked and may be sent again.
     """
 
     outcome: ApplyOutcome = field(default_factory=ApplyOutcome)
@@ -87,6 +89,7 @@ class Batch:
     forked_runs: list[Run] = field(default_factory=list)
     restated: bool = False
     lacking: list[Lacking] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -107,13 +110,16 @@ class _Checked:
     hashes: list[ChainHash]
 
 
-def accept_records(state: State, records: Iterable[bytes], *, gone: Callable[[DeviceId], None]) -> int:
+def accept_records(
+    state: State, records: Iterable[bytes], *, gone: Callable[[DeviceId], None], back: Callable[[DeviceId], None]
+) -> int:
     """Verify and keep signed space records; returns how many were new. Opens its own store transaction.
 
     Args:
         state: the replica.
         records: encoded records.
         gone: called in the transaction for every other device that is waited for no more.
+        back: the same for every one that is waited for from now on.
 
     Raises:
         EntryError: one is malformed, of another space, or badly signed; none was kept.
@@ -130,8 +136,9 @@ def accept_records(state: State, records: Iterable[bytes], *, gone: Callable[[De
     with state.store.transaction():
         before = state.records.enrolled()
         count = sum(state.add_record(record) for record in decoded)
-        for key in sorted(before - state.records.enrolled() - {own}):
-            gone(device_id(key))
+        after = state.records.enrolled()
+        for key in sorted((before ^ after) - {own}):
+            (back if key in after else gone)(device_id(key))
     return count
 
 
@@ -178,6 +185,7 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
     applied: list[bytes] = []
     checked: _Checked | None = None
     status: EntryStatus | None = None
+    entry: Entry | None = None
     sequence = run.first_sequence
     try:
         checked = _check_run(state, run)
@@ -200,14 +208,8 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
             _observe(state, run, entry, sequence, checked.hashes[checked.known + at_entry])
             applied.append(data)
             sequence += 1
-    except Parked as reason:
-        state.totals.parked += 1
-        if isinstance(reason, LacksDocument):
-            batch.lacking += [Lacking(key, run.author, sequence) for key in reason.keys]
-        status = _status(run, sequence, StatusKind.PARKED, reason.code, reason.reason, retry=True)
-    except MissingCauseError as error:
-        state.totals.parked += 1
-        status = _status(run, sequence, StatusKind.PARKED, error.code, error.message, retry=True)
+    except (Parked, MissingCauseError) as reason:
+        status = _park(state, batch, run, sequence, entry=entry, reason=reason)
     except ForkError as error:
         state.totals.parked += 1
         batch.forked_runs.append(run)
@@ -221,6 +223,22 @@ def _accept_run(state: State, run: Run, *, batch: Batch, taken: _Taken) -> Entry
         batch.entries += len(applied)
         batch.authors.add(run.author)
     return status
+
+
+def _park(
+    state: State, batch: Batch, run: Run, sequence: int, *, entry: Entry | None, reason: Parked | MissingCauseError
+) -> EntryStatus:
+    """Note what an entry waits for; None for ``entry`` where its run waits as a whole."""
+    state.totals.parked += 1
+    lacks = reason.keys if isinstance(reason, LacksDocument) else ()
+    batch.lacking += [Lacking(key, run.author, sequence) for key in lacks]
+    if isinstance(reason, MissingCauseError) and entry is not None:
+        lacks = tuple(operation.document for operation in entry.operations)
+    heads, records = ((), ()) if entry is None else (entry.heads, entry.records)
+    chain = (run.partition, run.author)
+    batch.waiting.append(parked(state, chain, sequence, heads=heads, records=records, documents=lacks))
+    text = reason.reason if isinstance(reason, Parked) else reason.message
+    return _status(run, sequence, StatusKind.PARKED, reason.code, text, retry=True)
 
 
 def _check_run(state: State, run: Run) -> _Checked:

@@ -91,7 +91,7 @@ class Conversation:
         self.steps = 0
         """Grows with each step forward: a phase begun, data taken in, data of ours acknowledged, a proof."""
         self.traffic = Traffic()
-        self._doubts, self._parked, self._peer_epoch = False, -1, b""
+        self._doubts, self._awaited, self._peer_epoch = False, port.awaited(), b""
         self.obstacle = ""
         """What keeps both sides from being proven equal, as far as it is known; to be put behind an error's text."""
         self.clock_offset_ms = 0
@@ -172,9 +172,7 @@ class Conversation:
     def wake(self) -> None:
         """The replica has new commits."""
         if self.session is not None and self.end is None:
-            if self._parked not in {-1, self._port.totals.foreign_entries}:
-                self._parked = -1
-                self.session.restate()  # others brought what it may rest on
+            self._awaited.ask(self.session)
             self.session.wake()
 
     def tick(self) -> None:
@@ -183,6 +181,8 @@ class Conversation:
             with self._ending_on_failure():
                 self.session.tick(self._port.now_ms())
                 self._handle_events()
+            if self._doubts:
+                self._port.end_doubt(self.session.peer.device_id, if_late=True)
 
     @property
     def next_tick_s(self) -> float:
@@ -352,20 +352,19 @@ class Conversation:
                 assert_never(event)
 
     def _met_branch(self, session: Session, event: OwnFork | ForeignFork) -> None:
-        if isinstance(event, OwnFork):
-            self._port.own_fork(event.partition, event.author)
+        name, device = (event.partition, event.author), session.peer.device_id
+        if isinstance(event, OwnFork) and self._port.own_fork(*name, device=device):
             self._doubts = True
             session.restate()
-        met = (event.partition, event.author, event.position)
-        self.obstacle = self._port.branch_met(*met, device=session.peer.device_id)
+        self.obstacle = self._port.branch_met(*name, event.position, device=device)
 
     def _took(self, session: Session, batch: Batch, *, number: int | None = None) -> None:
         if number is not None:
             session.persisted(number, batch.outcome)
-        if batch.restated or (self._parked >= 0 and batch.entries):
-            session.restate()  # what was parked may rest on this, and is sent again then
-            self._parked = -1
-        self._parked = self._port.totals.foreign_entries if batch.outcome.waits else self._parked
+        if batch.restated:
+            session.restate()
+        self._awaited.add(batch.waiting)
+        self._awaited.ask(session)
         self.traffic.entries_in += batch.entries
         self._note(batch.outcome.statuses)
         self._held.changes += batch.changes
@@ -384,9 +383,9 @@ class Conversation:
                 end = replace(end, permanent=False)
         self.end = end
         self._port.session_ended(had_begun=self.session is not None)
-        if self._doubts:
+        if self._doubts and self.session is not None:
             self._doubts = False
-            self._port.end_doubt()
+            self._port.end_doubt(self.session.peer.device_id)
 
     def _ended(self, event: Ended) -> None:
         self._finish(

@@ -18,16 +18,18 @@ from crdt_sync.core.logs import told
 from crdt_sync.protocol.source import EntryStatus
 from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.home_peers import (
+    come_home,
     home_devices,
-    home_peers,
     is_home,
     is_named,
+    leave_home,
     met_at,
     name_home,
     note_met_at,
 )
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.rows import pack_vector, unpack_vector
+from crdt_sync.replica.set_aside import DOUBTED
 from crdt_sync.replica.state import State
 from crdt_sync.replica.stated import note_nothing
 from crdt_sync.replica.synclog import LOST
@@ -145,13 +147,22 @@ def let_go_of_held(store: Store, device: DeviceId, held: Mapping[Author, int] | 
 def note_gone(state: State, journal: Journal, device: DeviceId) -> None:
     """A device is given up: it is home no more, and counts as holding nothing until it says otherwise.
 
-    In the caller's store transaction.
+    Its address stays home, with nobody there until somebody is met: were it taken out, everybody might be home. In the
+    caller's store transaction.
     """
     before = _held_at_home(state.store)
-    peers = home_peers(state.store)
-    name_home(state.store, [peer.address for peer in peers if peer.device_id != device])
+    leave_home(state.store, device)
     _lose(state.store, device)
+    state.store.delete_many(Table.HOLDING, [DOUBTED + device.encode(), _REFUSED + device.encode()])
+    state.resting.reset()  # nothing waits for a device that is not waited for
     _follow(state, journal, before, device=device)
+
+
+def note_back(state: State, journal: Journal, device: DeviceId) -> None:
+    """A device that was given up is waited for again: home if it was. In the caller's store transaction."""
+    before = _held_at_home(state.store)
+    if come_home(state.store, device):
+        _follow(state, journal, before, device=device)
 
 
 def note_met(state: State, journal: Journal, address: str, device: DeviceId) -> int:

@@ -13,10 +13,15 @@ from typing import Final
 from crdt_sync.core.ids import DeviceId
 from crdt_sync.core.logs import shown_url
 from crdt_sync.replica.packing import pack_values, unpack_shaped
+from crdt_sync.replica.rows import after_prefix
 from crdt_sync.storage.base import Store, Table
 
 _MET: Final = b"\0u"
 """How keys begin that say which device was met at an address."""
+_GONE: Final = b"-"
+"""Stands before such a device that was given up: it counts as nobody until it is waited for again, or met there."""
+MET_MAX: Final = 64
+"""Addresses of which is kept who was met there, beside those that are home."""
 _HOME: Final = b"\0h"
 """The key of the addresses that are home."""
 
@@ -77,11 +82,46 @@ def is_named(store: Store, addresses: Iterable[str]) -> bool:
 
 
 def met_at(store: Store, address: str) -> DeviceId | None:
-    """The device that answered last at an address."""
-    data = store.get(Table.HOLDING, _MET + shown_url(address).encode())
-    return None if data is None else DeviceId(data.decode())
+    """The device that answered last at an address; None where none did, or it was given up since."""
+    data = store.get(Table.HOLDING, _key(address))
+    return None if data is None or data.startswith(_GONE) else DeviceId(data.decode())
 
 
 def note_met_at(store: Store, address: str, device: DeviceId) -> None:
     """Note who answers at an address, in the caller's store transaction."""
-    store.put(Table.HOLDING, _MET + shown_url(address).encode(), device.encode())
+    key = _key(address)
+    if store.get(Table.HOLDING, key) is None:
+        _make_room(store, device)
+    store.put(Table.HOLDING, key, device.encode())
+
+
+def leave_home(store: Store, device: DeviceId) -> None:
+    """A device is given up: nobody is at the addresses where it answered, in the caller's store transaction."""
+    for key, value in _met(store):
+        if value == device.encode():
+            store.put(Table.HOLDING, key, _GONE + value)
+
+
+def come_home(store: Store, device: DeviceId) -> bool:
+    """A device that was given up is waited for again: whether it answers anywhere. In the caller's transaction."""
+    keys = [key for key, value in _met(store) if value == _GONE + device.encode()]
+    for key in keys:
+        store.put(Table.HOLDING, key, device.encode())
+    return bool(keys)
+
+
+def _make_room(store: Store, device: DeviceId) -> None:
+    """Let go of one address where there are too many: where the same device was met, if there is one."""
+    home = {_key(peer.address) for peer in home_peers(store)}
+    spare = {key: value for key, value in _met(store) if key not in home}
+    if len(spare) >= MET_MAX:
+        same = (key for key, value in spare.items() if value.removeprefix(_GONE) == device.encode())
+        store.delete(Table.HOLDING, next(same, next(iter(spare))))
+
+
+def _met(store: Store) -> list[tuple[bytes, bytes]]:
+    return list(store.scan(Table.HOLDING, start=_MET, end=after_prefix(_MET)))
+
+
+def _key(address: str) -> bytes:
+    return _MET + shown_url(address).encode()

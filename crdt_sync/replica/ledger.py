@@ -279,10 +279,10 @@ class Ledger:
         """The log position of the row with an author's next entry after ``sequence``, or None where there is none."""
         return next((position for position, _ in self.rows_of(partition, author, after=sequence)), None)
 
-    def runs_after(self, cursor: int, known: Vector, *, bytes_max: int, before: int | None = None) -> RunPage:
+    def runs_after(self, cursor: int, known: Vector, *, bytes_max: int, own_before: int | None = None) -> RunPage:
         """The next runs behind log position ``cursor`` that ``known`` does not cover, in applied order.
 
-        Rows from position ``before`` on are left for later.
+        Rows that were written here are left out from position ``own_before`` on.
 
         Rows of one's own that follow each other become one run under the last one's signature. At least one run is
         returned where there is one, however large; at most `SCAN_ROWS_MAX` rows are looked at.
@@ -294,9 +294,10 @@ class Ledger:
             cursor = max(cursor, self._first_needed(known) - 1)
         for key, data in self._store.scan(Table.LOG, start=number_key(cursor + 1), limit=SCAN_ROWS_MAX):
             looked += 1
-            if before is not None and key_number(key) >= before:
-                return RunPage((*runs, *_join(open_rows)), cursor, more=False)
             row = unpack_log_row(data)
+            if own_before is not None and row.own and key_number(key) >= own_before:
+                cursor = key_number(key)
+                continue
             held = known.get(row.partition, {}).get(row.author)
             if row.author != CONTENT_AUTHOR and (held is None or held.sequence < row.last):
                 if size and size + len(row.body) > bytes_max:

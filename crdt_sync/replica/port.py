@@ -15,15 +15,17 @@ from crdt_sync.core.ids import Author, DeviceId, DocumentKey
 from crdt_sync.core.logs import told
 from crdt_sync.core.version import Version, encode_state_vector
 from crdt_sync.errors import CRDTSyncError, EntryError, StoreReadOnlyError, TransactionError
-from crdt_sync.protocol.source import ApplyOutcome, Position, RunPage, Vector
+from crdt_sync.protocol.source import ApplyOutcome, Position, Postponed, RunPage, Vector
 from crdt_sync.replica.accept import Batch, accept_records, accept_runs
+from crdt_sync.replica.awaiting import Awaited
 from crdt_sync.replica.branches import note_fork, note_settled
 from crdt_sync.replica.compacting_port import CompactingPort
 from crdt_sync.replica.compactor import Compactor
 from crdt_sync.replica.content import accept_content, rederive
 from crdt_sync.replica.derive import derive_marked
+from crdt_sync.replica.doubting import Doubting
 from crdt_sync.replica.fork import believe_claim, lease_new_author, leave_lost_authors, note_proof, settle_fork
-from crdt_sync.replica.home import note_gone
+from crdt_sync.replica.home import note_back, note_gone
 from crdt_sync.replica.home_port import HomePort
 from crdt_sync.replica.journal import Journal
 from crdt_sync.replica.observers import Observers, Subscription
@@ -60,6 +62,7 @@ class Port(CompactingPort, HomePort):
         super().__init__(state, compactor, check=check)
         self._journal = journal
         self._observers = observers
+        self._doubting = Doubting(state)
         self._flushed = -1
         self._handed_out, self._closed, self._opened_at = {}, set(), state.ledger.end
         self._fingerprints: dict[str, tuple[tuple[int, int, bytes], bytes]] = {}
@@ -85,14 +88,7 @@ class Port(CompactingPort, HomePort):
         """What this replica holds durably; chains of ours that are in doubt up to where they are surely alike."""
         self._check()
         self._make_durable()
-        vector = self._state.ledger.vector()
-        for (partition, author), sequence in self._state.doubted.items():
-            held = self._state.ledger.hash_at(partition, author, sequence)
-            if sequence == 0 or held is None:
-                vector.get(partition, {}).pop(author, None)
-            else:
-                vector[partition][author] = Position(sequence=sequence, hash=held)
-        return vector
+        return self._doubting.shown(self._state.ledger.vector())
 
     def hash_at(self, partition: str, author: Author, sequence: int) -> ChainHash | None:
         """The chain hash after an entry, or None where this replica does not know it."""
@@ -112,14 +108,16 @@ class Port(CompactingPort, HomePort):
     def runs_after(self, cursor: int, known: Vector, *, bytes_max: int) -> RunPage:
         """Whole runs after ``cursor`` that ``known`` does not cover.
 
-        While a chain of ours is in doubt, what was logged since it may have parted waits: it may be written again.
+        While a chain of ours is in doubt, what we wrote since it may have parted is left out: see `postponed`.
         """
         self._check()
         self._make_durable()
-        doubted = self._state.doubted.items()
-        starts = [self._state.ledger.position_after(*name, sequence) for name, sequence in doubted]
-        before = min((start for start in starts if start is not None), default=None)
-        return self._state.ledger.runs_after(cursor, known, bytes_max=bytes_max, before=before)
+        own_before = self._doubting.postponed_from()
+        return self._state.ledger.runs_after(cursor, known, bytes_max=bytes_max, own_before=own_before)
+
+    def postponed(self) -> Postponed:
+        """What of ours `runs_after` leaves out, since it may be written again."""
+        return self._doubting.postponed()
 
     def space_records(self, after: int) -> tuple[tuple[bytes, ...], int]:
         """Encoded space records after a cursor, and the next cursor."""
@@ -201,11 +199,15 @@ class Port(CompactingPort, HomePort):
             return True
         return False
 
+    def awaited(self) -> Awaited:
+        """What the entries of one session wait for."""
+        return Awaited(self._state)
+
     def accept_records(self, records: Iterable[bytes]) -> Batch:
         """Verify and keep signed space records, durably."""
         self._check()
-        gone = partial(note_gone, self._state, self._journal)
-        batch = Batch(records=self._guarded(lambda: accept_records(self._state, records, gone=gone)))
+        gone, back = (partial(note, self._state, self._journal) for note in (note_gone, note_back))
+        batch = Batch(records=self._guarded(lambda: accept_records(self._state, records, gone=gone, back=back)))
         if batch.records:
             end = self._state.ledger.end
             batch.changes = self.leave_lost_authors()
@@ -250,17 +252,18 @@ class Port(CompactingPort, HomePort):
         )
         self._believe(author)
 
-    def own_fork(self, partition: str, author: Author) -> None:
-        """A peer holds another branch of an author of ours: find out from its runs where they part."""
+    def own_fork(self, partition: str, author: Author, *, device: DeviceId) -> bool:
+        """A peer holds another branch of an author of ours: find out from its runs where they part.
+
+        Returns:
+            Whether the chain is in doubt by that until `end_doubt`.
+        """
         self._check()
-        told(
-            log,
-            logging.WARNING,
-            "somebody else wrote under our author: the store was copied or restored",
-            author=author,
-        )
+        said = "somebody else wrote under our author: the store was copied or restored"
+        told(log, logging.WARNING, said, author=author)
         self._believe(author)
-        self._state.doubted[partition, author] = self._acknowledged_by_anybody(author)
+        after = self._acknowledged_by_anybody(author)
+        return self._doubting.begin(partition, author, after=after, device=device)
 
     def branch_met(self, partition: str, author: Author, position: Position, *, device: DeviceId) -> str:
         """A peer holds another branch of an author: noted until they come together. Returns what errors say of it."""
@@ -289,10 +292,14 @@ class Port(CompactingPort, HomePort):
         except CRDTSyncError as error:
             told(log, logging.WARNING, "what was counted could not be kept", reason=error.message)
 
-    def end_doubt(self) -> None:
-        """The session that raised doubts about chains of ours is over: what waited for their settlement may go on."""
-        if self._state.doubted:
-            self._state.doubted.clear()
+    def end_doubt(self, device: DeviceId, *, if_late: bool = False) -> None:
+        """Doubts that a device raised about chains of ours are over: what waited for their settlement may go on.
+
+        Args:
+            device: which one.
+            if_late: only where they were looked into for long enough.
+        """
+        if (not if_late or self._doubting.is_over(device)) and self._doubting.end(device):
             self._observers.wake()
 
     def leave_lost_authors(self) -> list[Change]:
@@ -383,6 +390,7 @@ class Port(CompactingPort, HomePort):
         again = self._guarded(lambda: accept_runs(self._state, [encode_run(run)]))
         batch.entries += again.entries
         batch.changes.extend(again.changes)
+        batch.waiting.extend(again.waiting)
         remaining = tuple(item for item in batch.outcome.statuses if (item.partition, item.author) != name)
         batch.outcome = ApplyOutcome(
             statuses=(*remaining, *again.outcome.statuses), lacking=(*batch.outcome.lacking, *again.outcome.lacking)

@@ -42,7 +42,7 @@ class Resting:
         """Log positions of rows of ours that rest on one by chain or heads alone."""
         self._roots: dict[Author, Root] | None = None
         self._first: dict[Author, tuple[int, Root]] = {}
-        self._upto = 0
+        self._upto = self._folded = 0
 
     def reset(self) -> None:
         """What is set aside has changed, or rows were taken out of the log."""
@@ -52,6 +52,8 @@ class Resting:
 
     def look(self) -> bool:
         """Bring it up to date; whether anything is set aside."""
+        if self._folded != self._ledger.folded.generation:
+            self.reset()  # what was folded rests on nothing any more: who lacks it gets content first
         if self._roots is None:
             self._find_roots()
         if self._roots and self._upto < self._ledger.end:
@@ -79,9 +81,12 @@ class Resting:
 
     def _find_roots(self) -> None:
         roots: dict[Author, Root] = {}
+        self._folded = self._ledger.folded.generation
         for device in doubts(self._store):
             for item in device.set_aside():
                 held = roots.get(item.author)
+                if self._is_folded(item.author, item.sequence):
+                    continue
                 if item.due_ms is None and (held is None or item.sequence < held.sequence):
                     roots[item.author] = Root(item.author, item.sequence, item.reason)
         self._roots = roots
@@ -92,6 +97,10 @@ class Resting:
             for root in roots.values()
         )
         self._upto = min((place for place in places if place is not None), default=self._ledger.end + 1) - 1
+
+    def _is_folded(self, author: Author, sequence: int) -> bool:
+        floors = self._ledger.floors.values()
+        return any(author in floor and sequence <= floor[author].sequence for floor in floors)
 
     def _take(self, position: int, row: LogRow) -> None:
         """Note what a row rests on."""

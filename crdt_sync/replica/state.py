@@ -193,6 +193,7 @@ class State:
 
     def follow(self) -> None:
         """Take from the store what another process wrote since; for replicas that are opened read-only."""
+        self.resting.reset()  # what is set aside is in no log
         if self.ledger.is_behind():
             self.reload()
 

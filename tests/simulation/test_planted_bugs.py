@@ -96,7 +96,7 @@ def a_check_passes_over_rotten_rows(patch: pytest.MonkeyPatch) -> None:
 def a_machine_that_was_rewound_goes_on(patch: pytest.MonkeyPatch) -> None:
     """What peers say of one's own author is not believed."""
     patch.setattr(Port, "own_ahead", lambda self, partition, author: None)
-    patch.setattr(Port, "own_fork", lambda self, partition, author: None)
+    patch.setattr(Port, "own_fork", lambda self, partition, author, *, device: False)
 
 
 def what_a_peer_dies_of_goes_first(patch: pytest.MonkeyPatch) -> None:

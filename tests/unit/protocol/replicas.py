@@ -32,7 +32,7 @@ from crdt_sync.protocol.events import (
 )
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.protocol.session import Session
-from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, RunPage, SentRun, SnapshotPage, StatusKind
+from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, Postponed, RunPage, SentRun, SnapshotPage, StatusKind
 from crdt_sync.protocol.vectors import Position, Vector
 
 Chain = tuple[str, Author]
@@ -178,6 +178,9 @@ class FakeReplica:
                 size += len(run)
             cursor += 1
         return RunPage(tuple(runs), cursor, False)
+
+    def postponed(self) -> Postponed:
+        return {}
 
     def space_records(self, after: int) -> tuple[tuple[bytes, ...], int]:
         page = tuple(self.records[after : after + 3])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crdt_sync import Change, Replica
-from crdt_sync.core.ids import Author
+from crdt_sync.core.ids import Author, DeviceId
 from crdt_sync.protocol.codes import ErrorCode
 from crdt_sync.protocol.messages import Bye
 from crdt_sync.protocol.opening import Records
@@ -146,8 +146,8 @@ def test_entries_of_a_model_that_nobody_declared_here_wake_who_passes_them_on(on
 
 def test_doubts_about_our_own_past_end_with_the_conversation_that_raised_them(one: Replica, two: Replica) -> None:
     left, _ = talking(one, two)
-    one._state.doubted["", Author(1)] = 0
-    left._doubts = True
+    left._doubts = one.port.own_fork("", Author(1), device=DeviceId(str(two.device_id)))
+    assert one._state.doubted
     woken: list[None] = []
     with one.port.on_commit(lambda: woken.append(None)):
         left.lost("the cable was pulled")

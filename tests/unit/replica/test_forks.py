@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,11 @@ def seen_of(replica: Replica, name: str) -> tuple[object, ...]:
     task = replica.get(Task, name)
     candidates = [[item.value for item in replica.candidates(task, field)] for field in ("title", "due")]
     return task.model_dump(), candidates, replica.conflicts()
+
+
+def device_of(replica: Replica) -> DeviceId:
+    assert replica.device_id is not None
+    return DeviceId(replica.device_id)
 
 
 def author_of(replica: Replica) -> Author:
@@ -438,7 +444,7 @@ def test_a_crash_between_the_discovery_of_a_fork_and_its_settlement(machine: Mac
     machine.lose(peer, appending(name, " lost"))
     with machine.crashing() as replica:
         replica.get(Task, name).notes.insert(0, "a ")
-        replica.port.own_fork(DEFAULT_PARTITION, author_of(replica))
+        replica.port.own_fork(DEFAULT_PARTITION, author_of(replica), device=device_of(peer))
         replica.get(Task, name).notes.insert(0, "b ")
     with machine.on() as replica:
         replica.get(Task, name).notes.insert(0, "c ")
@@ -452,7 +458,7 @@ def test_what_is_written_between_the_discovery_of_a_fork_and_its_settlement(mach
     machine.lose(peer, appending(name, " lost"))
     with machine.on() as replica:
         replica.get(Task, name).notes.insert(0, "a ")
-        replica.port.own_fork(DEFAULT_PARTITION, author_of(replica))
+        replica.port.own_fork(DEFAULT_PARTITION, author_of(replica), device=device_of(peer))
         replica.get(Task, name).notes.insert(0, "b ")
         settled(replica, peer)
         assert str(peer.get(Task, name).notes) == "b a middle lost"
@@ -487,9 +493,9 @@ def test_claims_that_nobody_proves_draw_only_so_many_authors(machine: Machine, p
     drawn: list[Author] = []
     for _ in range(3):
         with machine.on() as replica:
-            for claim in (replica.port.own_ahead, replica.port.own_fork) * 3:
+            for claim in (replica.port.own_ahead, partial(replica.port.own_fork, device=device_of(peer))) * 3:
                 claim(DEFAULT_PARTITION, author_of(replica))
-                replica.port.end_doubt()
+                replica.port.end_doubt(device_of(peer))
                 drawn.append(author_of(replica))
             replica.create(Task, title="mine")
     assert len(set(drawn[:6])) == 6
@@ -579,7 +585,7 @@ def test_the_loser_of_an_author_goes_on_after_a_crash(
 ) -> None:
     winner, loser = twins
     settled(winner, peer)
-    accept_records(state_of(loser), peer.port.space_records(0)[0], gone=lambda _: None)  # and no further
+    accept_records(state_of(loser), peer.port.space_records(0)[0], gone=print, back=print)  # and no further
     assert author_of(loser) == one_author
     loser.create(Task, title="refused")
     author = author_of(loser)
@@ -609,8 +615,8 @@ def test_what_the_loser_of_an_author_had_sent_stays_where_it_is(
 def test_a_claim_that_nothing_follows_holds_our_entries_back_for_its_session_only() -> None:
     with memory(1) as replica, memory(2) as peer:
         replica.create(Task, title="mine")
-        replica.port.own_fork(DEFAULT_PARTITION, author_of(replica))
+        replica.port.own_fork(DEFAULT_PARTITION, author_of(replica), device=device_of(peer))
         assert replica.port.runs_after(0, {}, bytes_max=10_000).runs == ()
-        replica.port.end_doubt()
+        replica.port.end_doubt(device_of(peer))
         exchange(replica, peer)
         assert peer.count(Task, title="mine") == 1

@@ -8,11 +8,13 @@ from unittest.mock import patch
 import pytest
 
 from crdt_sync import Replica
+from crdt_sync.core.ids import DeviceId
 from crdt_sync.errors import ScreeningError, StoreFullError
 from crdt_sync.replica import accept, compactor, port
 from crdt_sync.replica.checking import check_store
-from crdt_sync.replica.home_peers import HomePeer
-from crdt_sync.testing.exchange import exchange
+from crdt_sync.replica.home_peers import MET_MAX, HomePeer, met_at, note_met_at
+from crdt_sync.storage.base import Table
+from crdt_sync.testing.exchange import Exchange, exchange
 from tests.unit.replica.devices import Task, memory, on_disk, store_of
 from tests.unit.replica.test_home import device_of, refuse, statuses
 
@@ -132,9 +134,73 @@ def test_a_hub_that_is_given_up_is_home_no_more() -> None:
         replica.create(Task, title="a")
         meet(replica, hub)
         exchange(replica, visitor)
+        assert statuses(replica) == ["completed"]
         replica.forget_device(device_of(hub))
-        assert replica.home_peers() == ()
-        assert statuses(replica) == ["completed"], "where nobody is named, anybody is home, and the visitor has it"
+        assert replica.home_peers() == (HomePeer(address=HUB, device_id=None),)
+        assert statuses(replica) == ["pending"], "a visitor is not home, whoever is given up"
+        replica.create(Task, title="b")
+        exchange(replica, visitor)
+        assert statuses(replica) == ["pending"] * 2
+        replica.port.set_home(["ws://hub:2"])
+        exchange(replica, visitor)
+        assert statuses(replica) == ["pending"] * 2
+        with memory(4) as new:
+            meet(replica, new, address="ws://hub:2")
+        assert statuses(replica) == ["completed"] * 2
+
+
+def test_a_new_hub_at_the_address_of_one_that_was_given_up_is_home() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as new:
+        replica.port.set_home([HUB])
+        hub.create(Task, title="of the hub")
+        replica.create(Task, title="a")
+        meet(replica, hub)
+        replica.forget_device(device_of(hub))
+        replica.port.set_home([HUB])
+        assert statuses(replica) == ["pending"]
+        meet(replica, new)
+        assert replica.home_peers() == (HomePeer(address=HUB, device_id=device_of(new)),)
+        assert statuses(replica) == ["completed"]
+
+
+def test_a_hub_that_is_waited_for_again_is_home_in_the_session_that_says_so() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        replica.port.set_home([HUB])
+        hub.create(Task, title="of the hub")
+        exchange(other, hub)
+        meet(replica, hub)
+        other.forget_device(device_of(hub))
+        pair = Exchange(replica, hub)
+        pair.settle()
+        learn(replica, source=other)
+        replica.create(Task, title="while it is given up")
+        assert replica.home_peers() == (HomePeer(address=HUB, device_id=None),)
+        learn(hub, source=other)
+        pair.settle()
+        replica.create(Task, title="b")
+        pair.settle()
+        assert replica.home_peers() == (HomePeer(address=HUB, device_id=device_of(hub)),)
+        assert statuses(replica) == ["completed"] * 2
+        pair.close()
+
+
+def test_who_was_met_is_kept_of_so_many_addresses() -> None:
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        replica.port.set_home([HUB])
+        replica.port.met(HUB, device_of(hub))
+        replica.port.met("ws://other", device_of(other))
+        for number in range(2 * MET_MAX):
+            replica.port.met(f"ws://elsewhere/{number}", device_of(hub))
+            replica.port.met(f"ws://elsewhere/{number}", device_of(hub))
+        kept = [key for key, _ in store_of(replica).scan(Table.HOLDING) if key.startswith(b"\0u")]
+        assert len(kept) == MET_MAX + 1
+        assert replica.home_peers()[0].device_id == device_of(hub)
+        assert met_at(store_of(replica), "ws://other") == device_of(other), "where the same device was met goes first"
+        for number in range(2 * MET_MAX):
+            with store_of(replica).transaction():
+                note_met_at(store_of(replica), f"ws://{number}", DeviceId(f"device {number}"))
+        assert len([key for key, _ in store_of(replica).scan(Table.HOLDING) if key.startswith(b"\0u")]) == MET_MAX + 1
+        assert check_store(store_of(replica)).listed == []
 
 
 def test_a_device_is_given_up_as_a_whole_or_not_at_all() -> None:
@@ -147,7 +213,7 @@ def test_a_device_is_given_up_as_a_whole_or_not_at_all() -> None:
             replica.forget_device(device_of(hub))
         assert replica.home_peers() == (HomePeer(address=HUB, device_id=device_of(hub)),)
         replica.forget_device(device_of(hub))
-        assert replica.home_peers() == ()
+        assert replica.home_peers() == (HomePeer(address=HUB, device_id=None),)
         assert statuses(replica) == ["pending"]
 
 
@@ -171,10 +237,9 @@ def test_a_hub_that_another_device_gave_up_is_home_no_more() -> None:
         assert replica.home_peers() == (HomePeer(address=HUB, device_id=device_of(hub)),)
         assert statuses(replica) == ["completed"]
         learn(replica, source=other)
-        assert replica.home_peers() == ()
+        assert replica.home_peers() == (HomePeer(address=HUB, device_id=None),)
         assert statuses(replica) == ["pending"]
         assert not replica.safe_to_wipe()
-        replica.port.set_home([HUB])
         meet(replica, hub)
         assert statuses(replica) == ["completed"], "it is there all the same, and counts again"
         learn(replica, source=other)

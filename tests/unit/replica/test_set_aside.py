@@ -487,6 +487,23 @@ def test_what_rests_on_a_suspect_follows_it_in_the_same_session() -> None:
         assert hub.get(Task, task.id).title == "rests on it"
 
 
+def test_what_a_suspects_author_wrote_on_top_of_what_rests_on_it_follows_too() -> None:
+    """The peer asks for both authors again while one of them is a suspect still."""
+    with memory(1) as hub, memory(2) as dev, memory(3) as other:
+        hub.create(Task, title="begins")
+        sync(hub, dev, other)
+        task = dev.create(Task, title="suspect")
+        for turn in range(5):
+            exchange(dev, other)
+            (other, dev)[turn % 2].get(Task, task.id).title = f"turn {turn}"
+        exchange(dev, other)
+        flight = Flight(partition="", author=author_of(dev), first=1, last=1, until=100, alone=True)
+        for _ in range(2):
+            dev.port.ended_at(device_of(hub), flight, Fault.LOSS, reason="lost", epoch=bytes(8))
+        assert exchange(dev, hub).proven_equal
+        assert hub.get(Task, task.id).title == "turn 4"
+
+
 @pytest.mark.parametrize("says", ["its vector", "that both are equal"])
 def test_what_another_brought_to_who_it_was_set_aside_for_is_waited_for_no_more(says: str) -> None:
     """An entry of a third device: no word on entries of ours tells that it is there by now."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
 from crdt_sync import Replica
 from crdt_sync.core.entry import decode_run, split_entries
+from crdt_sync.core.ids import DEFAULT_PARTITION
 from crdt_sync.errors import StoreFullError
+from crdt_sync.protocol.care import Flight
 from crdt_sync.replica.checking import check_store
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.resting import Resting
-from crdt_sync.replica.set_aside import doubts
+from crdt_sync.replica.set_aside import Fault, doubts
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import Task, memory, store_of
+from tests.unit.replica.devices import Task, memory, on_disk, state_of, store_of
 from tests.unit.replica.test_accept import runs_of, signed
-from tests.unit.replica.test_home import author_of, statuses
+from tests.unit.replica.test_home import author_of, device_of, statuses
 from tests.unit.replica.test_set_aside import Poison, failing, meet, poisoned, relay, titles
 
 
@@ -162,3 +167,65 @@ def test_an_answer_that_changes_nothing_has_the_log_not_read_again() -> None:
             with store_of(replica).transaction():
                 assert not held.note_answer({}, {})
                 assert held.note_answer({}, {replica.set_aside()[0].author: 1})
+
+
+@contextmanager
+def set_aside() -> Iterator[tuple[Replica, Replica, Replica]]:
+    """A replica with an entry that is set aside for a hub, and rests on it what another device has already."""
+    with memory(1) as replica, memory(2) as hub, memory(3) as other:
+        hub.create(Task, title="of the hub")
+        exchange(hub, other)
+        replica.create(Task, title="poison")
+        replica.create(Task, title="behind it")
+        exchange(replica, other)
+        with poisoned(Poison(author_of(replica), 1, failing), at=hub):
+            for _ in range(9):
+                meet(replica, hub)
+        assert replica.set_aside()
+        assert state_of(replica).resting.look()
+        assert state_of(replica).resting.by_name_only
+        yield replica, hub, other
+
+
+def test_what_was_set_aside_for_a_device_that_is_forgotten_is_not_any_more() -> None:
+    with set_aside() as (replica, hub, _):
+        replica.forget_device(device_of(hub))
+        replica.port.step_around()
+        assert (replica.set_aside(), state_of(replica).resting.by_name_only) == ((), [])
+        assert meet(replica, hub).proven_equal, "should it come back, that is found out anew"
+
+
+def test_what_a_device_that_another_one_forgot_was_not_sent_is_not_set_aside_any_more() -> None:
+    with set_aside() as (replica, hub, other):
+        other.forget_device(device_of(hub))
+        replica.port.accept_records(other.port.space_records(0)[0])
+        replica.port.step_around()
+        assert (replica.set_aside(), state_of(replica).resting.by_name_only) == ((), [])
+
+
+def test_what_was_folded_is_not_looked_for() -> None:
+    """Rows that are in the bases by now were to be written again in each session, and an author was drawn for them."""
+    with set_aside() as (replica, _, other):
+        exchange(replica, other)
+        replica.compact(retention_s=0)
+        assert state_of(replica).ledger.floors[DEFAULT_PARTITION].keys() >= {author_of(replica)}
+        author = author_of(replica)
+        for _ in range(3):
+            assert exchange(replica, other).proven_equal
+        replica.create(Task, title="later")
+        assert author_of(replica) == author
+        assert state_of(replica).resting.by_name_only == []
+        assert exchange(replica, other).proven_equal
+
+
+def test_a_reader_is_told_of_what_is_set_aside_since(tmp_path: Path) -> None:
+    with on_disk(tmp_path) as replica, memory(2) as hub:
+        replica.create(Task, title="poison").title = "poison, edited"
+        with Replica.open(tmp_path / "a.db", [Task], read_only=True) as reader:
+            assert [item.error for item in reader.operations()] == [""] * 2
+            flight = Flight(partition="", author=author_of(replica), first=1, last=1, until=100, alone=True)
+            for _ in range(9):
+                replica.port.ended_at(device_of(hub), flight, Fault.FAILURE, reason="closed", epoch=bytes(8))
+            errors = [item.error for item in replica.operations()]
+            assert any(error.startswith("waits for") for error in errors)
+            assert [item.error for item in reader.operations()] == errors

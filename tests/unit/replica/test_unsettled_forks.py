@@ -162,7 +162,7 @@ def test_what_is_written_amid_the_discovery_names_the_branch_that_it_rests_on(wo
         replica.get(Task, world.name).notes.append("b")
         exchange(replica, world.right)
         replica.get(Task, world.name).notes.append("c")
-        replica.port.own_fork(DEFAULT_PARTITION, author_of(replica))
+        replica.port.own_fork(DEFAULT_PARTITION, author_of(replica), device=device_of(world.left))
         replica.get(Task, world.name).notes.append("d")
         for _ in range(2):
             exchange(replica, world.left)
