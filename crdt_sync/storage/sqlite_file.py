@@ -60,6 +60,7 @@ class OpenOptions:
     durability: Durability
     busy_timeout_ms: int
     migrations: tuple[Migration, ...]
+    upgrade: bool = True
 
 
 def translated(error: apsw.Error, *, path: Path, system_errno: int = 0) -> StoreError:
@@ -239,10 +240,10 @@ def _refuse_newer(path: Path, *, version: int, options: OpenOptions) -> None:
     newest = len(options.migrations)
     if version > newest or version < 1:
         raise StoreVersionError(f"{path} has schema version {version}, this program knows versions up to {newest}")
-    if version < newest and options.read_only:
+    if version < newest and options.read_only and options.upgrade:
         raise StoreVersionError(
             f"{path} has schema version {version} and must be upgraded to {newest} first",
-            hint="Open it once for writing.",
+            hint="Open it once for writing. Leave a backup as it is: `crdt-sync put-back` takes one of any version.",
         )
 
 
@@ -286,7 +287,7 @@ def _open_writable(path: Path, *, options: OpenOptions) -> apsw.Connection:
         version = connection.pragma("user_version")
         _refuse_newer(path, version=version, options=options)
         _configure_writable(connection, options=options)
-        if version < len(options.migrations):
+        if version < len(options.migrations) and options.upgrade:
             _migrate(connection, options=options)
     except BaseException:
         connection.close()
