@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -17,10 +16,18 @@ from crdt_sync.errors import CorruptStoreError, StoreError, StoreInUseError
 from crdt_sync.replica.lease import StoreLock
 from crdt_sync.replica.repairing.identity import replica_of
 from crdt_sync.storage.base import Table
-from crdt_sync.storage.file_modes import make_empty
 from crdt_sync.storage.sqlite import open_sqlite
-from crdt_sync.storage.sqlite_file import sync_directory, translated
-from crdt_sync.storage.swapping import copy_files, remove_files, sync_file
+from crdt_sync.storage.sqlite_file import translated
+from crdt_sync.storage.swapping import (
+    copy_files,
+    end_swap,
+    is_swapped,
+    keep,
+    remove_files,
+    sync_file,
+    take_place,
+    unused,
+)
 
 DRAFT_SUFFIX: Final = ".restoring"
 """Of the copy while it is made."""
@@ -91,6 +98,11 @@ def _put_back(path: Path, backup: Path, *, state_dir: Path) -> RestoreReport:
     lock = StoreLock(place)
     lock.acquire()
     try:
+        if is_swapped(place):
+            end_swap(place)
+        if place.exists():
+            with unused(place):
+                pass
         expected = _expected(place, state_dir)
         if expected is not None and expected != found:
             raise StoreError(
@@ -122,12 +134,19 @@ def _swap(place: Path, backup: Path) -> Path | None:
     draft = place.with_name(place.name + DRAFT_SUFFIX)
     try:
         _copy(backup, draft, like=place if place.exists() else backup)
-        replaced = _keep(place) if place.exists() else None
-        draft.replace(place)
-        sync_directory(place.parent)
+        with suppress(StoreError):  # what cannot be opened is kept as it is, with the log beside it
+            open_sqlite(place, upgrade=False).close()
+        numbered = (place.with_name(f"{place.name}.replaced-{number}") for number in count(1))
+        replaced = next(name for name in numbered if not name.exists())
+        keep(place, replaced)
+        try:
+            take_place(draft, place)
+        except StoreInUseError:
+            remove_files(replaced)
+            raise
     finally:
         remove_files(draft)
-    return replaced
+    return replaced if replaced.exists() else None
 
 
 def _copy(backup: Path, draft: Path, *, like: Path) -> None:
@@ -155,35 +174,3 @@ def _copy(backup: Path, draft: Path, *, like: Path) -> None:
     except apsw.Error as error:
         raise translated(error, path=backup) from error
     sync_file(draft)
-
-
-def _keep(place: Path) -> Path:
-    """Copy what is there to another name, and let nothing of it meet the file that comes."""
-    # That brings its write-ahead log into the file; where it cannot be opened, the log is moved with it below.
-    with suppress(StoreError):
-        open_sqlite(place, upgrade=False).close()
-    replaced = next(
-        name
-        for name in (place.with_name(f"{place.name}.replaced-{number}") for number in count(1))
-        if not name.exists()
-    )
-    make_empty(replaced, like=place)
-    shutil.copyfile(place, replaced)
-    sync_file(replaced)
-    for suffix in ("-wal", "-shm", "-journal"):
-        sidecar = place.with_name(place.name + suffix)
-        if suffix == "-wal" and sidecar.exists() and sidecar.stat().st_size and _is_read(place):
-            replaced.unlink()
-            raise StoreInUseError(f"{place.name} is open for reading elsewhere", hint="Close it there first.")
-        if sidecar.exists():
-            sidecar.rename(replaced.with_name(replaced.name + suffix))
-    return replaced
-
-
-def _is_read(place: Path) -> bool:
-    """Whether a log stays because another process reads; that of a store which cannot be opened stays, too."""
-    try:
-        open_sqlite(place, read_only=True, upgrade=False).close()
-    except StoreError:
-        return False
-    return True

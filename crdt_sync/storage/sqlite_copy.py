@@ -13,9 +13,10 @@ import apsw
 from crdt_sync.errors import StoreError
 from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Table
 from crdt_sync.storage.file_modes import make_empty
-from crdt_sync.storage.sqlite_file import sync_directory, translated
+from crdt_sync.storage.sqlite_file import translated
 from crdt_sync.storage.sqlite_seals import SEALED, TABLE_GONE, Seals, broken_seals
 from crdt_sync.storage.sqlite_statements import READ, STATEMENTS, holds
+from crdt_sync.storage.swapping import sync_directory
 
 _PARTIAL_SUFFIX = ".partial"
 

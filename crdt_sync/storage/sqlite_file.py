@@ -28,6 +28,7 @@ from crdt_sync.storage.base import Durability
 from crdt_sync.storage.migrations import APPLICATION_ID, Migration, run_migrations
 from crdt_sync.storage.query_sql import FUNCTIONS
 from crdt_sync.storage.sqlite_log import refuse_foreign_log
+from crdt_sync.storage.swapping import end_swap, is_swapped, unused
 
 log = logging.getLogger("crdt_sync.storage")
 
@@ -102,6 +103,8 @@ def open_connection(path: Path, *, options: OpenOptions) -> apsw.Connection:
         StoreError: what `sqlite.open_sqlite` says; the disk is as it was.
     """
     try:
+        if is_swapped(path.resolve()):
+            _end_swap(path, options=options)
         if _is_empty(path, options=options):
             return _create(path, options=options)
         _refuse_foreign(path, options=options)
@@ -112,6 +115,16 @@ def open_connection(path: Path, *, options: OpenOptions) -> apsw.Connection:
         raise translated(error, path=path) from error
     except OSError as error:
         raise StoreError(f"{path} cannot be opened: {error}", hint="Check the path and its permissions.") from error
+
+
+def _end_swap(path: Path, *, options: OpenOptions) -> None:
+    """Have the file that waits to be this store be it; nobody reads the old one any more."""
+    if options.read_only:
+        raise StoreError(
+            f"{path} was being replaced by a repair or a restore that did not come to its end",
+            hint="Open it once for writing, or repair it, or put the backup back again: each of these ends it.",
+        )
+    end_swap(path.resolve())
 
 
 def _is_empty(path: Path, *, options: OpenOptions) -> bool:
@@ -179,21 +192,14 @@ def _refuse_other_name(path: Path, *, options: OpenOptions) -> None:
     """
     if path.stat().st_nlink < 2 or (options.read_only and _log_of(path.resolve()).exists()):
         return
-    flags = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READWRITE
-    file = apsw.VFSFile("", str(path.absolute()), [flags, 0])
     try:
-        file.xLock(apsw.SQLITE_LOCK_SHARED)
-        file.xLock(apsw.SQLITE_LOCK_EXCLUSIVE)
-    except apsw.BusyError:
+        with unused(path):
+            return
+    except StoreInUseError:
         raise StoreInUseError(
             f"{path} is open by another name that the file has (a hard link)",
             hint="Close it there, or open it by that name. A store should have one name; make copies of it instead.",
         ) from None
-    except apsw.IOError:
-        return  # a file that this user may only read cannot be asked
-    finally:
-        file.xUnlock(apsw.SQLITE_LOCK_NONE)
-        file.xClose()
 
 
 def _log_of(path: Path) -> Path:
@@ -358,14 +364,3 @@ def _migrate(connection: apsw.Connection, *, options: OpenOptions) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-def sync_directory(path: Path) -> None:
-    """Make a new name in a directory survive power loss, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,7 +9,6 @@ Invariants:
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -36,8 +35,7 @@ from crdt_sync.storage.damaged_rows import broken_tables, damaged_rows
 from crdt_sync.storage.file_modes import make_empty
 from crdt_sync.storage.migrations import SCHEMA_VERSION
 from crdt_sync.storage.sqlite import SqliteStore, open_sqlite
-from crdt_sync.storage.sqlite_file import sync_directory
-from crdt_sync.storage.swapping import copy_files, remove_files
+from crdt_sync.storage.swapping import copy_files, keep, remove_files, take_place, unused
 
 DRAFT_SUFFIX: Final = ".repairing"
 """Of the new file while it is made."""
@@ -180,9 +178,8 @@ def _alone(place: Path) -> Iterator[None]:
         except BaseException:
             lock.abandon()
             raise
-        log = place.with_name(place.name + "-wal")
-        if log.exists() and log.stat().st_size:
-            raise StoreInUseError(f"{place.name} is open for reading elsewhere", hint="Close it there first.")
+        with unused(place):
+            pass
         yield
     finally:
         lock.release()
@@ -276,20 +273,17 @@ def _forget_what_was_undone(target: SqliteStore) -> None:
 
 
 def _take_place(place: Path, draft: _Draft, *, damaged: Path) -> None:
-    """Keep the damaged file under another name, then let the new one have its name, in one step."""
-    partial = damaged.with_name(damaged.name + DRAFT_SUFFIX)
-    make_empty(partial, like=place)  # in place of one that was left by a repair that was killed
-    shutil.copyfile(place, partial)
-    for file in (partial, draft.path):
-        with file.open("r+b") as opened:
-            os.fsync(opened.fileno())
+    """Keep the damaged file under another name, then let the new one have its name."""
     shutil.copymode(place, draft.path)
-    partial.rename(damaged)
+    keep(place, damaged)
     if draft.rows:
         draft.quarantine.with_name(draft.quarantine.name + DRAFT_SUFFIX).rename(draft.quarantine)
-    sync_directory(place.parent)
-    draft.path.replace(place)
-    sync_directory(place.parent)
+    try:
+        take_place(draft.path, place)
+    except StoreInUseError:
+        remove_files(damaged)
+        draft.quarantine.unlink(missing_ok=True)
+        raise
 
 
 def _free_names(place: Path) -> tuple[Path, Path]:
