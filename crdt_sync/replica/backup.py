@@ -10,7 +10,7 @@ from crdt_sync.errors import StoreError
 from crdt_sync.replica.lease import FENCES
 from crdt_sync.storage.base import Progress, Store, Table
 from crdt_sync.storage.sqlite import open_sqlite
-from crdt_sync.storage.sqlite_file import sync_directory
+from crdt_sync.storage.swapping import sync_directory
 
 _SUFFIX = ".unfinished"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -18,14 +16,21 @@ from crdt_sync.errors import CorruptStoreError, StoreError, StoreInUseError
 from crdt_sync.replica.lease import StoreLock
 from crdt_sync.replica.repairing.identity import replica_of
 from crdt_sync.storage.base import Table
-from crdt_sync.storage.file_modes import make_empty
 from crdt_sync.storage.sqlite import open_sqlite
-from crdt_sync.storage.sqlite_file import sync_directory, translated
+from crdt_sync.storage.sqlite_file import translated
+from crdt_sync.storage.swapping import (
+    copy_files,
+    end_swap,
+    is_swapped,
+    keep,
+    remove_files,
+    sync_file,
+    take_place,
+    unused,
+)
 
 DRAFT_SUFFIX: Final = ".restoring"
 """Of the copy while it is made."""
-_LOGS: Final = ("-wal", "-journal")
-"""What SQLite keeps beside a file that was not closed: a part of what the file says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +92,17 @@ def _unused(backup: Path) -> Iterator[None]:
 
 def _put_back(path: Path, backup: Path, *, state_dir: Path) -> RestoreReport:
     place = path.resolve()
-    found = _replica_in(backup, is_backup=True)
+    found = _replica_in(backup)
     if not place.parent.is_dir():
         open_sqlite(place)  # raises: there is no such folder
     lock = StoreLock(place)
     lock.acquire()
     try:
+        if is_swapped(place):
+            end_swap(place)
+        if place.exists():
+            with unused(place):
+                pass
         expected = _expected(place, state_dir)
         if expected is not None and expected != found:
             raise StoreError(
@@ -106,17 +116,9 @@ def _put_back(path: Path, backup: Path, *, state_dir: Path) -> RestoreReport:
         lock.release()
 
 
-def _replica_in(path: Path, *, is_backup: bool) -> bytes | None:
-    """Which replica a file is a store of.
-
-    Raises:
-        CorruptStoreError: a backup is damaged.
-    """
-    with open_sqlite(path, read_only=True) as store:
-        damage = next(store.check(), None) if is_backup else None
-        if damage is not None:
-            hint = "Take an older backup, or repair this one: `crdt-sync repair`."
-            raise CorruptStoreError(f"{path} is damaged: {damage.reason}", table=damage.table, hint=hint)
+def _replica_in(path: Path) -> bytes | None:
+    """Which replica a file is a store of, whatever version it has."""
+    with open_sqlite(path, read_only=True, upgrade=False) as store:
         return store.get(Table.META, b"replica_id")
 
 
@@ -124,7 +126,7 @@ def _expected(place: Path, state_dir: Path) -> bytes | None:
     """Which replica belongs there, as far as the store that is there, or a fence, tells."""
     if place.exists():
         with suppress(StoreError):  # it may be damaged, which is why a backup is wanted
-            return _replica_in(place, is_backup=False)
+            return _replica_in(place)
     return replica_of(place, state_dir)
 
 
@@ -132,16 +134,23 @@ def _swap(place: Path, backup: Path) -> Path | None:
     draft = place.with_name(place.name + DRAFT_SUFFIX)
     try:
         _copy(backup, draft, like=place if place.exists() else backup)
-        replaced = _keep(place) if place.exists() else None
-        draft.replace(place)
-        sync_directory(place.parent)
+        with suppress(StoreError):  # what cannot be opened is kept as it is, with the log beside it
+            open_sqlite(place, upgrade=False).close()
+        numbered = (place.with_name(f"{place.name}.replaced-{number}") for number in count(1))
+        replaced = next(name for name in numbered if not name.exists())
+        keep(place, replaced)
+        try:
+            take_place(draft, place)
+        except StoreInUseError:
+            remove_files(replaced)
+            raise
     finally:
-        _remove(draft)
-    return replaced
+        remove_files(draft)
+    return replaced if replaced.exists() else None
 
 
 def _copy(backup: Path, draft: Path, *, like: Path) -> None:
-    """Copy a file with the log beside it, and bring the log into the copy; the given one is only read.
+    """Copy a file with the log beside it, and bring the copy to the present version; the given one is only read.
 
     Args:
         backup: what is copied.
@@ -149,64 +158,19 @@ def _copy(backup: Path, draft: Path, *, like: Path) -> None:
         like: the file whose mode the copy has.
 
     Raises:
+        CorruptStoreError: the backup is damaged.
         StoreError: SQLite cannot do that.
     """
-    _remove(draft)  # left by a call that was killed
-    source = backup.resolve()  # SQLite keeps a log beside the file, not beside a link to it
-    make_empty(draft, like=like)
-    shutil.copyfile(source, draft)
-    for suffix in _LOGS:
-        beside = source.with_name(source.name + suffix)
-        if beside.exists() and beside.stat().st_size:
-            log = draft.with_name(draft.name + suffix)
-            make_empty(log, like=like)
-            shutil.copyfile(beside, log)
+    copy_files(backup, draft, like=like)
+    with open_sqlite(draft) as store:
+        damage = next(store.check(), None)
+    if damage is not None:
+        hint = "Take an older backup, or repair this one: `crdt-sync repair`."
+        raise CorruptStoreError(f"{backup} is damaged: {damage.reason}", table=damage.table, hint=hint)
     try:
         with closing(apsw.Connection(str(draft), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
             connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)  # a planted file must not run anything
             connection.pragma("journal_mode", "delete")
     except apsw.Error as error:
         raise translated(error, path=backup) from error
-    _sync(draft)
-
-
-def _remove(draft: Path) -> None:
-    for suffix in ("", "-shm", *_LOGS):
-        draft.with_name(draft.name + suffix).unlink(missing_ok=True)
-
-
-def _keep(place: Path) -> Path:
-    """Copy what is there to another name, and let nothing of it meet the file that comes."""
-    # That brings its write-ahead log into the file; where it cannot be opened, the log is moved with it below.
-    with suppress(StoreError):
-        open_sqlite(place).close()
-    replaced = next(
-        name
-        for name in (place.with_name(f"{place.name}.replaced-{number}") for number in count(1))
-        if not name.exists()
-    )
-    make_empty(replaced, like=place)
-    shutil.copyfile(place, replaced)
-    _sync(replaced)
-    for suffix in ("-wal", "-shm", "-journal"):
-        sidecar = place.with_name(place.name + suffix)
-        if suffix == "-wal" and sidecar.exists() and sidecar.stat().st_size and _is_read(place):
-            replaced.unlink()
-            raise StoreInUseError(f"{place.name} is open for reading elsewhere", hint="Close it there first.")
-        if sidecar.exists():
-            sidecar.rename(replaced.with_name(replaced.name + suffix))
-    return replaced
-
-
-def _is_read(place: Path) -> bool:
-    """Whether a log stays because another process reads; that of a store which cannot be opened stays, too."""
-    try:
-        open_sqlite(place, read_only=True).close()
-    except StoreError:
-        return False
-    return True
-
-
-def _sync(path: Path) -> None:
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
+    sync_file(draft)

@@ -12,19 +12,19 @@ _OWNER: Final = stat.S_IRUSR | stat.S_IWUSR
 _ALL: Final = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
 
 
-def make_empty(path: Path, *, like: Path) -> None:
+def make_empty(path: Path, *, like: Path | None) -> None:
     """Make an empty file that others can use as far as they can use another one, whatever the umask is.
 
     Args:
         path: of the file; one that is there goes.
-        like: the other one. The owner can read and write the new one in any case.
+        like: the other one. The owner can read and write the new one in any case, and nobody else where there is none.
 
     Raises:
         OSError: it cannot be made.
     """
-    mode = (stat.S_IMODE(like.stat().st_mode) & _ALL) | _OWNER
+    given = stat.S_IMODE(like.stat().st_mode) & _ALL if like is not None and like.exists() else 0
     path.unlink(missing_ok=True)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER))
     # A file system may have no modes of its own; the file is its owner's alone where it has.
     with suppress(OSError):
-        path.chmod(mode)
+        path.chmod(given | _OWNER)

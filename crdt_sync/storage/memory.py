@@ -12,6 +12,7 @@ from typing import Self
 from crdt_sync.errors import StoreClosedError, StoreError
 from crdt_sync.storage import refusals
 from crdt_sync.storage.base import STORE_LIMITS, Damage, Progress, Query, Store, Table, View, ViewValue
+from crdt_sync.storage.file_modes import make_empty
 from crdt_sync.storage.migrations import SCHEMA_VERSION
 from crdt_sync.storage.ordering import Cell
 from crdt_sync.storage.query_python import Row, answer, matching
@@ -314,6 +315,10 @@ class MemoryStore(Store):
         self._refuse_within_transaction("backup")
         if path.exists():
             raise StoreError(f"{path} exists already", hint="Choose another path; nothing was overwritten.")
+        try:
+            make_empty(path, like=None)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {error}", hint="Check its directory.") from error
         with open_sqlite(path, create=True) as copy, copy.transaction():
             for table, content in self._tables.items():
                 copy.put_many(table, content.rows.items())

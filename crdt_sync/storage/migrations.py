@@ -77,8 +77,8 @@ def _seal_tables(connection: apsw.Connection) -> None:
     names = "meta operation record synclog holding local evidence settled base staged"
     for name in names.split():
         rows = sums = 0
-        # What cannot be read stays outside of the seal, so that a check tells of it, and a store that is damaged opens.
-        with suppress(apsw.CorruptError):
+        # What cannot be read, or is gone, stays outside of the seal: a damaged store opens, and a check tells of it.
+        with suppress(apsw.CorruptError, apsw.SQLError):
             for (kept,) in connection.execute(f'SELECT CAST(sum AS BLOB) FROM "_crdt_{name}"'):  # noqa: S608  a closed set
                 rows, sums = rows + 1, sums ^ int.from_bytes((kept or b"")[:8], "big")
         if rows:

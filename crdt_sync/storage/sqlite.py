@@ -32,6 +32,7 @@ def open_sqlite(
     read_only: bool = False,
     durability: Durability = "full",
     busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+    upgrade: bool = True,
     migrations: tuple[Migration, ...] = MIGRATIONS,
 ) -> SqliteStore:
     """Open a store's file. An open that fails leaves the disk as it was.
@@ -42,6 +43,7 @@ def open_sqlite(
         read_only: refuse every write; works beside a process that writes.
         durability: whether a commit survives power loss at once ("full") or after `flush()` ("normal").
         busy_timeout_ms: how long to wait for another process's lock.
+        upgrade: bring an older file to the newest schema version; otherwise it stays as it is, and may lack tables.
         migrations: the steps to the newest schema version; tests give their own.
 
     Raises:
@@ -59,6 +61,7 @@ def open_sqlite(
         read_only=read_only,
         durability=durability,
         busy_timeout_ms=busy_timeout_ms,
+        upgrade=upgrade,
         migrations=migrations,
     )
     return SqliteStore(open_connection(place, options=options), path=place, read_only=read_only, durability=durability)
@@ -309,10 +312,7 @@ class SqliteStore(Store):
         self._write(lambda: self._views.drop(name))
 
     def views(self) -> tuple[View, ...]:
-        try:
-            return tuple(definition.view for definition in self._views.all().values())
-        except apsw.Error as error:
-            raise translated(error, path=self._path) from error
+        return self._asked(lambda: tuple(held.view for held in self._views.all().values()), view="view")
 
     def put_rows(self, view: str, rows: Iterable[tuple[ViewValue, ...]]) -> None:
         self._write(lambda: self._views.put_rows(view, rows))

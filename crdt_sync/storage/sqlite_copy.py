@@ -12,9 +12,11 @@ import apsw
 
 from crdt_sync.errors import StoreError
 from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Table
-from crdt_sync.storage.sqlite_file import sync_directory, translated
+from crdt_sync.storage.file_modes import make_empty
+from crdt_sync.storage.sqlite_file import translated
 from crdt_sync.storage.sqlite_seals import SEALED, TABLE_GONE, Seals, broken_seals
 from crdt_sync.storage.sqlite_statements import READ, STATEMENTS, holds
+from crdt_sync.storage.swapping import sync_directory
 
 _PARTIAL_SUFFIX = ".partial"
 
@@ -37,7 +39,7 @@ def back_up(
         raise StoreError(f"{target} exists already", hint="Choose another path; nothing was overwritten.")
     partial = target.with_name(target.name + _PARTIAL_SUFFIX)
     try:
-        partial.unlink(missing_ok=True)  # left by a backup that was killed
+        make_empty(partial, like=source)  # in place of one that was left by a backup that was killed
         copy = apsw.Connection(str(partial))
         try:
             with copy.backup("main", source_connection, "main") as backup:

@@ -28,6 +28,7 @@ from crdt_sync.storage.base import Durability
 from crdt_sync.storage.migrations import APPLICATION_ID, Migration, run_migrations
 from crdt_sync.storage.query_sql import FUNCTIONS
 from crdt_sync.storage.sqlite_log import refuse_foreign_log
+from crdt_sync.storage.swapping import end_swap, is_swapped, unused
 
 log = logging.getLogger("crdt_sync.storage")
 
@@ -60,6 +61,7 @@ class OpenOptions:
     durability: Durability
     busy_timeout_ms: int
     migrations: tuple[Migration, ...]
+    upgrade: bool = True
 
 
 def translated(error: apsw.Error, *, path: Path, system_errno: int = 0) -> StoreError:
@@ -101,6 +103,8 @@ def open_connection(path: Path, *, options: OpenOptions) -> apsw.Connection:
         StoreError: what `sqlite.open_sqlite` says; the disk is as it was.
     """
     try:
+        if is_swapped(path.resolve()):
+            _end_swap(path, options=options)
         if _is_empty(path, options=options):
             return _create(path, options=options)
         _refuse_foreign(path, options=options)
@@ -111,6 +115,16 @@ def open_connection(path: Path, *, options: OpenOptions) -> apsw.Connection:
         raise translated(error, path=path) from error
     except OSError as error:
         raise StoreError(f"{path} cannot be opened: {error}", hint="Check the path and its permissions.") from error
+
+
+def _end_swap(path: Path, *, options: OpenOptions) -> None:
+    """Have the file that waits to be this store be it; nobody reads the old one any more."""
+    if options.read_only:
+        raise StoreError(
+            f"{path} was being replaced by a repair or a restore that did not come to its end",
+            hint="Open it once for writing, or repair it, or put the backup back again: each of these ends it.",
+        )
+    end_swap(path.resolve())
 
 
 def _is_empty(path: Path, *, options: OpenOptions) -> bool:
@@ -178,21 +192,14 @@ def _refuse_other_name(path: Path, *, options: OpenOptions) -> None:
     """
     if path.stat().st_nlink < 2 or (options.read_only and _log_of(path.resolve()).exists()):
         return
-    flags = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READWRITE
-    file = apsw.VFSFile("", str(path.absolute()), [flags, 0])
     try:
-        file.xLock(apsw.SQLITE_LOCK_SHARED)
-        file.xLock(apsw.SQLITE_LOCK_EXCLUSIVE)
-    except apsw.BusyError:
+        with unused(path):
+            return
+    except StoreInUseError:
         raise StoreInUseError(
             f"{path} is open by another name that the file has (a hard link)",
             hint="Close it there, or open it by that name. A store should have one name; make copies of it instead.",
         ) from None
-    except apsw.IOError:
-        return  # a file that this user may only read cannot be asked
-    finally:
-        file.xUnlock(apsw.SQLITE_LOCK_NONE)
-        file.xClose()
 
 
 def _log_of(path: Path) -> Path:
@@ -239,10 +246,10 @@ def _refuse_newer(path: Path, *, version: int, options: OpenOptions) -> None:
     newest = len(options.migrations)
     if version > newest or version < 1:
         raise StoreVersionError(f"{path} has schema version {version}, this program knows versions up to {newest}")
-    if version < newest and options.read_only:
+    if version < newest and options.read_only and options.upgrade:
         raise StoreVersionError(
             f"{path} has schema version {version} and must be upgraded to {newest} first",
-            hint="Open it once for writing.",
+            hint="Open it once for writing. Leave a backup as it is: `crdt-sync put-back` takes one of any version.",
         )
 
 
@@ -286,7 +293,7 @@ def _open_writable(path: Path, *, options: OpenOptions) -> apsw.Connection:
         version = connection.pragma("user_version")
         _refuse_newer(path, version=version, options=options)
         _configure_writable(connection, options=options)
-        if version < len(options.migrations):
+        if version < len(options.migrations) and options.upgrade:
             _migrate(connection, options=options)
     except BaseException:
         connection.close()
@@ -357,14 +364,3 @@ def _migrate(connection: apsw.Connection, *, options: OpenOptions) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-
-
-def sync_directory(path: Path) -> None:
-    """Make a new name in a directory survive power loss, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,7 +9,6 @@ Invariants:
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -34,12 +33,14 @@ from crdt_sync.replica.undo_stack import STACK, forget_past
 from crdt_sync.storage.base import Progress, Store, Table
 from crdt_sync.storage.damaged_rows import broken_tables, damaged_rows
 from crdt_sync.storage.file_modes import make_empty
+from crdt_sync.storage.migrations import SCHEMA_VERSION
 from crdt_sync.storage.sqlite import SqliteStore, open_sqlite
-from crdt_sync.storage.sqlite_file import sync_directory
+from crdt_sync.storage.swapping import copy_files, keep, remove_files, take_place, unused
 
 DRAFT_SUFFIX: Final = ".repairing"
 """Of the new file while it is made."""
-_SIDECARS: Final = ("", "-wal", "-shm", "-journal")
+COPY_SUFFIX: Final = ".repaired-from"
+"""Of a copy of the store that can be read, where the store itself cannot: one of an earlier version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,24 +132,23 @@ def repair_store(
         StoreError: it is no store, or there is no space for a second one beside it; nothing was changed.
     """
     place = path.resolve()
-    with _alone(place):
-        with open_sqlite(place, read_only=True) as source:
+    with _alone(place), _readable(place) as file:
+        with open_sqlite(file, read_only=True) as source:
             before = check_store(source)
         if before.ok:
             return RepairReport(path=path, changed=False, before=before, after=before)
         damaged, quarantine = _free_names(place)
         draft = _Draft(path=place.with_name(place.name + DRAFT_SUFFIX), quarantine=quarantine)
         with ExitStack() as leftovers:
-            leftovers.callback(_remove, draft.path)
+            leftovers.callback(remove_files, draft.path)
             leftovers.callback(lambda: quarantine.with_name(quarantine.name + DRAFT_SUFFIX).unlink(missing_ok=True))
             try:
-                _make(place, draft, state_dir=state_dir, progress=progress)
+                _make(file, place, draft, state_dir=state_dir, progress=progress)
                 is_better = draft.after.total < before.total
                 if is_better and not dry_run:
                     _take_place(place, draft, damaged=damaged)
             except OSError as error:
-                hint = "Nothing was changed. A repair needs space for two more copies beside the store."
-                raise StoreError(f"{path} cannot be repaired here: {error}", hint=hint) from error
+                raise _no_space(path, error) from error
     changed = is_better and not dry_run
     return RepairReport(
         path=path,
@@ -174,31 +174,55 @@ def _alone(place: Path) -> Iterator[None]:
     lock.acquire()
     try:
         try:
-            open_sqlite(place).close()
+            open_sqlite(place, upgrade=False).close()
         except BaseException:
             lock.abandon()
             raise
-        log = place.with_name(place.name + "-wal")
-        if log.exists() and log.stat().st_size:
-            raise StoreInUseError(f"{place.name} is open for reading elsewhere", hint="Close it there first.")
+        with unused(place):
+            pass
         yield
     finally:
         lock.release()
 
 
-def _make(place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | None) -> None:
-    _remove(draft.path)  # left by a repair that was killed
+@contextmanager
+def _readable(place: Path) -> Iterator[Path]:
+    """Give a file of the present version that says what the store does: the store, or an upgraded copy of it."""
+    with open_sqlite(place, read_only=True, upgrade=False) as store:
+        is_present = store.schema_version == SCHEMA_VERSION
+    if is_present:
+        yield place
+        return
+    copy = place.with_name(place.name + COPY_SUFFIX)
+    try:
+        try:
+            copy_files(place, copy, like=place)
+        except OSError as error:
+            raise _no_space(place, error) from error
+        open_sqlite(copy).close()
+        yield copy
+    finally:
+        remove_files(copy)
+
+
+def _no_space(path: Path, error: OSError) -> StoreError:
+    hint = "Nothing was changed. A repair needs space for copies beside the store: two, of an older one three."
+    return StoreError(f"{path} cannot be repaired here: {error}", hint=hint)
+
+
+def _make(file: Path, place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | None) -> None:
+    remove_files(draft.path)  # left by a repair that was killed
     make_empty(draft.path, like=place)
     notes = draft.quarantine.with_name(draft.quarantine.name + DRAFT_SUFFIX)
     with (
-        open_sqlite(place, read_only=True) as source,
+        open_sqlite(file, read_only=True) as source,
         open_sqlite(draft.path, create=True, durability="normal") as target,
         Quarantine(notes, store=place) as quarantine,
     ):
-        for raw in damaged_rows(place):
+        for raw in damaged_rows(file):
             reason = "the checksum does not hold"
             quarantine.add(raw.table, raw.key, raw.value, reason=reason, checksum=raw.sum)
-        seals = broken_tables(place)
+        seals = broken_tables(file)
         salvage = Salvage(source, target, quarantine, step=_counter(source, progress), broken_seals=seals)
         salvage.run()
         if progress is not None:
@@ -249,20 +273,17 @@ def _forget_what_was_undone(target: SqliteStore) -> None:
 
 
 def _take_place(place: Path, draft: _Draft, *, damaged: Path) -> None:
-    """Keep the damaged file under another name, then let the new one have its name, in one step."""
-    partial = damaged.with_name(damaged.name + DRAFT_SUFFIX)
-    make_empty(partial, like=place)  # in place of one that was left by a repair that was killed
-    shutil.copyfile(place, partial)
-    for file in (partial, draft.path):
-        with file.open("r+b") as opened:
-            os.fsync(opened.fileno())
+    """Keep the damaged file under another name, then let the new one have its name."""
     shutil.copymode(place, draft.path)
-    partial.rename(damaged)
+    keep(place, damaged)
     if draft.rows:
         draft.quarantine.with_name(draft.quarantine.name + DRAFT_SUFFIX).rename(draft.quarantine)
-    sync_directory(place.parent)
-    draft.path.replace(place)
-    sync_directory(place.parent)
+    try:
+        take_place(draft.path, place)
+    except StoreInUseError:
+        remove_files(damaged)
+        draft.quarantine.unlink(missing_ok=True)
+        raise
 
 
 def _free_names(place: Path) -> tuple[Path, Path]:
@@ -288,8 +309,3 @@ def _counter(source: SqliteStore, progress: Progress | None) -> Callable[[], Non
 
     progress(0, total)
     return step
-
-
-def _remove(path: Path) -> None:
-    for suffix in _SIDECARS:
-        path.with_name(path.name + suffix).unlink(missing_ok=True)

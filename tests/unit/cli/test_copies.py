@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import stat
+import sys
 from pathlib import Path
 
 from crdt_sync import Replica
@@ -14,8 +16,10 @@ from tests.unit.replica.devices import state_of
 def test_a_backup_of_a_store_in_use_is_a_store(cli: Cli, store: Path, tmp_path: Path) -> None:
     record = created(cli, store, "title=Milk")
     target = tmp_path / "backup.db"
+    store.chmod(0o600)
     with Replica.open(store):
         found = cli("backup", store, target, "--json")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600 or sys.platform == "win32"
     assert found.code == 0, found.err
     assert found.json == {"path": str(target), "file_bytes": target.stat().st_size, "log_rows": 1}
     assert cli("check", target).code == 0

@@ -1,4 +1,4 @@
-"""What a repair and a restore make beside a store can be read by those who can read the store, and by nobody else."""
+"""What a backup, a repair and a restore make can be read by those who can read the store, and by nobody else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from crdt_sync import Replica
-from tests.unit.replica.devices import Task, on_disk
+from tests.unit.replica.devices import Task, memory, on_disk
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="files have no modes there")
 
@@ -95,3 +95,31 @@ def test_where_no_store_is_what_is_put_back_has_the_mode_of_the_backup(
     Replica.put_back(tmp_path / "a.db", backup, state_dir=tmp_path / "state")
     assert modes(tmp_path) == {"a.db": expected}
     assert copied_modes == [expected]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_backup_has_the_mode_of_the_store_from_the_first_byte_on(tmp_path: Path, mode: int) -> None:
+    made(tmp_path, mode=0o600)
+    (tmp_path / "a.db").unlink()
+    shutil.move(tmp_path / "backup.db", tmp_path / "a.db")
+    (tmp_path / "a.db").chmod(mode)
+    seen: set[int] = set()
+    with on_disk(tmp_path) as replica:
+        before = set(tmp_path.iterdir())
+        replica.backup(
+            tmp_path / "copy.db",
+            progress=lambda *_: seen.update(mode_of(path) for path in set(tmp_path.iterdir()) - before),
+        )
+    assert seen == {mode}
+    assert mode_of(tmp_path / "copy.db") == mode
+
+
+def test_a_backup_of_what_has_no_file_is_its_owners_alone(tmp_path: Path) -> None:
+    with memory(1) as replica:
+        replica.create(Task, title="a")
+        replica.backup(tmp_path / "memory.db")
+    with on_disk(tmp_path) as replica:
+        replica.create(Task, title="a")
+        (tmp_path / "a.db").unlink()
+        replica.backup(tmp_path / "removed.db")  # what is still open can still be saved
+    assert [mode_of(tmp_path / name) for name in ("memory.db", "removed.db")] == [0o600, 0o600]
