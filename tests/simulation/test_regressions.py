@@ -241,6 +241,15 @@ storm 8901 63824 43294 904
 undo 45181 2853 64082 907
 revert 4661 54250 23063 209
 """,
+    # Who an author is rots in one store, and the other one is put away: what he wrote is content, and nobody took it.
+    "content of an author that nobody knows": """
+crdt-sync simulation 2 seed=8053 replicas=2 hubs=0
+create 43352 56279 2890 209
+heal 64975 8856 51888 49
+badge 1615 6342 32933 7
+bits 41638 17744 9252 12
+bits 47265 19319 31079 906
+""",
 }
 
 

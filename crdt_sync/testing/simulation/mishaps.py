@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crdt_sync.errors import StoreError
-from crdt_sync.storage.base import Table
 from crdt_sync.testing.simulation.disk import Image
 from crdt_sync.testing.simulation.host import Host
 from crdt_sync.testing.simulation.invariant import must
@@ -120,12 +119,6 @@ class Mishaps:
             self.cured.append(poison)
             self._note("poison met", host.name, str(poison.met))
 
-    def lost(self) -> None:
-        """A store lost something: what it had no more, others may be the only ones to have."""
-        for host in self._hosts:
-            if host.disk.rotten:
-                self._spare(host)
-
     def forget(self, host: Host) -> None:
         """A machine is gone for good."""
         self._machines.pop(host.name, None)
@@ -159,10 +152,9 @@ class Mishaps:
     async def _rot(self, host: Host, first: int, second: int) -> None:
         """Damage what is at rest; a file while it is closed, so that its user finds it at the next start."""
         disk = host.disk
-        self._spare(host)
         if isinstance(disk, SqliteDisk):
             await host.kill(told=True)
-            if disk.full or disk.spared or not disk.rot(first, second):
+            if disk.full or not disk.rot(first, second):
                 return
             self._note("bits", host.name, "")
             if not is_sound(disk.path):
@@ -170,22 +162,6 @@ class Mishaps:
         elif disk.rot(first, second):
             table, key = disk.damaged()[-1]
             self._note("bits", host.name, f"{table} {key.hex()}")
-
-    def _spare(self, host: Host) -> None:
-        """Who nobody else knows for the writer of what is here cannot be proven again: that is not mended yet.
-
-        So records that are sound nowhere else do not rot; nor have they, where others have lost them since.
-        """
-        disk, others = host.disk, [other.disk for other in self._hosts if other is not host]
-        sound = {
-            row
-            for other in others
-            for key, row in other.tables[Table.RECORD].rows.items()
-            if (Table.RECORD, key) not in other.rotten
-        }
-        records = disk.tables[Table.RECORD].rows
-        disk.spared = set(records.values()) - sound
-        disk.rotten -= {(Table.RECORD, key) for key, row in records.items() if row in disk.spared}
 
     async def _mend(self, host: Host) -> None:
         """Repair a store, or put it away and begin anew from the others."""
