@@ -87,3 +87,20 @@ def test_its_entries_may_come_later(tmp_path: Path) -> None:
         for each in (replica, other, away):
             assert content(each) == [("first", "abc", 7)]
             assert each.check().ok
+
+
+def test_what_was_folded_of_it_reaches_everybody_too(tmp_path: Path) -> None:
+    with opened(tmp_path) as replica, peer(tmp_path) as gone:
+        write(replica)
+        for _ in range(2):
+            sync(gone, replica)
+            replica.compact(retention_s=0)
+        assert store_of(replica).count(Table.BASE) == 1
+        replica.find(Task)[0].votes.increment(4)
+    zero(tmp_path, Table.RECORD)
+    assert repaired(tmp_path).changed
+    with opened(tmp_path) as replica, memory(5, *MODELS) as other:
+        sync(replica, other)
+        assert content(replica) == content(other) == [("first", "abc", 7)]
+        assert replica.check().ok
+        assert other.check().ok
