@@ -18,7 +18,7 @@ from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import keep_current
 from crdt_sync.core.ids import Author, DeviceId
 from crdt_sync.errors import CRDTSyncError, PeerUnreachableError, StoreError
-from crdt_sync.protocol.source import EntryStatus, Vector
+from crdt_sync.protocol.source import EntryStatus, SentRun, Vector
 from crdt_sync.replica import Replica, RetryPolicy
 from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.keeping_policy import KeepingPolicy
@@ -96,6 +96,10 @@ class Host:
         """Its device's id; of the last time that it was up."""
         self.words: dict[str, dict[int, int]] = {}
         """Device id → author → last entry: what devices said of themselves when sessions with them began."""
+        self.handed: set[bytes] = set()
+        """Hashes of its own authors' chains, up to what it sent to somebody; where a process had sent something and was
+        killed, up to all that was there."""
+        self._hands_out = False
         self._struck = False
         self.proven = False
         """Whether its last round said that all hold the same ..."""
@@ -134,7 +138,7 @@ class Host:
     async def start(self) -> bool:
         """Open the store and go on syncing; whether that was possible."""
         self.disk.break_after(None)
-        self.replica = None
+        self.replica, self._hands_out = None, False
         sources = self._drawn.sources(self.now_ms)
         try:
             self.store = self.disk.open()
@@ -182,7 +186,9 @@ class Host:
             await self.kill(told=True)
             return
         replica, self.replica = self.replica, None
-        if not self._closes(replica):
+        if self._closes(replica):
+            self._hands_out = False
+        else:
             await self.kill(told=True)
 
     def _closes(self, replica: Replica) -> bool:
@@ -222,6 +228,10 @@ class Host:
         await self._end_tasks()
         self.replica = None
         self._struck = False
+        if self._hands_out:
+            ledger, vector = Ledger(DiskReader(self.disk)), self.vector()
+            held = (ledger.hash_at("", Author(author), vector.get(author, 0)) for author in self.authors())
+            self.handed.update(chain for chain in held if chain)
         return lost
 
     def now_ms(self) -> int:
@@ -309,8 +319,8 @@ class Host:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _listen_in(self, replica: Replica) -> None:
-        """Note what devices say of themselves, beside the replica that acts on it."""
-        acknowledged = replica.port.acknowledged
+        """Note what devices say of themselves and are sent, beside the replica that acts on it."""
+        acknowledged, handed_out = replica.port.acknowledged, replica.port.handed_out
 
         def noted(
             device: DeviceId,
@@ -324,7 +334,15 @@ class Host:
                 ends = (item for held in vector.values() for item in held.items())
                 self.words[str(device)] = {int(author): position.sequence for author, position in ends}
 
+        def handing(public_key: bytes, runs: Sequence[SentRun]) -> None:
+            handed_out(public_key, runs)
+            own = replica.port.own_authors()
+            ends = [replica.port.hash_at("", author, last) for _, _, author, last in runs if author in own]
+            self.handed.update(chain for chain in ends if chain)
+            self._hands_out |= bool(ends)
+
         replica.port.acknowledged = noted  # type: ignore[method-assign]  # it does the same, and takes a note
+        replica.port.handed_out = handing  # type: ignore[method-assign]  # so does this
 
     async def _dial(self, url: str, *, limits: ChannelLimits, tls: ssl.SSLContext | None) -> Channel:
         del tls
