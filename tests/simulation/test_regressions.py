@@ -250,6 +250,20 @@ badge 1615 6342 32933 7
 bits 41638 17744 9252 12
 bits 47265 19319 31079 906
 """,
+    # A repair could not read a document that was folded, so that its entries are claimed; then the other copy is gone.
+    "a document that a repair gave up": """
+crdt-sync simulation 2 seed=31200 replicas=2 hubs=0
+create 20363 7764 7165 40
+vote 373 29328 10678 905
+compact 24447 53263 58823 209
+isolate 42458 8280 2572 40
+delete 23707 47482 8821 5
+create 18612 61475 51235 201
+bits 56918 351 832 908
+bits 30077 8495 20305 45
+due 10395 50900 13775 7
+create 14182 41125 40228 7
+""",
 }
 
 

@@ -100,6 +100,8 @@ class Host:
         """Hashes of its own authors' chains, up to what it sent to somebody; where a process had sent something and was
         killed, up to all that was there."""
         self._hands_out = False
+        self.unreadable: dict[bytes, frozenset[Place]] = {}
+        """Documents that a repair could not read → where they were written to: it has that once it has the document."""
         self._struck = False
         self.proven = False
         """Whether its last round said that all hold the same ..."""
@@ -289,9 +291,11 @@ class Host:
             exact: compare hashes, since there may be two branches of an author.
         """
         vector, ledger = self.vector(), Ledger(DiskReader(self.disk)) if exact else None
+        there = self.disk.tables[Table.VERSION].rows if self.unreadable else {}
+        gone = {place for key, places in self.unreadable.items() if key not in there for place in places}
 
         def has(place: Place) -> bool:
-            if vector.get(place.author, 0) < place.sequence:
+            if place in gone or vector.get(place.author, 0) < place.sequence:
                 return False
             held = None if ledger is None else ledger.hash_at("", Author(place.author), place.sequence)
             return held is None or held == place.hash  # what is folded cannot be told apart

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, RecordId, document_key
 from crdt_sync.errors import StoreError
+from crdt_sync.replica.repairing import RepairReport
 from crdt_sync.testing.simulation.disk import Image
 from crdt_sync.testing.simulation.host import Host
 from crdt_sync.testing.simulation.invariant import must
@@ -173,12 +175,14 @@ class Mishaps:
         full = disk.full
         disk.fill(full=False)
         if isinstance(disk, SqliteDisk):
-            done = repaired(disk.path, state_dir=host.folder)
+            report = repaired(disk.path, state_dir=host.folder)
             disk.mended()
         else:
-            done = self._repairs % 2 == 1 and repair_in_memory(disk, state_dir=host.folder, folder=place)
+            is_tried = self._repairs % 2 == 1
+            report = repair_in_memory(disk, state_dir=host.folder, folder=place) if is_tried else None
         disk.fill(full=full)
-        if done:
+        if report is not None:
+            host.unreadable.update({name: self._story.places_of(record) for record, name in _addresses(report)})
             self._note("repaired", host.name, "")
         else:
             with suppress(StoreError):  # it may be beyond reading
@@ -192,7 +196,7 @@ class Mishaps:
         must(
             "damage destroys only what it hits",
             f"{self._story.lost - before} edits went with {sorted(tables)} of {host.name}",
-            holds=not done or not tables or not tables <= DERIVED or self._story.lost == before,
+            holds=report is None or not tables or not tables <= DERIVED or self._story.lost == before,
         )
 
     def _poison(self, host: Host, first: int, second: int) -> None:
@@ -208,3 +212,9 @@ class Mishaps:
             steps=POISONED_STEPS if second // 2 % 2 else None,
         )
         self._note("poison", host.name, f"{end.author} {host.disk.poison.sequence}")
+
+
+def _addresses(report: RepairReport) -> Iterator[tuple[str, DocumentKey]]:
+    """The records of which a repair could read nothing, with their addresses."""
+    for model, record in report.lost:
+        yield record, document_key(DEFAULT_PARTITION, model, RecordId(record))
