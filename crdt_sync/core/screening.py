@@ -22,7 +22,7 @@ will have accepted the entry. Of the author's own there can be nothing more, sin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from crdt_sync.core.blocks import DOCUMENT_BOUNDS, Block, Bytes, Deleted, Format, String, Update
@@ -119,29 +119,23 @@ def is_there(update_bytes: bytes, *, author: Author, index: DocumentIndex) -> bo
     )
 
 
-def screen_content(
-    update_bytes: bytes, *, index: DocumentIndex, known_authors: Collection[int] | Callable[[int], bool]
-) -> Screened:
+def screen_content(update_bytes: bytes, *, index: DocumentIndex) -> Screened:
     """Judge content by many authors: a whole document, or what one state vector lacks of it (repair, bootstrap).
 
-    Blocks that ``index`` has already are passed over, after a check that they are the same kind of content.
+    Blocks that ``index`` has already are passed over, after a check that they are the same kind of content. Who its
+    authors are is not asked: nobody signed it, and of one whose binding is lost everywhere there may be content all
+    the same.
 
     Args:
         update_bytes: the engine update.
         index: the document as it is here; it is left as it is.
-        known_authors: the authors that may appear, or a function that tells.
 
     Raises:
         MalformedEntryError: not an update, or one with content that no document of ours holds.
         LimitError: larger than a document may be.
         ScreeningError: a document cannot come to hold this.
     """
-    is_known = known_authors if callable(known_authors) else known_authors.__contains__
     update = parse_update(update_bytes, bounds=DOCUMENT_BOUNDS)
-    authors = {block.author for block in update.blocks} | {deleted.author for deleted in update.deletes}
-    for author in authors:
-        if not is_known(author):
-            raise ScreeningError("content of an author that is not known")
     fresh = Update(tuple([new for block in update.blocks if (new := _new_part(block, index))]), update.deletes)
     placer = Placer(index, steps_max=DOCUMENT_STEPS_MAX)
     try:

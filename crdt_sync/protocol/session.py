@@ -34,7 +34,6 @@ _PACKET_BYTES_ENOUGH = 64 * 1024
 """A packet of this side takes no further message from here on: the first batch need not wait for a second."""
 _PACKET_MESSAGES_MAX = 256
 """Messages that this side puts into one packet; a peer may send `WireLimits.messages_max`."""
-_SECOND_MS = 1000
 
 
 class Session:
@@ -162,7 +161,7 @@ class Session:
 
     def tick(self, now_ms: int) -> None:
         """Time goes on. Call it about as often as `tick_due_ms` says, or once a second."""
-        due_ms, same_second = self.tick_due_ms, now_ms // _SECOND_MS == self._now_ms // _SECOND_MS
+        due_ms, same_second = self.tick_due_ms, now_ms // 1000 == self._now_ms // 1000
         self._now_ms = now_ms
         if self._said_all and same_second and (due_ms is None or now_ms < due_ms):
             return  # pauses of which `tick_due_ms` does not tell are over with a second

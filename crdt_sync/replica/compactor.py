@@ -76,7 +76,8 @@ class Compactor:
         state: the replica.
         journal: its operations.
         own_vector: what this replica holds durably, as its sessions tell it.
-        sent: the last entry under an author of ours that anybody has acknowledged.
+        acknowledged: the last entry under an author of ours that anybody has acknowledged.
+        sent: the last one that anybody has acknowledged, or may hold without that.
         publish: tells observers.
         wake: wakes sessions: there is a new record.
     """
@@ -87,6 +88,7 @@ class Compactor:
         journal: Journal,
         *,
         own_vector: Callable[[], Vector],
+        acknowledged: Callable[[Author], int],
         sent: Callable[[Author], int],
         publish: Callable[[Sequence[Change]], None],
         wake: Callable[[], None],
@@ -94,6 +96,7 @@ class Compactor:
         self._state = state
         self._journal = journal
         self._own_vector = own_vector
+        self._said_held = acknowledged
         self._sent = sent
         self._publish = publish
         self._wake = wake
@@ -165,6 +168,7 @@ class Compactor:
                     partition,
                     voucher=voucher,
                     public_key=public_key,
+                    acknowledged=self._said_held,
                     sent=self._sent,
                 )
                 batch.changes += self.apply_due()
@@ -177,7 +181,7 @@ class Compactor:
 
     def revert(self, operation_id: str) -> Reverted:
         """Take back a change that failed."""
-        return revert(self._state, self._journal, self._horizons, operation_id, sent=self._sent)
+        return revert(self._state, self._journal, self._horizons, operation_id, sent=self._said_held)
 
     def apply_due(self) -> list[Change]:
         """Apply the horizons whose vector this replica has come to hold."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from crdt_sync.core.entry import ChainHash
-from crdt_sync.core.ids import Author, DocumentKey, split_document_key
+from crdt_sync.core.ids import DocumentKey, split_document_key
 from crdt_sync.core.screening import screen_content
 from crdt_sync.errors import EntryError, ScreeningError
 from crdt_sync.protocol.source import ApplyOutcome, EntryStatus, StatusKind
@@ -76,10 +76,7 @@ def _merge(state: State, partition: str, key: DocumentKey, update: bytes) -> Tou
     if split_document_key(key)[0] != partition:
         raise ScreeningError("a document outside of the partition")
     loaded = state.documents.get(key)
-    known = state.records.bound_key
-    screened = screen_content(
-        update, index=loaded.index, known_authors=lambda author: known(Author(author)) is not None
-    )
+    screened = screen_content(update, index=loaded.index)
     loaded.add_content(update)
     KeptContent(state.store).note(not holds_content(state.store, state.ledger, key))
     row = LogRow(

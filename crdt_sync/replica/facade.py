@@ -148,7 +148,10 @@ class Replica(
             return
         self._check_idle()
         self._closed = True
-        close_store(self._opened)
+        try:
+            self.port.keep_handed_out()
+        finally:
+            close_store(self._opened)
 
     def __enter__(self) -> Self:
         return self

@@ -43,7 +43,7 @@ from crdt_sync.storage.base import Table
 log = logging.getLogger("crdt_sync.replica")
 
 Sent = Callable[[Author], int]
-"""The last entry under an author of ours that anybody has acknowledged."""
+"""The last entry under an author of ours that anybody has acknowledged, or may hold without that (`handed_out`)."""
 
 
 CLAIMS_MAX: Final = 8
@@ -122,7 +122,7 @@ def settle_fork(state: State, journal: Journal, run: Run, *, sent: Sent) -> list
         state: the replica.
         journal: its operations, which follow their entries.
         run: what a peer holds of the same author.
-        sent: tells the last entry under an author of ours that anybody has acknowledged.
+        sent: tells the last entry under an author of ours that anybody may hold.
 
     Raises:
         ForkError: the branches part before what was sent, or others have built on ours.
@@ -132,7 +132,7 @@ def settle_fork(state: State, journal: Journal, run: Run, *, sent: Sent) -> list
 
 
 def leave_branch(state: State, journal: Journal, partition: str, author: Author, *, sent: Sent) -> list[Change]:
-    """Write again what nobody acknowledged under an author of ours, another branch of which a peer has folded.
+    """Write again what nobody can hold under an author of ours, another branch of which a peer has folded.
 
     Raises:
         ForkError, EntryError: as `settle_fork`.
@@ -143,7 +143,7 @@ def leave_branch(state: State, journal: Journal, partition: str, author: Author,
 
 
 def leave_lost_authors(state: State, journal: Journal, *, sent: Sent) -> list[Change]:
-    """Write again what nobody acknowledged under authors of ours that are bound to another device by now.
+    """Write again what nobody can hold under authors of ours that are bound to another device by now.
 
     Of two bindings of one author the smaller record hash holds, so nobody accepts from us under the other one any more.
     What was acknowledged before stays with those who hold it.

@@ -15,6 +15,7 @@ from crdt_sync.protocol.source import EntryStatus, Position, SentRun, StatusKind
 from crdt_sync.protocol.states import Phase
 from crdt_sync.protocol.vectors import WIRE_HASH_BYTES
 from crdt_sync.replica.branches import note_alike, note_fork
+from crdt_sync.replica.handed_out import HandedOut
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.home import (
     Word,
@@ -55,11 +56,7 @@ class HomePort:
     _guarded: Callable[[Callable[[], Stepped]], Stepped]
     _fingerprints: dict[str, tuple[tuple[int, int, bytes], bytes]]
     busy: Callable[[], bool]
-    _handed_out: dict[DeviceId | None, dict[Author, int]]
-    """Device → the last entry under each author of ours that it was sent since the store was opened. Under None stands
-    what was in flight as a line was lost: it may arrive at any time."""
-    _closed: set[DeviceId]
-    """Those that ended a session themselves: their next word tells what they took of it."""
+    _handed_out: HandedOut
     _opened_at: int
     """The end of the log when the store was opened: nobody remembers who was sent what up to there."""
 
@@ -93,14 +90,7 @@ class HomePort:
         HoldingsBook(self._state).correct(device, vector, is_all=but_for is not None)
         if but_for is not None:
             self._note_content(device, is_proven=False)
-            if device in self._closed:
-                self._closed.remove(device)
-                self._handed_out.pop(device, None)
-        given = self._handed_out.get(device, {})
-        for item in statuses:
-            if item.retry and item.author in given:  # it has not kept it, nor what follows, until it is sent again
-                at = vector.get(item.partition, {}).get(item.author)
-                given[item.author] = item.sequence - 1 if at is None else at.sequence
+        self._handed_out.answered(device, vector, statuses, is_all=but_for is not None)
         own = self._state.lease.journaled_authors()
         held: dict[Author, int] = {}
         unsure = set(but_for or ())
@@ -153,11 +143,9 @@ class HomePort:
             epoch: the peer's, by its hello.
         """
         if fault is Fault.FAILURE:
-            self._closed.add(device)
+            self._handed_out.closed(device)
         else:
-            lost = self._handed_out.setdefault(None, {})
-            for author, last in self._handed_out.pop(device, {}).items():
-                lost[author] = max(last, lost.get(author, 0))
+            self._handed_out.lost(device)
         try:
             if self.busy() or not self._note_end(device, flight, fault, reason=reason, epoch=epoch):
                 return False
@@ -199,19 +187,15 @@ class HomePort:
 
     def handed_out(self, public_key: bytes, runs: Sequence[SentRun]) -> None:
         """Note what is on its way: it is not written again, as somebody who did not answer may hold it."""
-        given = self._handed_out.setdefault(device_id(public_key), {})
-        for _, _, author, last in runs:
-            if author in self._state.lease.own_authors():
-                given[author] = max(last, given.get(author, 0))
+        self._handed_out.note(device_id(public_key), runs)
+
+    def keep_handed_out(self) -> None:
+        """The process ends in good order."""
+        self._handed_out.keep()
 
     def step_around(self) -> list[Change]:
         """Write again what rests on what is set aside by its chain alone; what observers are to be told."""
-
-        def sent(author: Author) -> int:
-            given = (held.get(author, 0) for held in self._handed_out.values())
-            return max(self._acknowledged_by_anybody(author), *given, 0)
-
-        state, since = self._state, self._opened_at
+        state, since, sent = self._state, self._opened_at, self._held_by_anybody
         try:
             changes, authors = self._guarded(lambda: step_around(state, self._journal, since=since, sent=sent))
         except EntryError as error:
@@ -341,3 +325,7 @@ class HomePort:
 
     def _acknowledged_by_anybody(self, author: Author) -> int:
         return ever_acknowledged(self._state.store, author)
+
+    def _held_by_anybody(self, author: Author) -> int:
+        """As far as can be known: somebody may hold what he was sent, and did not answer."""
+        return max(self._acknowledged_by_anybody(author), self._handed_out.last(author))

@@ -25,6 +25,7 @@ from crdt_sync.replica.content import accept_content, rederive
 from crdt_sync.replica.derive import derive_marked
 from crdt_sync.replica.doubting import Doubting
 from crdt_sync.replica.fork import believe_claim, lease_new_author, leave_lost_authors, note_proof, settle_fork
+from crdt_sync.replica.handed_out import HandedOut
 from crdt_sync.replica.home import note_back, note_gone
 from crdt_sync.replica.home_port import HomePort
 from crdt_sync.replica.journal import Journal
@@ -55,7 +56,8 @@ class Port(CompactingPort, HomePort):
             state,
             journal,
             own_vector=self.vector,
-            sent=self._acknowledged_by_anybody,
+            acknowledged=self._acknowledged_by_anybody,
+            sent=self._held_by_anybody,
             publish=observers.publish,
             wake=observers.wake,
         )
@@ -64,7 +66,7 @@ class Port(CompactingPort, HomePort):
         self._observers = observers
         self._doubting = Doubting(state)
         self._flushed = -1
-        self._handed_out, self._closed, self._opened_at = {}, set(), state.ledger.end
+        self._handed_out, self._opened_at = HandedOut(state), state.ledger.end
         self._fingerprints: dict[str, tuple[tuple[int, int, bytes], bytes]] = {}
 
     # ── Source ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -304,7 +306,7 @@ class Port(CompactingPort, HomePort):
 
     def leave_lost_authors(self) -> list[Change]:
         """Of two bindings of one author the smaller record hash holds: where ours lost, write again under another."""
-        sent = self._acknowledged_by_anybody
+        sent = self._held_by_anybody
         try:
             return self._guarded(lambda: leave_lost_authors(self._state, self._journal, sent=sent))
         except EntryError as error:
@@ -377,7 +379,7 @@ class Port(CompactingPort, HomePort):
             self._keep_branch(run)
             return
         del self._state.doubted[name]
-        sent = self._acknowledged_by_anybody
+        sent = self._held_by_anybody
         try:
             settled = self._guarded(lambda: settle_fork(self._state, self._journal, run, sent=sent))
         except EntryError as error:

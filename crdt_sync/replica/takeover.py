@@ -35,6 +35,7 @@ def take_over(
     *,
     voucher: Voucher,
     public_key: bytes,
+    acknowledged: Sent,
     sent: Sent,
 ) -> list[Change]:
     """Make what was staged the bases of this replica; returns what observers are to be told.
@@ -48,7 +49,8 @@ def take_over(
         partition: of the snapshot.
         voucher: its end.
         public_key: the peer's.
-        sent: tells the last entry under an author of ours that anybody has acknowledged.
+        acknowledged: tells the last entry under an author of ours that anybody has acknowledged.
+        sent: tells the last one that anybody has acknowledged, or may hold without that.
 
     Raises:
         SignatureError: the peer did not sign this content.
@@ -57,6 +59,7 @@ def take_over(
     """
     root = _check_voucher(state, partition, voucher=voucher, public_key=public_key)
     written = _leave_branches(state, journal, partition, voucher.floor, sent=sent)
+    _keep_doubtful(state, partition, voucher.floor, acknowledged=acknowledged)
     if not is_below(_ends(state, partition), voucher.floor):
         discard(state, partition)
         return written
@@ -90,7 +93,7 @@ def _note_content(state: State, partition: str) -> None:
 def _leave_branches(
     state: State, journal: Journal, partition: str, floor: Mapping[Author, Position], *, sent: Sent
 ) -> list[Change]:
-    """Write again what nobody acknowledged of ours where a floor is on another branch."""
+    """Write again what nobody can hold of ours where a floor is on another branch."""
     forks = [author for author, position in floor.items() if _parts(state, partition, author, position)]
     if not state.lease.own_authors().issuperset(forks):
         raise ForkError("a snapshot of another branch than the one held here")
@@ -99,7 +102,6 @@ def _leave_branches(
         written += leave_branch(state, journal, partition, author, sent=sent)
         if _parts(state, partition, author, floor[author]):
             raise ForkError("a snapshot of another branch of ours than others hold")
-    _keep_doubtful(state, partition, floor, sent=sent)
     return written
 
 
@@ -108,7 +110,7 @@ def _parts(state: State, partition: str, author: Author, position: Position) -> 
     return held is not None and held != position.hash
 
 
-def _keep_doubtful(state: State, partition: str, floor: Mapping[Author, Position], *, sent: Sent) -> None:
+def _keep_doubtful(state: State, partition: str, floor: Mapping[Author, Position], *, acknowledged: Sent) -> None:
     """Keep as evidence what we wrote below a floor that nobody acknowledged, and that may be on another branch.
 
     Where the floor is beyond our last entry, nothing tells whether ours are among those that were folded: mostly they
@@ -117,7 +119,7 @@ def _keep_doubtful(state: State, partition: str, floor: Mapping[Author, Position
     for author in state.lease.own_authors().intersection(floor):
         if floor[author].sequence <= state.ledger.end_of(partition, author).sequence:
             continue
-        for _, row in list(state.ledger.rows_of(partition, author, after=sent(author))):
+        for _, row in list(state.ledger.rows_of(partition, author, after=acknowledged(author))):
             run = Run(
                 partition=partition, author=author, first_sequence=row.first, body=row.body, signature=row.signature
             )

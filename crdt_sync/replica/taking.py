@@ -257,10 +257,7 @@ class _Steps:
         """The base that a document gets in place of a staged one."""
         state = self._state
         theirs = self._read(data)
-        known = state.records.bound_key
-        screen_content(
-            theirs.state, index=DocumentIndex(), known_authors=lambda author: known(Author(author)) is not None
-        )
+        screen_content(theirs.state, index=DocumentIndex())
         ours = state.store.get(Table.BASE, key)
         own = None if ours is None else unpack_base(ours)
         if own is None or (self._mark.contains and CONTENT_AUTHOR not in own.touched):

@@ -79,7 +79,7 @@ def updates(data: bytes) -> None:
 def contents(data: bytes) -> None:
     """A document's content as a peer sends it, for a record that is here and for none: refused, or harmless."""
     for state, index in ((EMPTY, DocumentIndex()), (held().state, held().index)):
-        _judged(data, state, index, lambda index: screen_content(data, index=index, known_authors=lambda _: True))
+        _judged(data, state, index, lambda index: screen_content(data, index=index))
 
 
 def claimed_author(data: bytes) -> Author:

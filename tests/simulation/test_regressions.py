@@ -241,6 +241,29 @@ storm 8901 63824 43294 904
 undo 45181 2853 64082 907
 revert 4661 54250 23063 209
 """,
+    # Who an author is rots in one store, and the other one is put away: what he wrote is content, and nobody took it.
+    "content of an author that nobody knows": """
+crdt-sync simulation 2 seed=8053 replicas=2 hubs=0
+create 43352 56279 2890 209
+heal 64975 8856 51888 49
+badge 1615 6342 32933 7
+bits 41638 17744 9252 12
+bits 47265 19319 31079 906
+""",
+    # A repair could not read a document that was folded, so that its entries are claimed; then the other copy is gone.
+    "a document that a repair gave up": """
+crdt-sync simulation 2 seed=31200 replicas=2 hubs=0
+create 20363 7764 7165 40
+vote 373 29328 10678 905
+compact 24447 53263 58823 209
+isolate 42458 8280 2572 40
+delete 23707 47482 8821 5
+create 18612 61475 51235 201
+bits 56918 351 832 908
+bits 30077 8495 20305 45
+due 10395 50900 13775 7
+create 14182 41125 40228 7
+""",
 }
 
 

@@ -20,6 +20,7 @@ from crdt_sync.replica.conflicts import CONFLICT_ID_BYTES
 from crdt_sync.replica.derived_rows import split_settled_key, unpack_settled_row, unpack_unique_row
 from crdt_sync.replica.fork import CLAIMS, read_claims
 from crdt_sync.replica.fork_notes import FORKS, unpack_notes
+from crdt_sync.replica.handed_out import HANDED, read_handed
 from crdt_sync.replica.holdings import read_known
 from crdt_sync.replica.home_peers import read_home
 from crdt_sync.replica.horizons import APPLIED, read_applied
@@ -82,6 +83,7 @@ _META: Final[Mapping[bytes, Callable[[bytes], object]]] = {
     CLAIMS: read_claims,
     DRAWN: read_claims,
     KEPT: read_kept,
+    HANDED: read_handed,
     APPLIED: read_applied,
     FOLDED: unpack_folded,
     FORKS: unpack_notes,

@@ -9,6 +9,7 @@ from crdt_sync.core.records import RecordSet, decode_record
 from crdt_sync.protocol.durable import decode_durable
 from crdt_sync.protocol.limits import WireLimits
 from crdt_sync.replica.fork import CLAIMS
+from crdt_sync.replica.handed_out import HANDED
 from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.kept_content import KEPT
 from crdt_sync.replica.packing import unpack_authors
@@ -58,6 +59,6 @@ class Doubts:
             refused = "where sessions with a device ended" if key.startswith(_SESSIONS) else "what a device refused"
             what = "what a device acknowledged" if key >= OTHERS else refused
             return f"{what} may have been noted anew since: its next session says it again"
-        if table is Table.META and key in (STACK, CLAIMS, DRAWN, KEPT):
+        if table is Table.META and key in (STACK, CLAIMS, DRAWN, KEPT, HANDED):
             return "it may be an older one, and not tell of what was done since"
         return ""

@@ -19,6 +19,7 @@ from typing import Final
 from crdt_sync.core.ids import DEFAULT_PARTITION, Author, RecordId, document_key, split_document_key
 from crdt_sync.errors import StoreError, StoreInUseError
 from crdt_sync.replica.checking import CheckReport, check_store
+from crdt_sync.replica.handed_out import hand_out_everything
 from crdt_sync.replica.kept_content import KeptContent
 from crdt_sync.replica.lease import StoreLock
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
@@ -243,6 +244,7 @@ def _make(file: Path, place: Path, draft: _Draft, *, state_dir: Path, progress: 
         draft.journal_added = mend_journal(source, target, quarantine, is_doubtful=Table.OPERATION in seals)
         if Table.META in seals or Table.META in quarantine.tables:
             _forget_what_was_undone(target)
+            hand_out_everything(target)
         mend_identity(target, path=place, state_dir=state_dir)
         if Table.HOLDING in seals or Table.HOLDING in quarantine.tables:
             count_on_nobody(target)

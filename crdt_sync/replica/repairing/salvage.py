@@ -178,6 +178,8 @@ class Salvage:
         position, head = unpack_chain_row(value)
         self._note_position(position)
         if position == FLOOR_POSITION:
+            if self._records.bound_key(author) is None:
+                raise ChainError(f"no record says any more whose author {author} is, so it counts as content")
             before = self._floors.get((partition, author))
             if before is not None:  # keys are in order: this one is behind that
                 reason = f"a later entry of author {author} was folded too"

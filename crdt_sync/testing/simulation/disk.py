@@ -55,8 +55,6 @@ class Disk:
         self.on_sync: Callable[[], None] = _ignore
         self.rotten: set[Row] = set()
         """Rows whose bytes are not what was written; nobody else ever wrote to them since."""
-        self.spared: set[bytes] = set()
-        """Rows that do not rot."""
         self.noticed = False
         """Whether somebody was told so, as a row was read."""
         self.poison: Poison | None = None
@@ -109,8 +107,6 @@ class Disk:
         table = tables[first % len(tables)]
         keys = self.tables[table].keys
         key = keys[second % len(keys)]
-        if self.tables[table].rows[key] in self.spared:
-            return False
         self.rotten.add((table, key))
         return True
 

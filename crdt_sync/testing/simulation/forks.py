@@ -1,7 +1,8 @@
 """Two branches of one author, after a machine was rewound: which of them others got, and what must be said of them.
 
 A branch that only its own machine has is written again under another author, and everybody converges. Where others got
-both, they stay apart: each holds the one that it got first. Then nobody says that all is equal, and nothing is lost.
+both, or were sent them and did not answer, they stay apart: each holds the one that it got first. Then nobody says that
+all is equal, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ class Forks:
         must("forks are told of", f"nobody says that there are two branches of {author}", holds=named)
 
     def _was_given_away(self, author: int, branch: frozenset[bytes]) -> bool:
-        """Whether anybody but the writer ever had something of a branch."""
+        """Whether anybody but the writer ever had something of a branch, or may have, as it was sent to him."""
+        if any(not branch.isdisjoint(host.handed) for host in self._world.hosts):
+            return True
         return any(writer == author and not branch.isdisjoint(chains) for (writer, _), chains in self._got.items())
 
 

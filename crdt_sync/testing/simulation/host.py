@@ -19,7 +19,7 @@ from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import keep_current
 from crdt_sync.core.ids import Author, DeviceId
 from crdt_sync.errors import CRDTSyncError, PeerUnreachableError, StoreError
-from crdt_sync.protocol.source import EntryStatus, Vector
+from crdt_sync.protocol.source import EntryStatus, SentRun, Vector
 from crdt_sync.replica import Replica, RetryPolicy
 from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.keeping_policy import KeepingPolicy
@@ -97,6 +97,12 @@ class Host:
         """Its device's id; of the last time that it was up."""
         self.words: dict[str, dict[int, int]] = {}
         """Device id → author → last entry: what devices said of themselves when sessions with them began."""
+        self.handed: set[bytes] = set()
+        """Hashes of its own authors' chains, up to what it sent to somebody; where a process had sent something and was
+        killed, up to all that was there."""
+        self._hands_out = False
+        self.unreadable: dict[bytes, frozenset[Place]] = {}
+        """Documents that a repair could not read → where they were written to: it has that once it has the document."""
         self._struck = False
         self.proven = False
         """Whether its last round said that all hold the same ..."""
@@ -135,7 +141,7 @@ class Host:
     async def start(self) -> bool:
         """Open the store and go on syncing; whether that was possible."""
         self.disk.break_after(None)
-        self.replica = None
+        self.replica, self._hands_out = None, False
         sources = self._drawn.sources(self.now_ms)
         sources = replace(sources, entropy=self._network.draws.noting(sources.entropy))
         try:
@@ -184,7 +190,9 @@ class Host:
             await self.kill(told=True)
             return
         replica, self.replica = self.replica, None
-        if not self._closes(replica):
+        if self._closes(replica):
+            self._hands_out = False
+        else:
             await self.kill(told=True)
 
     def _closes(self, replica: Replica) -> bool:
@@ -224,6 +232,10 @@ class Host:
         await self._end_tasks()
         self.replica = None
         self._struck = False
+        if self._hands_out:
+            ledger, vector = Ledger(DiskReader(self.disk)), self.vector()
+            held = (ledger.hash_at("", Author(author), vector.get(author, 0)) for author in self.authors())
+            self.handed.update(chain for chain in held if chain)
         return lost
 
     def now_ms(self) -> int:
@@ -281,9 +293,11 @@ class Host:
             exact: compare hashes, since there may be two branches of an author.
         """
         vector, ledger = self.vector(), Ledger(DiskReader(self.disk)) if exact else None
+        there = self.disk.tables[Table.VERSION].rows if self.unreadable else {}
+        gone = {place for key, places in self.unreadable.items() if key not in there for place in places}
 
         def has(place: Place) -> bool:
-            if vector.get(place.author, 0) < place.sequence:
+            if place in gone or vector.get(place.author, 0) < place.sequence:
                 return False
             held = None if ledger is None else ledger.hash_at("", Author(place.author), place.sequence)
             return held is None or held == place.hash  # what is folded cannot be told apart
@@ -311,8 +325,8 @@ class Host:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _listen_in(self, replica: Replica) -> None:
-        """Note what devices say of themselves, beside the replica that acts on it."""
-        acknowledged = replica.port.acknowledged
+        """Note what devices say of themselves and are sent, beside the replica that acts on it."""
+        acknowledged, handed_out = replica.port.acknowledged, replica.port.handed_out
 
         def noted(
             device: DeviceId,
@@ -326,7 +340,15 @@ class Host:
                 ends = (item for held in vector.values() for item in held.items())
                 self.words[str(device)] = {int(author): position.sequence for author, position in ends}
 
+        def handing(public_key: bytes, runs: Sequence[SentRun]) -> None:
+            handed_out(public_key, runs)
+            own = replica.port.own_authors()
+            ends = [replica.port.hash_at("", author, last) for _, _, author, last in runs if author in own]
+            self.handed.update(chain for chain in ends if chain)
+            self._hands_out |= bool(ends)
+
         replica.port.acknowledged = noted  # type: ignore[method-assign]  # it does the same, and takes a note
+        replica.port.handed_out = handing  # type: ignore[method-assign]  # so does this
 
     async def _dial(self, url: str, *, limits: ChannelLimits, tls: ssl.SSLContext | None) -> Channel:
         del tls

@@ -10,6 +10,7 @@ from pathlib import Path
 from crdt_sync.errors import StoreError
 from crdt_sync.replica import Replica
 from crdt_sync.replica.checking import check_store
+from crdt_sync.replica.repairing import RepairReport
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.sqlite import open_sqlite
 from crdt_sync.testing.simulation.disk import Disk, DiskReader, Row
@@ -27,16 +28,16 @@ def is_sound(path: Path) -> bool:
         return False
 
 
-def repaired(path: Path, *, state_dir: Path) -> bool:
-    """Whether `crdt-sync repair` leaves nothing wrong."""
+def repaired(path: Path, *, state_dir: Path) -> RepairReport | None:
+    """What `crdt-sync repair` did; None where something is wrong still."""
     try:
         report = Replica.repair(path, state_dir=state_dir)
     except StoreError:
-        return False  # the file cannot be read any more
-    return report.changed and report.after.ok
+        return None  # the file cannot be read any more
+    return report if report.changed and report.after.ok else None
 
 
-def repair_in_memory(disk: Disk, *, state_dir: Path, folder: Path) -> bool:
+def repair_in_memory(disk: Disk, *, state_dir: Path, folder: Path) -> RepairReport | None:
     """Write a store to a file, damage and all, repair that, and take it back.
 
     Args:
@@ -45,17 +46,18 @@ def repair_in_memory(disk: Disk, *, state_dir: Path, folder: Path) -> bool:
         folder: for the file; it is made.
 
     Returns:
-        Whether nothing is wrong any more.
+        What was done; None where something is wrong still.
     """
     folder.mkdir(parents=True)
     path = folder / "store.db"
     DiskReader(disk).backup(path)
     _damage(path, disk.damaged())
-    if not repaired(path, state_dir=state_dir):
-        return False
+    report = repaired(path, state_dir=state_dir)
+    if report is None:
+        return None
     with open_sqlite(path, read_only=True) as store:
         disk.restore(({table: dict(store.scan(table)) for table in Table}, {}, {}))  # the next open makes the views
-    return True
+    return report
 
 
 def _damage(path: Path, rows: Iterable[Row]) -> None:

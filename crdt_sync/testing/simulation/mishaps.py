@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, RecordId, document_key
 from crdt_sync.errors import StoreError
-from crdt_sync.storage.base import Table
+from crdt_sync.replica.repairing import RepairReport
 from crdt_sync.testing.simulation.disk import Image
 from crdt_sync.testing.simulation.host import Host
 from crdt_sync.testing.simulation.invariant import must
@@ -120,12 +121,6 @@ class Mishaps:
             self.cured.append(poison)
             self._note("poison met", host.name, str(poison.met))
 
-    def lost(self) -> None:
-        """A store lost something: what it had no more, others may be the only ones to have."""
-        for host in self._hosts:
-            if host.disk.rotten:
-                self._spare(host)
-
     def forget(self, host: Host) -> None:
         """A machine is gone for good."""
         self._machines.pop(host.name, None)
@@ -159,10 +154,9 @@ class Mishaps:
     async def _rot(self, host: Host, first: int, second: int) -> None:
         """Damage what is at rest; a file while it is closed, so that its user finds it at the next start."""
         disk = host.disk
-        self._spare(host)
         if isinstance(disk, SqliteDisk):
             await host.kill(told=True)
-            if disk.full or disk.spared or not disk.rot(first, second):
+            if disk.full or not disk.rot(first, second):
                 return
             self._note("bits", host.name, "")
             if not is_sound(disk.path):
@@ -170,22 +164,6 @@ class Mishaps:
         elif disk.rot(first, second):
             table, key = disk.damaged()[-1]
             self._note("bits", host.name, f"{table} {key.hex()}")
-
-    def _spare(self, host: Host) -> None:
-        """Who nobody else knows for the writer of what is here cannot be proven again: that is not mended yet.
-
-        So records that are sound nowhere else do not rot; nor have they, where others have lost them since.
-        """
-        disk, others = host.disk, [other.disk for other in self._hosts if other is not host]
-        sound = {
-            row
-            for other in others
-            for key, row in other.tables[Table.RECORD].rows.items()
-            if (Table.RECORD, key) not in other.rotten
-        }
-        records = disk.tables[Table.RECORD].rows
-        disk.spared = set(records.values()) - sound
-        disk.rotten -= {(Table.RECORD, key) for key, row in records.items() if row in disk.spared}
 
     async def _mend(self, host: Host) -> None:
         """Repair a store, or put it away and begin anew from the others."""
@@ -197,12 +175,14 @@ class Mishaps:
         full = disk.full
         disk.fill(full=False)
         if isinstance(disk, SqliteDisk):
-            done = repaired(disk.path, state_dir=host.folder)
+            report = repaired(disk.path, state_dir=host.folder)
             disk.mended()
         else:
-            done = self._repairs % 2 == 1 and repair_in_memory(disk, state_dir=host.folder, folder=place)
+            is_tried = self._repairs % 2 == 1
+            report = repair_in_memory(disk, state_dir=host.folder, folder=place) if is_tried else None
         disk.fill(full=full)
-        if done:
+        if report is not None:
+            host.unreadable.update({name: self._story.places_of(record) for record, name in _addresses(report)})
             self._note("repaired", host.name, "")
         else:
             with suppress(StoreError):  # it may be beyond reading
@@ -216,7 +196,7 @@ class Mishaps:
         must(
             "damage destroys only what it hits",
             f"{self._story.lost - before} edits went with {sorted(tables)} of {host.name}",
-            holds=not done or not tables or not tables <= DERIVED or self._story.lost == before,
+            holds=report is None or not tables or not tables <= DERIVED or self._story.lost == before,
         )
 
     def _poison(self, host: Host, first: int, second: int) -> None:
@@ -232,3 +212,9 @@ class Mishaps:
             steps=POISONED_STEPS if second // 2 % 2 else None,
         )
         self._note("poison", host.name, f"{end.author} {host.disk.poison.sequence}")
+
+
+def _addresses(report: RepairReport) -> Iterator[tuple[str, DocumentKey]]:
+    """The records of which a repair could read nothing, with their addresses."""
+    for model, record in report.lost:
+        yield record, document_key(DEFAULT_PARTITION, model, RecordId(record))

@@ -172,6 +172,11 @@ class Story:
             deed.places.append(after)
             self._at.setdefault(after, []).append(deed)
 
+    def places_of(self, record: str) -> frozenset[Place]:
+        """Where the edits of a note are in the log."""
+        account = self.accounts.get(record)
+        return frozenset(() if account is None else (place for deed in account.deeds for place in deed.places))
+
     def held(self, holds: Holds) -> set[Deed]:
         """The edits that a store has."""
         return {deed for deed in self._deeds if deed.within(holds)}

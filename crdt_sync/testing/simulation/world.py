@@ -316,7 +316,6 @@ class World:
     def _gone(self, host: Host) -> None:
         """A store lost something: what nobody else has cannot be asked for."""
         self.rewound = True
-        self.mishaps.lost()
         lost = self.story.destroyed(other.holds(exact=self.story.forked) for other in self.hosts)
         self.note("lost with a store", host.name, str(lost))
 

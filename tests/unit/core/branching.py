@@ -197,7 +197,7 @@ class Shown:
         self.index = DocumentIndex()
         self._engine = Document(Author(1))
         if folded is not None:
-            self.index.apply(screen_content(folded, index=self.index, known_authors=lambda _: True))
+            self.index.apply(screen_content(folded, index=self.index))
             self._engine.apply(folded)
 
     def take(self, update: bytes, *, author: Author, operation: OperationType) -> None:

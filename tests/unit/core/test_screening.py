@@ -171,8 +171,8 @@ class TestTombstones:
 
     def test_in_content_of_many_authors(self, record: DocumentIndex) -> None:
         with pytest.raises(ScreeningError):
-            screen_content(self.tombstone({A: 13, B: 1}), index=record, known_authors={A, B})
-        screen_content(self.tombstone({A: 12, B: 1}), index=record, known_authors={A, B})
+            screen_content(self.tombstone({A: 13, B: 1}), index=record)
+        screen_content(self.tombstone({A: 12, B: 1}), index=record)
 
 
 class TestContexts:
@@ -254,8 +254,8 @@ class TestContexts:
     def test_in_content_of_many_authors(self, record: DocumentIndex) -> None:
         for unseen in (self.value({A: 2}), self.value({}, rest="2")):
             with pytest.raises(ScreeningError):
-                screen_content(unseen, index=record, known_authors={A, B})
-        screen_content(self.value({A: 1}), index=record, known_authors={A, B})
+                screen_content(unseen, index=record)
+        screen_content(self.value({A: 1}), index=record)
 
 
 class TestAuthorship:
@@ -519,7 +519,6 @@ class TestContent:
         for _ in range(12):
             device = rng.choice(devices)
             device.random_edit(rng)
-        authors = {device.author for device in devices}
         here, there = devices[0], devices[1]
         merged: Doc[Any] = Doc()
         merged.apply_update(here.doc.get_update())
@@ -527,36 +526,27 @@ class TestContent:
         expected = DocumentIndex.from_update(merged.get_update())
         for cut in (here.doc.get_state(), devices[2].doc.get_state(), b"\0"):
             index = here.index.copy()
-            screened = screen_content(there.doc.get_update(cut), index=index, known_authors=authors)
+            screened = screen_content(there.doc.get_update(cut), index=index)
             assert index.to_bytes() == here.index.to_bytes()
             index.apply(screened)
             index.pairs = expected.pairs
             assert index == expected
             assert version(index.state_vector, index.delete_set) == version_of_update(merged.get_update())
 
-    def test_authors_are_known(self, record: DocumentIndex) -> None:
-        data = map_insert_update(B, items=[(key(KeyClass.TOUCH, B), b"")])
-        for known in ({A}, lambda author: author == A):
-            with pytest.raises(ScreeningError, match="not known"):
-                screen_content(data, index=record, known_authors=known)
-        with pytest.raises(ScreeningError, match="not known"):
-            screen_content(update(deletes=((C, 0, 1),)), index=record, known_authors={A})
-        assert screen_content(data, index=record, known_authors={A, B}).written
-
     @pytest.mark.parametrize("clock", [0, 2, 5])
     def test_what_nobody_may_remove_stays(self, record: DocumentIndex, clock: int) -> None:
         with pytest.raises(ScreeningError, match="nobody"):
-            screen_content(update(deletes=((A, clock, clock + 1),)), index=record, known_authors={A})
+            screen_content(update(deletes=((A, clock, clock + 1),)), index=record)
 
     def test_deletions_alone_are_content(self, record: DocumentIndex) -> None:
-        screened = screen_content(update(deletes=((A, 3, 5),)), index=record, known_authors={A})
+        screened = screen_content(update(deletes=((A, 3, 5),)), index=record)
         assert {name.key_class for name in screened.removed_keys} == {KeyClass.PLAIN, KeyClass.CAUSAL}
 
     def test_what_refers_to_nothing(self, record: DocumentIndex) -> None:
         circle = (text(B, 0, "x", origin=(C, 0)), text(C, 0, "y", origin=(B, 0)))
         for data in (update(*circle), update(text(B, 0, "x", origin=(C, 3))), update(deletes=((A, 12, 13),))):
             with pytest.raises(ScreeningError, match="not there"):
-                screen_content(data, index=record, known_authors={A, B, C})
+                screen_content(data, index=record)
 
     @pytest.mark.parametrize(
         "known",
@@ -575,12 +565,12 @@ class TestContent:
     )
     def test_what_is_here_already_is_of_the_same_kind(self, record: DocumentIndex, known: Block) -> None:
         with pytest.raises(ScreeningError):
-            screen_content(update(known), index=record, known_authors={A})
+            screen_content(update(known), index=record)
 
     def test_a_cut_halves_no_character(self, record: DocumentIndex) -> None:
         longer = text(A, 7, "abcd😀")
         with pytest.raises(ScreeningError, match="halves"):
-            screen_content(update(longer), index=record, known_authors={A})
+            screen_content(update(longer), index=record)
 
 
 class TestIndex:

@@ -34,7 +34,7 @@ UNSEEN: dict[Table, set[bytes] | None] = {
     Table.SETTLED: None,  # choices that were noted, for people; the values stand in the documents
     Table.HOLDING: None,  # who holds what: without it less counts as safe until the next session says it again
     Table.DIRTY: None,  # large texts amid their writing; the document is read from the log
-    Table.META: {b"fence", b"clean", b"totals", b"horizons", b"undo"},  # the next open draws a new author
+    Table.META: {b"fence", b"clean", b"totals", b"horizons", b"undo", b"handed"},  # the next open draws a new author
 }
 """Rows whose absence cannot be noticed, by table; None stands for all of them."""
 
