@@ -13,6 +13,7 @@ from typing import Final
 from crdt_sync.core.entry import SHORT_HASH_BYTES, Head
 from crdt_sync.core.ids import Author, DocumentKey
 from crdt_sync.protocol.session import Session
+from crdt_sync.protocol.source import Position
 from crdt_sync.replica.rows import after_prefix
 from crdt_sync.replica.state import State
 from crdt_sync.storage.base import Table
@@ -83,6 +84,8 @@ class Awaited:
     def __init__(self, state: State) -> None:
         self._state = state
         self._waiting: dict[Chain, Waiting] = {}
+        self._stuck: dict[Chain, tuple[Chain, Position]] = {}
+        """Chains that lack an entry of another one → that one, and where it ended then: asking the log costs more."""
         self._looked_at = (0, 0, 0)
         self._is_over = False
         """More wait than are known."""
@@ -98,6 +101,7 @@ class Awaited:
     def clear(self) -> None:
         """All that is not held is asked for."""
         self._waiting.clear()
+        self._stuck.clear()
         self._is_over = False
 
     def ask(self, session: Session) -> None:
@@ -116,12 +120,15 @@ class Awaited:
         now = (state.totals.foreign_entries, state.ledger.folded.generation, len(state.records))
         if now == self._looked_at:
             return frozenset()
+        if now[1:] != self._looked_at[1:]:
+            self._stuck.clear()  # what was folded counts as held
         self._looked_at = now
         ends = state.ledger.heads
         for chain, item in list(self._waiting.items()):
             position = ends.get(chain[0], {}).get(chain[1])
             if position is not None and position.sequence >= item.sequence:
                 del self._waiting[chain]  # it came otherwise
+                self._stuck.pop(chain, None)
         if self._is_over:
             self.clear()  # any of them may be able by now
             return None
@@ -138,6 +145,7 @@ class Awaited:
             causes = self._causes(item)
             if causes is None:
                 continue
+            self._stuck.pop(chain, None)
             lacks[chain] = len(causes)
             for cause in causes:
                 waited_for.setdefault(cause, []).append(chain)
@@ -159,6 +167,9 @@ class Awaited:
             return None
         if any(name not in state.records for name in item.records):
             return None
+        stuck = self._stuck.get(item.chain)
+        if stuck is not None and stuck[0] not in self._waiting and ledger.end_of(*stuck[0]) == stuck[1]:
+            return None
         causes: list[Chain] = []
         for head in item.heads:
             held = ledger.hash_at(partition, head.author, head.sequence)
@@ -168,6 +179,7 @@ class Awaited:
                 continue
             cause = self._waiting.get((partition, head.author))
             if held is not None or cause is None or cause.sequence > head.sequence:
+                self._stuck[item.chain] = (partition, head.author), ledger.end_of(partition, head.author)
                 return None
             causes.append(cause.chain)
         return causes

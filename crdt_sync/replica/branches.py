@@ -26,8 +26,8 @@ from crdt_sync.replica.state import State, load_records
 from crdt_sync.replica.stated import note_nothing
 from crdt_sync.storage.base import Table
 
-_QUIET_MS: Final = 60_000
-"""A fork that is met again so soon is not noted again."""
+_QUIET_MS: Final = 3_600_000
+"""A fork that is met again so soon, and as before, is not noted again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,10 @@ class Fork:
         author: whose chain it is.
         device_id: the device that wrote both; empty where no record binds the author.
         is_own: whether that is this store.
-        first_seen_ms, last_seen_ms: when it was met here, milliseconds since 1970.
+        first_seen_ms, last_seen_ms: when it was met here, milliseconds since 1970; the latter to the hour.
         shared: both branches surely have the entries up to this one; 0 where that is not known.
         differs_at: at this entry they surely differ.
-        devices: those that hold another branch than this replica, and are still waited for.
+        devices: those that hold another branch than this replica, and are still waited for; 16 at most.
         kept: entries of the other branch that are kept here as evidence.
     """
 
@@ -93,12 +93,16 @@ def note_fork(state: State, partition: str, author: Author, *, differs_at: int, 
     if held is None and len(notes) >= FORKS_MAX:
         del notes[min(notes, key=lambda name: notes[name].last_ms)]
     devices = () if held is None else held.devices
-    is_new = device is not None and device not in devices
+    is_other = device is not None and device not in devices
+    if is_other and len(devices) >= DEVICES_MAX:
+        waited_for = {device_id(key) for key in state.records.enrolled()}
+        devices = tuple(item for item in devices if item in waited_for)
+    is_new = is_other and len(devices) < DEVICES_MAX
     if device is not None and is_new:
-        devices = (*devices, device)[:DEVICES_MAX]
+        devices = (*devices, device)
     told = _told_alike(state, partition, author, device, below=differs_at)
     shared = told if held is None else held.shared
-    if held is not None and held.devices and is_new:
+    if held is not None and held.devices and is_other:
         shared = min(shared, told)  # it may be a third branch
     note = Note(
         partition=partition,

@@ -26,7 +26,7 @@ from crdt_sync.replica.totals import Totals
 from crdt_sync.storage.base import Store, Table
 
 EVIDENCE_MAX = 256
-"""Runs of other branches that are kept."""
+"""Runs of other branches that are kept. What was written here is not dropped for it: nobody else may have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +175,14 @@ class State:
             known = self._tips[partition] = (stands_for, found)
         return known[1]
 
-    def keep_evidence(self, run: Run) -> None:
-        """Keep a run that continues another branch than ours, within bounds, in a store transaction of its own."""
-        if self.store.count(Table.EVIDENCE) < EVIDENCE_MAX:
+    def keep_evidence(self, run: Run, *, is_own: bool = False) -> None:
+        """Keep a run that continues another branch than ours, in a store transaction of its own.
+
+        Args:
+            run: the run; one too many is not kept, as somebody else has it.
+            is_own: it was taken out of our log, and nobody is known to have it.
+        """
+        if is_own or self.store.count(Table.EVIDENCE) < EVIDENCE_MAX:
             with self.store.transaction():
                 self.store.put(Table.EVIDENCE, blake3(run.body).digest(16), encode_run(run))
 

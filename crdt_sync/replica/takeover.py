@@ -6,10 +6,12 @@ there, and what it holds beyond stands in its log as before, its own unsent entr
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from crdt_sync.core.entry import Run
 from crdt_sync.core.ids import Author
+from crdt_sync.core.logs import told
 from crdt_sync.errors import ForkError, SignatureError
 from crdt_sync.protocol.snapshots import EMPTY_ROOT, content_root, is_below, snapshot_statement
 from crdt_sync.protocol.source import Position, Voucher
@@ -25,6 +27,8 @@ from crdt_sync.replica.state import Change, State
 from crdt_sync.replica.taking import TAKING, go_on, judge
 from crdt_sync.security.identity import verify
 from crdt_sync.storage.base import Table
+
+log = logging.getLogger("crdt_sync.replica")
 
 
 def take_over(
@@ -119,11 +123,14 @@ def _keep_doubtful(state: State, partition: str, floor: Mapping[Author, Position
     for author in state.lease.own_authors().intersection(floor):
         if floor[author].sequence <= state.ledger.end_of(partition, author).sequence:
             continue
-        for _, row in list(state.ledger.rows_of(partition, author, after=acknowledged(author))):
+        rows = [row for _, row in state.ledger.rows_of(partition, author, after=acknowledged(author))]
+        if rows:
+            told(log, logging.WARNING, "entries of ours may count no more, and are kept", author=author, runs=len(rows))
+        for row in rows:
             run = Run(
                 partition=partition, author=author, first_sequence=row.first, body=row.body, signature=row.signature
             )
-            state.keep_evidence(run)
+            state.keep_evidence(run, is_own=True)
 
 
 def _ends(state: State, partition: str) -> dict[Author, Position]:

@@ -15,6 +15,7 @@ from crdt_sync.core.ids import Author
 from crdt_sync.protocol.source import RunPage, Vector
 from crdt_sync.replica import awaiting
 from crdt_sync.replica.accept import Batch
+from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.port import Port
 from crdt_sync.testing.exchange import Exchange, exchange
 from tests.unit.replica.devices import Task, memory
@@ -74,6 +75,11 @@ def test_what_can_never_be_taken_in_is_sent_once_whatever_else_comes(world: Worl
             for number in range(3):
                 other.create(Task, title=f"from another session {number}")
                 relay(other, world.left)
+                waiting = pair.right.conversation._awaited
+                waiting._looked_at = (0, *waiting._looked_at[1:])
+                with patch.object(Ledger, "hash_at") as asked:
+                    assert waiting.take() == frozenset()
+                assert not asked.called, "the log is not even looked into"
                 pair.right.conversation.wake()
                 pair.settle()
                 other.create(Task, title=f"from this session {number}")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from crdt_sync import Replica
+from crdt_sync.core.entry import decode_run
 from crdt_sync.replica.checking import check_store
+from crdt_sync.replica.state import EVIDENCE_MAX
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import Task, memory, store_of
+from tests.unit.replica.devices import Task, memory, state_of, store_of
+from tests.unit.replica.test_accept import runs_of
 from tests.unit.replica.test_forks import Machine, appending, settled, unfinished
 
 
@@ -78,4 +82,28 @@ def test_entries_below_a_floor_beyond_ours_are_kept_as_evidence(tmp_path: Path) 
             assert str(replica.get(Task, name).notes).split() == ["lost0", "lost1"]
             ((_, kept),) = store_of(replica).scan(Table.EVIDENCE)
             assert b"kept " in kept
+            assert check_store(store_of(replica)).listed == []
+
+
+@pytest.mark.parametrize(("full", "own"), [(EVIDENCE_MAX, 1), (0, EVIDENCE_MAX + 3)])
+def test_of_what_we_wrote_nothing_is_dropped_where_evidence_is_full(tmp_path: Path, full: int, own: int) -> None:
+    machine = Machine(tmp_path)
+    with memory(99) as peer:
+        name = fork_below_the_floor(machine, peer, lost=own + 1)
+        with machine.on() as replica:
+            state = state_of(replica)
+            run = decode_run(runs_of(replica)[0])
+            for number in range(full):
+                state.keep_evidence(replace(run, body=run.body + bytes(number)))
+            for number in range(own):
+                replica.get(Task, name).notes.append(f"kept{number} ")
+            for _ in range(2):
+                exchange(replica, peer)
+            settled(replica, peer)
+            kept = b"".join(data for _, data in state.store.scan(Table.EVIDENCE))
+            for number in range(own):
+                assert b"kept%d " % number in kept
+            state.keep_evidence(replace(run, body=b"of somebody else"))
+            assert state.store.count(Table.EVIDENCE) == full + own
+            assert len(replica.safe_to_wipe().devices) == 1
             assert check_store(store_of(replica)).listed == []

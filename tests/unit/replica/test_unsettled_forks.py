@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from crdt_sync.core.ids import DEFAULT_PARTITION, Author, DeviceId
 from crdt_sync.errors import CorruptStoreError, InputError
 from crdt_sync.protocol.source import EntryStatus, StatusKind
 from crdt_sync.protocol.vectors import Position
+from crdt_sync.replica import branches
 from crdt_sync.replica.branches import note_alike, note_fork
 from crdt_sync.replica.fork_notes import DEVICES_MAX, FORKS_MAX
 from crdt_sync.replica.holdings import HoldingsBook
 from crdt_sync.replica.state import EVIDENCE_MAX
+from crdt_sync.replica.stated import stated_by
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
-from tests.unit.replica.devices import START_MS, Task, memory, state_of, store_of
+from tests.unit.replica.devices import START_MS, Dice, Task, memory, picture, state_of, store_of
 from tests.unit.replica.test_accept import runs_of, signed
 from tests.unit.replica.test_forks import Machine, appending, author_of
 
@@ -235,13 +238,49 @@ def test_notes_and_evidence_are_bounded(world: World) -> None:
             note_fork(state, DEFAULT_PARTITION, world.author, differs_at=1, device=DeviceId(f"device {number}"))
         noted = store_of(replica).get(Table.META, b"forks")
         assert noted is not None
-        assert noted.count(b"device ") == DEVICES_MAX - 1
+        assert noted.count(b"device ") < DEVICES_MAX
         ((_, data),) = store_of(replica).scan(Table.EVIDENCE)
         run = decode_run(data)
         for number in range(EVIDENCE_MAX + 5):
             body = run.body + bytes(number)
             state.keep_evidence(replace(run, body=body))
         assert store_of(replica).count(Table.EVIDENCE) == EVIDENCE_MAX
+
+
+def test_more_devices_than_are_noted_cost_nothing_when_they_are_met_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each meeting with one wrote the notes anew, and had the word of the device that wrote both branches not count."""
+    monkeypatch.setattr(branches, "DEVICES_MAX", 2)
+    dice = Dice(1)
+    with ExitStack() as stack:
+        replica = stack.enter_context(memory(1, dice=dice))
+        writer, *others = (stack.enter_context(memory(seed)) for seed in range(2, 7))
+        for device in (*others, writer):
+            device.create(Task, title="shared")
+            exchange(device, replica)
+        state, author = state_of(replica), author_of(writer)
+
+        def met(device: Replica) -> int | None:
+            return note_fork(state, DEFAULT_PARTITION, author, differs_at=1, device=device_of(device))
+
+        for device in others:
+            met(device)
+        exchange(writer, replica)
+        assert stated_by(store_of(replica), device_of(writer)) is None, "it said anew what it holds"
+        before = picture(replica)
+        for _ in range(3):
+            for device in others:
+                dice.now_ms += 61_000
+                assert met(device) is None
+        assert picture(replica) == before
+        dice.now_ms += 3_600_000
+        met(others[-1])
+        (fork,) = replica.forks()
+        assert (fork.devices, fork.last_seen_ms) == (tuple(map(device_of, others[:2])), dice.now_ms)
+        assert stated_by(store_of(replica), device_of(writer)) is None
+        replica.forget_device(device_of(others[0]))
+        met(others[2])
+        (fork,) = replica.forks()
+        assert fork.devices == (device_of(others[1]), device_of(others[2])), "who is not waited for makes room"
 
 
 def test_a_reader_is_told_too(world: World) -> None:
