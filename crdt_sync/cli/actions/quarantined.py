@@ -22,6 +22,7 @@ def _put_back(replica: Replica, params: QuarantinedParams) -> Json:
         "put_back": report.rows,
         "entries": report.entries,
         "here": report.here,
+        "stay": report.stay,
         "left": [asdict(row) for row in report.left],
     }
 

@@ -198,8 +198,10 @@ def _show(out: Console, result: Json) -> None:
 def _show_put_back(out: Console, result: Json) -> None:
     for row in result["left"]:
         out.print(Text(visible(f"{row['table']} {row['key']} stays: {row['reason']}")))
+    if result["stay"] > len(result["left"]):
+        out.print(f"and {result['stay'] - len(result['left'])} more")
     done = f"{result['put_back']} rows were put back, with {result['entries']} entries"
-    out.print(f"{done}; {result['here']} were here already, {len(result['left'])} stay")
+    out.print(f"{done}; {result['here']} were here already, {result['stay']} stay")
 
 
 def _show_quarantine(out: Console, result: Json) -> None:

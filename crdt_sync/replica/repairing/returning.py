@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from crdt_sync.core.clock import HLC_MAX
-from crdt_sync.core.entry import Run, encode_run
+from crdt_sync.core.entry import Run, decode_entry, encode_run
 from crdt_sync.core.ids import split_document_key
 from crdt_sync.core.records import decode_record
 from crdt_sync.errors import ChainError, CorruptStoreError, CRDTSyncError, InputError
@@ -16,11 +16,12 @@ from crdt_sync.replica.checking.journal import OwnOperation
 from crdt_sync.replica.ledger import CONTENT_AUTHOR
 from crdt_sync.replica.port import Port
 from crdt_sync.replica.repairing.journal import put_operation, refused_operation
+from crdt_sync.replica.repairing.ordering import Ordering, Parsed, ordering
 from crdt_sync.replica.repairing.quarantine import read_quarantine
 from crdt_sync.replica.repairing.salvage import POSITION_MAX
 from crdt_sync.replica.rows import (
-    NO_ENTRY,
     POSITION_BYTES,
+    LogRow,
     OperationRow,
     key_number,
     number_key,
@@ -38,6 +39,8 @@ STAYS: Final = {
     Table.TOUCH: "it follows from the log",
 }
 """Why rows of some tables are never put back."""
+LEFT_MAX: Final = 1_000
+"""Rows that stay of which a report says why."""
 STAYS_OTHERWISE: Final = "nothing tells whether it is right"
 
 
@@ -65,7 +68,8 @@ class ReturnReport:
         rows: how many were put back.
         entries: how many entries of the log came with them.
         here: rows of which all is in the store already, from a peer or an earlier call.
-        left: rows that stay in the file alone.
+        left: rows that stay in the file alone; at most `LEFT_MAX` are named.
+        stay: how many there are.
     """
 
     path: Path
@@ -73,6 +77,7 @@ class ReturnReport:
     entries: int
     here: int
     left: tuple[LeftRow, ...]
+    stay: int
 
 
 class Returning:
@@ -87,7 +92,7 @@ class Returning:
         self._state = state
         self._port = port
         self._entries = 0
-        self._journaled: set[OwnOperation] = set()
+        self._ordering: Ordering
 
     def run(self, path: Path) -> ReturnReport:
         """Put back what is sound now.
@@ -95,27 +100,33 @@ class Returning:
         Raises:
             InputError: the file cannot be read, or is none.
         """
-        rows, back, here = [_parsed(path, row) for row in read_quarantine(path)], 0, 0
-        left: list[LeftRow] = []
-        self._journaled = {_place(data) for _, data in self._state.store.scan(Table.OPERATION)}
-        works: dict[Table, Callable[[_Parsed], bool]] = {
+        with ordering(path) as self._ordering:
+            self._ordering.take(_parsed(path, row) for row in read_quarantine(path))
+            operations = self._state.store.scan(Table.OPERATION)
+            self._ordering.note_all(unpack_operation_row(data) for _, data in operations)
+            return self._put_back(path)
+
+    def _put_back(self, path: Path) -> ReturnReport:
+        works: dict[Table, Callable[[Parsed], bool]] = {
             Table.RECORD: self._put_record,
             Table.LOG: self._put_log_row,
             Table.OPERATION: self._put_operation,
-        }  # what rests on nothing first: bindings, then entries, then what is noted of these
-        order = list(works)
-        rows.sort(key=lambda row: (order.index(row.table) if row.table in order else len(order), row.key))
-        for row in rows:
+        }
+        back = here = stay = 0
+        left: list[LeftRow] = []
+        for row in self._ordering.rows():
             try:
                 if row.table not in works:
                     raise CorruptStoreError(STAYS.get(row.table, STAYS_OTHERWISE))
                 was_new = works[row.table](row)
                 back, here = back + was_new, here + (not was_new)
             except CRDTSyncError as error:
-                left.append(LeftRow(table=row.table, key=row.key.hex(), reason=error.message))
-        return ReturnReport(path=path, rows=back, entries=self._entries, here=here, left=tuple(left))
+                stay += 1
+                if stay <= LEFT_MAX:
+                    left.append(LeftRow(table=row.table, key=row.key.hex(), reason=error.message))
+        return ReturnReport(path=path, rows=back, entries=self._entries, here=here, left=tuple(left), stay=stay)
 
-    def _put_record(self, parsed: _Parsed) -> bool:
+    def _put_record(self, parsed: Parsed) -> bool:
         value = parsed.value
         if decode_record(value).hash() in self._state.records:
             return False
@@ -123,10 +134,11 @@ class Returning:
         self._port.publish(batch.changes)
         return bool(batch.records)
 
-    def _put_log_row(self, parsed: _Parsed) -> bool:
+    def _put_log_row(self, parsed: Parsed) -> bool:
         row = unpack_log_row(parsed.value)
         if row.author == CONTENT_AUTHOR:
             raise CorruptStoreError("nobody signed it; the record comes from a peer")
+        self._refuse_taken_back(row)
         run = Run(
             partition=row.partition,
             author=row.author,
@@ -141,14 +153,29 @@ class Returning:
             raise ChainError(batch.outcome.statuses[0].reason or "it is refused")
         return bool(batch.entries)
 
-    def _put_operation(self, parsed: _Parsed) -> bool:
+    def _refuse_taken_back(self, row: LogRow) -> None:
+        """Leave what is an own change that was taken out of the log: it would be there again, or twice.
+
+        Raises:
+            ChainError: it is one.
+        """
+        if row.author not in self._state.lease.journaled_authors():
+            return
+        held = self._state.ledger.end_of(row.partition, row.author).sequence
+        for sequence, data in enumerate(row.applied(), start=row.first):
+            entry = decode_entry(data)
+            for index, item in enumerate(entry.operations if sequence > held else ()):
+                place = OwnOperation(row.author, sequence, index)
+                if self._ordering.is_elsewhere(place, hlc=entry.hlc, document=item.document):
+                    reason = f"entry {sequence} of author {row.author} was taken back, or written again, since"
+                    raise ChainError(reason)
+
+    def _put_operation(self, parsed: Parsed) -> bool:
         key, value = parsed.key, parsed.value
         row, store = unpack_operation_row(value), self._state.store
         if row.author not in self._state.lease.journaled_authors():
             raise CorruptStoreError(f"author {row.author} is none of this replica")
-        if row.sequence == NO_ENTRY and store.get(Table.OPERATION, key) == value:
-            return False
-        if row.sequence != NO_ENTRY and _place(value) in self._journaled:
+        if self._ordering.is_noted(row):
             return False
         reason = refused_operation(self._state.ledger, row)
         if reason:
@@ -162,7 +189,7 @@ class Returning:
             number = key_number(last[0]) + 1
         with store.transaction():
             put_operation(store, number, row)
-        self._journaled.add(_place(value))
+        self._ordering.note(row)
         return True
 
     def _as_logged(self, row: OperationRow) -> OperationRow | None:
@@ -175,33 +202,19 @@ class Returning:
         return row.changed(hlc=entry.hlc, status=0, attempts=0, error="", finished_ms=0, data=b"")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parsed:
-    table: Table
-    key: bytes
-    value: bytes
-    sum: bytes
-    """The checksum, where it did not hold."""
-
-
-def _parsed(path: Path, row: dict[str, Any]) -> _Parsed:
+def _parsed(path: Path, row: dict[str, Any]) -> Parsed:
     """A row of a file that anybody may have changed."""
     try:
         key, value, kept = (bytes.fromhex(row.get(name, "")) for name in ("key", "value", "sum"))
-        return _Parsed(table=Table(row["table"]), key=key, value=value, sum=kept)
+        return Parsed(table=Table(row["table"]), key=key, value=value, sum=kept)
     except (KeyError, ValueError, TypeError):
         raise InputError(f"{path} has a line that is no row", hint="Take the file as the repair wrote it.") from None
 
 
-def _on_trust(row: OperationRow, parsed: _Parsed) -> OperationRow:
+def _on_trust(row: OperationRow, parsed: Parsed) -> OperationRow:
     """An operation that nothing but its row tells of."""
     if parsed.sum and not holds(parsed.key, parsed.value, parsed.sum):
         raise CorruptStoreError("the checksum does not hold")
     if row.hlc > HLC_MAX:
         raise CorruptStoreError("it names no moment")
     return row
-
-
-def _place(value: bytes) -> OwnOperation:
-    row = unpack_operation_row(value)
-    return OwnOperation(row.author, row.sequence, row.index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,13 @@ import pytest
 from crdt_sync import Replica
 from crdt_sync.errors import InputError, StoreReadOnlyError
 from crdt_sync.replica.repairing import read_quarantine
-from crdt_sync.replica.repairing.returning import ReturnReport
+from crdt_sync.replica.repairing.returning import LEFT_MAX, ReturnReport
 from crdt_sync.replica.rows import NO_ENTRY, unpack_operation_row
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.exchange import exchange
 from tests.unit.replica.damaging import rows_of
 from tests.unit.replica.devices import START_MS, Dice, Task, on_disk, state_of
+from tests.unit.replica.test_home import refuse
 from tests.unit.replica.test_repair import zero
 
 
@@ -193,3 +195,70 @@ def test_an_operation_that_nothing_proves_needs_its_checksum(damaged: Path) -> N
         report = one.put_back_quarantined(file)
         assert len(list(one.operations())) == before
         assert {row.reason for row in report.left if row.table == Table.OPERATION} == {"the checksum does not hold"}
+
+
+def set_aside(replica: Replica, file: Path) -> Path:
+    """A file with all that a repair may put aside of a store, were it damaged just so."""
+    store = state_of(replica).store
+    lines: list[dict[str, object]] = [{"format": "crdt_sync quarantine", "version": 1, "store": "a.db"}]
+    for table in (Table.LOG, Table.OPERATION):
+        for key, value in store.scan(table):
+            lines.append({"table": str(table), "key": key.hex(), "value": value.hex(), "reason": "r"})
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+def test_what_was_taken_back_since_does_not_come_back(tmp_path: Path) -> None:
+    """One change is refused and taken back; the one behind it is written again under another author."""
+    with opened(tmp_path) as one, peer(tmp_path) as two:
+        one.create(Task, title="a")
+        exchange(one, two)
+        one.create(Task, title="refused")
+        one.create(Task, title="behind it").votes.increment(3)
+        file = set_aside(one, tmp_path / "rows.jsonl")
+        refuse(one, by=two, sequence=2)
+        assert len(one.revert(one.operation("2"))) == 1
+        for _ in range(2):
+            before = [(item.id, item.status.value, item.timestamp) for item in one.operations()]
+            report = one.put_back_quarantined(file)
+            assert (report.rows, report.entries) == (0, 0)
+            assert any("taken back" in reason for reason in reasons(report))
+            assert [(item.id, item.status.value, item.timestamp) for item in one.operations()] == before
+            assert titles(one) == ["a", "behind it"]
+            assert one.check().listed == []
+            assert exchange(one, two).proven_equal
+        assert titles(two) == ["a", "behind it"]
+        assert [int(task.votes) for task in two.find(Task, title="behind it")] == [3]
+
+
+def test_an_operation_that_failed_and_was_taken_back_comes_back_once(tmp_path: Path) -> None:
+    """Its row alone tells of it: where its number is taken it gets another one, and is known by what it is."""
+    with opened(tmp_path) as one:
+        one.create(Task, title="a")
+        store = state_of(one).store
+        key, value = next(store.scan(Table.OPERATION))
+        row = unpack_operation_row(value).changed(sequence=NO_ENTRY, hlc=77, status=2, error="reverted", data=b"\x80")
+        line = {"table": "operation", "key": key.hex(), "value": row.pack().hex(), "reason": "r"}
+        head = {"format": "crdt_sync quarantine", "version": 1, "store": "a.db"}
+        file = tmp_path / "rows.jsonl"
+        file.write_text("".join(json.dumps(item) + "\n" for item in (head, line)))
+        assert [one.put_back_quarantined(file).rows for _ in range(3)] == [1, 0, 0]
+        assert store.count(Table.OPERATION) == 2
+
+
+def test_a_large_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    with file.open("w") as lines:
+        lines.write(json.dumps({"format": "crdt_sync quarantine", "version": 1, "store": "a.db"}) + "\n")
+        for number in range(3_000):
+            row = {"table": "local", "key": f"{number:08x}", "value": f"{number:04x}" * 1_000, "reason": "r"}
+            lines.write(json.dumps(row) + "\n")
+    with opened(tmp_path) as one:
+        tracemalloc.start()
+        try:
+            report = one.put_back_quarantined(file)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert (report.stay, len(report.left), report.rows) == (3_000, LEFT_MAX, 0)
+    assert peak < file.stat().st_size / 8
