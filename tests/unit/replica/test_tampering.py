@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,6 +21,7 @@ from crdt_sync.replica.set_aside import Fault, doubts
 from crdt_sync.security.channel import SEAL_BYTES, Ephemeral, SealedChannel
 from crdt_sync.security.handshake import HANDSHAKE_MESSAGES_MAX, HandshakeCode, transcript
 from crdt_sync.testing.exchange import exchange
+from crdt_sync.transport.base import CHANNEL_LIMITS
 from tests.unit.replica.devices import Task, memory, store_of
 
 Tamper = Callable[["Between", Conversation, int, bytes], list[bytes]]
@@ -358,6 +360,16 @@ def test_nothing_of_a_session_is_readable_on_the_way(replica: Replica, hub: Repl
     assert not any(b"secret" in data for data in opened)
 
 
+@pytest.mark.parametrize("over", [0, 1])
+def test_what_a_peer_seals_is_bounded_as_its_frames_are(replica: Replica, hub: Replica, over: int) -> None:
+    between = Between(replica, hub)
+    between.carry()
+    frame = encode_frames(os.urandom(2**21), frame_bytes_max=WireLimits().frame_bytes_max + over)[0]
+    between.left.receive(between.right._handshake.channel.seal(frame))
+    end = between.left.end
+    assert (end and end.code) == (ErrorCode.TOO_LARGE.value if over else None)
+
+
 def test_a_sealed_message_is_a_frame_and_sixteen_bytes(replica: Replica, hub: Replica) -> None:
     for number in range(200):
         replica.create(Task, title=f"{number:099}")
@@ -373,5 +385,6 @@ def test_a_sealed_message_is_a_frame_and_sixteen_bytes(replica: Replica, hub: Re
     between.tamper = measuring
     between.carry()
     assert max(plain) <= WireLimits().frame_bytes_max
+    assert WireLimits().frame_bytes_max + SEAL_BYTES <= CHANNEL_LIMITS.message_bytes_max
     bytes_out = sum(map(len, between.said[between.left]))
     assert between.left.traffic.bytes_out == bytes_out, "what is counted is what travels"
