@@ -78,6 +78,7 @@ class Compactor:
         own_vector: what this replica holds durably, as its sessions tell it.
         acknowledged: the last entry under an author of ours that anybody has acknowledged.
         sent: the last one that anybody has acknowledged, or may hold without that.
+        taken: the last one that anybody has, or may have, but for those who did not take what failed.
         publish: tells observers.
         wake: wakes sessions: there is a new record.
     """
@@ -90,6 +91,7 @@ class Compactor:
         own_vector: Callable[[], Vector],
         acknowledged: Callable[[Author], int],
         sent: Callable[[Author], int],
+        taken: Callable[[Author], int],
         publish: Callable[[Sequence[Change]], None],
         wake: Callable[[], None],
     ) -> None:
@@ -98,6 +100,7 @@ class Compactor:
         self._own_vector = own_vector
         self._said_held = acknowledged
         self._sent = sent
+        self._taken = taken
         self._publish = publish
         self._wake = wake
         self._book = HoldingsBook(state)
@@ -181,7 +184,7 @@ class Compactor:
 
     def revert(self, operation_id: str) -> Reverted:
         """Take back a change that failed."""
-        return revert(self._state, self._journal, self._horizons, operation_id, sent=self._said_held)
+        return revert(self._state, self._journal, self._horizons, operation_id, sent=self._taken)
 
     def apply_due(self) -> list[Change]:
         """Apply the horizons whose vector this replica has come to hold."""

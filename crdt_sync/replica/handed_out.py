@@ -22,22 +22,28 @@ log = logging.getLogger("crdt_sync.replica")
 
 HANDED: Final = b"handed"
 """Key in the meta table."""
-_SHAPE: Final[Shape] = (int, {int: int})
+_SHAPE: Final[Shape] = (int, {str: {int: int}})
+DEVICES_MAX: Final = 64
+"""Devices that are told apart in the row; what others were handed stands under `ANYBODY`."""
+ANYBODY: Final = DeviceId("")
+"""Stands for devices that are not known."""
 
-Last = Mapping[Author, int]
-"""Author of ours → the last entry that was handed to anybody."""
+Last = dict[Author, int]
+"""Author of ours → the last entry that was handed out."""
+Handed = dict[DeviceId, Last]
+"""What each device was handed."""
 
 
-def read_handed(data: bytes) -> tuple[bool, Last]:
+def read_handed(data: bytes) -> tuple[bool, Handed]:
     """Read the row: whether the process that wrote it had not ended yet, and what was handed out before that.
 
     Raises:
         CorruptStoreError: it is no such row.
     """
-    is_open, last = unpack_shaped(data, _SHAPE, table=Table.META, key=HANDED)
-    if is_open > 1 or any(not 0 < author <= AUTHOR_MAX for author in last):
+    is_open, handed = unpack_shaped(data, _SHAPE, table=Table.META, key=HANDED)
+    if is_open > 1 or any(not 0 < author <= AUTHOR_MAX for last in handed.values() for author in last):
         raise CorruptStoreError("the row of what was handed out makes no sense", table=Table.META, key=HANDED)
-    return bool(is_open), {Author(author): sequence for author, sequence in last.items()}
+    return bool(is_open), handed
 
 
 def hand_out_everything(store: Store) -> None:
@@ -58,10 +64,11 @@ class HandedOut:
     def __init__(self, state: State) -> None:
         self._state = state
         self._ends = [dict(ends) for ends in state.ledger.heads.values()]
-        self._before: Last | None = None
+        self._before: Handed | None = None
         self._is_noted = False
-        self._given: dict[DeviceId | None, dict[Author, int]] = {}
-        """By device. Under None stands what was in flight as a line was lost: it may arrive at any time."""
+        self._given: Handed = {}
+        self._lost: Handed = {}
+        """What was in flight as a line was lost: it may arrive at any time."""
         self._closed: set[DeviceId] = set()
         """Those that ended a session themselves: their next word tells what they took of it."""
 
@@ -73,9 +80,7 @@ class HandedOut:
             return
         if not self._is_noted:
             self._note()
-        given = self._given.setdefault(device, {})
-        for author, last in sent:
-            given[author] = max(last, given.get(author, 0))
+        _join(self._given, {device: dict(sent)})
 
     def answered(self, device: DeviceId, vector: Vector, statuses: Sequence[EntryStatus], *, is_all: bool) -> None:
         """A device said what it holds.
@@ -102,46 +107,71 @@ class HandedOut:
 
     def lost(self, device: DeviceId) -> None:
         """The line to a device broke."""
-        lost = self._given.setdefault(None, {})
-        for author, last in self._given.pop(device, {}).items():
-            lost[author] = max(last, lost.get(author, 0))
+        _join(self._lost, {device: self._given.pop(device, {})})
 
     def last(self, author: Author) -> int:
         """The last entry under an author of ours that somebody may hold for that."""
-        given = (held.get(author, 0) for held in self._given.values())
-        return max(self._earlier().get(author, 0), *given, 0)
+        return max((last.get(author, 0) for last in self._all().values()), default=0)
+
+    def last_beside(self, author: Author, ends_at: Mapping[DeviceId, int]) -> int:
+        """The same, as far as is known to whom it was handed.
+
+        Args:
+            author: of ours.
+            ends_at: devices that did not take an entry of that author, nor hold what follows.
+        """
+        handed = ((device, last.get(author, 0)) for device, last in self._all().items() if device != ANYBODY)
+        return max((min(last, ends_at.get(device, last + 1) - 1) for device, last in handed), default=0)
+
+    def devices(self) -> tuple[DeviceId, ...]:
+        """Who was handed anything."""
+        return tuple(self._all())
 
     def keep(self) -> None:
         """The process ends in good order: what it knows stays, in a store transaction of its own."""
         if not self._is_noted:
             return
-        last = dict(self._earlier())
-        for given in self._given.values():
-            for author, sequence in given.items():
-                last[author] = max(sequence, last.get(author, 0))
         with self._state.store.transaction():
-            self._state.store.put(Table.META, HANDED, pack_values(0, last))
+            self._state.store.put(Table.META, HANDED, _packed(self._all(), is_open=False))
 
     def _note(self) -> None:
         """Until this process ends in good order, all that is here stands for what it hands out."""
         store = self._state.store
         try:
             with store.transaction():
-                store.put(Table.META, HANDED, pack_values(1, dict(self._earlier())))
+                store.put(Table.META, HANDED, _packed(self._earlier(), is_open=True))
             store.flush()
         except StoreFullError as error:  # what is sent leaves the full disk: that goes before
             told(log, logging.WARNING, "what is handed out is remembered while this runs only", reason=error.message)
             return
         self._is_noted = True
 
-    def _earlier(self) -> Last:
+    def _all(self) -> Handed:
+        found: Handed = {}
+        for handed in (self._earlier(), self._given, self._lost):
+            _join(found, handed)
+        return found
+
+    def _earlier(self) -> Handed:
         """What was handed out before the store was opened."""
         if self._before is None:
             data = self._state.store.get(Table.META, HANDED)
-            is_open, last = (False, {}) if data is None else read_handed(data)
-            if is_open:
-                own = self._state.lease.own_authors()
-                ends = [(author, end.sequence) for ends in self._ends for author, end in ends.items() if author in own]
-                last = {author: max(at for of, at in ends if of == author) for author, _ in ends}
-            self._before = last
+            is_open, self._before = (False, {}) if data is None else read_handed(data)
+            own = self._state.lease.own_authors() if is_open else frozenset()
+            for ends in self._ends:
+                _join(self._before, {ANYBODY: {author: end.sequence for author, end in ends.items() if author in own}})
         return self._before
+
+
+def _join(handed: Handed, other: Handed) -> None:
+    for device, ends in other.items():
+        last = handed.setdefault(device, {})
+        for author, sequence in ends.items():
+            last[author] = max(sequence, last.get(author, 0))
+
+
+def _packed(handed: Handed, *, is_open: bool) -> bytes:
+    kept: Handed = {}
+    for number, (device, last) in enumerate(handed.items()):
+        _join(kept, {device if number < DEVICES_MAX else ANYBODY: last} if last else {})
+    return pack_values(int(is_open), kept)

@@ -329,3 +329,16 @@ class HomePort:
     def _held_by_anybody(self, author: Author) -> int:
         """As far as can be known: somebody may hold what he was sent, and did not answer."""
         return max(self._acknowledged_by_anybody(author), self._handed_out.last(author))
+
+    def _held_beside(self, author: Author) -> int:
+        """The same of what failed: but for those who refused it, or whose sessions end at it.
+
+        What a process handed out that was killed does not count, or nothing could be taken back after that.
+        """
+        store, ends_at = self._state.store, dict[DeviceId, int]()
+        refused = ((device, held_back(store, device).get(author)) for device in self._handed_out.devices())
+        aside = ((item.device_id, item.sequence) for item in self.set_aside() if item.author == author)
+        for device, sequence in (*refused, *aside):
+            if sequence is not None:
+                ends_at[device] = min(sequence, ends_at.get(device, sequence))
+        return max(self._acknowledged_by_anybody(author), self._handed_out.last_beside(author, ends_at))

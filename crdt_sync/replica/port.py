@@ -58,6 +58,7 @@ class Port(CompactingPort, HomePort):
             own_vector=self.vector,
             acknowledged=self._acknowledged_by_anybody,
             sent=self._held_by_anybody,
+            taken=self._held_beside,
             publish=observers.publish,
             wake=observers.wake,
         )

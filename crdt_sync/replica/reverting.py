@@ -72,7 +72,7 @@ def revert(state: State, journal: Journal, horizons: Horizons, operation_id: str
         journal: its operations.
         horizons: removes documents.
         operation_id: the operation.
-        sent: tells the last entry under an author of ours that anybody has acknowledged.
+        sent: tells the last entry under an author of ours that anybody may hold who did not fail to take it.
 
     Raises:
         InputError: it has not failed, was taken back before, was folded, or somebody has it; nothing was changed.

@@ -264,6 +264,14 @@ bits 30077 8495 20305 45
 due 10395 50900 13775 7
 create 14182 41125 40228 7
 """,
+    # What a user deletes may be there as content alone, so that nobody can say from entries what he had of it.
+    "a deletion of what a repair kept": """
+crdt-sync simulation 2 seed=61160 replicas=3 hubs=1
+create 30621 18984 60544 907
+bits 32789 3621 52508 0
+storm 53723 48701 27676 907
+delete 11605 15647 56892 905
+""",
 }
 
 

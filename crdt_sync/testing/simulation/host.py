@@ -17,12 +17,13 @@ from crdt_sync.aio.manager import SyncManager
 from crdt_sync.aio.server import Server
 from crdt_sync.aio.shell import Shell
 from crdt_sync.aio.upkeep import keep_current
-from crdt_sync.core.ids import Author, DeviceId
+from crdt_sync.core.ids import DEFAULT_PARTITION, Author, DeviceId, RecordId, document_key
 from crdt_sync.errors import CRDTSyncError, PeerUnreachableError, StoreError
 from crdt_sync.protocol.source import EntryStatus, SentRun, Vector
 from crdt_sync.replica import Replica, RetryPolicy
 from crdt_sync.replica.holdings import OTHERS
 from crdt_sync.replica.keeping_policy import KeepingPolicy
+from crdt_sync.replica.lacking import holds_content
 from crdt_sync.replica.ledger import Ledger
 from crdt_sync.replica.opening import Opened, open_on
 from crdt_sync.replica.rows import LogRow, after_prefix, chain_prefix, split_chain_key, unpack_chain_row, unpack_vector
@@ -30,7 +31,7 @@ from crdt_sync.storage.base import Store, Table
 from crdt_sync.testing.drawn import Drawn
 from crdt_sync.testing.simulation.disk import Disk, DiskReader
 from crdt_sync.testing.simulation.network import LIMITS, Network
-from crdt_sync.testing.simulation.story import MODELS, Holds, Place
+from crdt_sync.testing.simulation.story import MODELS, Holds, Note, Place
 from crdt_sync.transport.base import Channel, ChannelLimits
 
 POLICY = BackoffPolicy(floor_s=0.02, base_s=0.2, cap_s=2.0, stable_after_s=5.0, retry_after_s_max=5.0)
@@ -303,6 +304,11 @@ class Host:
             return held is None or held == place.hash  # what is folded cannot be told apart
 
         return has
+
+    def has_content(self, note: str) -> bool:
+        """Whether it has something of a note that is in no entry."""
+        store = DiskReader(self.disk)
+        return holds_content(store, Ledger(store), document_key(DEFAULT_PARTITION, Note.__name__, RecordId(note)))
 
     def author(self) -> int:
         """Under which it writes now; 0 where it never wrote."""

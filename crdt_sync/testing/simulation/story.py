@@ -115,6 +115,8 @@ class Account:
     tags: dict[str, Trait] = field(default_factory=dict)
     characters: dict[str, Trait] = field(default_factory=dict)
     votes: list[tuple[Deed, int]] = field(default_factory=list)
+    vague: bool = False
+    """Whether somebody who had content of it in nobody's entries may have deleted it: nobody knows what he had."""
 
     def delete(self, deed: Deed, holds: Holds) -> None:
         """An edit deletes the note as its store has it."""
@@ -131,6 +133,8 @@ class Account:
             return None
         if not deletions:
             return bool(deeds)
+        if self.vague:
+            return None
         return not all(any(deed in seen for _, seen in deletions) for deed in deeds)
 
     def votes_sum(self) -> int | None:

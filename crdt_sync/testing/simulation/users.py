@@ -79,6 +79,7 @@ class Users:
         before, holds = shown(replica, self._story), self._holds(host)
         deed = self._deed()
         own = frozenset(host.authors())
+        content = [name for name in before if host.has_content(name)]
         try:
             report = replica.redo() if redo else replica.undo()
         except StoreError:
@@ -87,6 +88,8 @@ class Users:
         if report is None:
             return False
         touched = frozenset(str(item.record_id) for item in report.done)
+        for name in touched.intersection(content):
+            self._story.accounts[name].vague = True
         after = shown(replica, self._story)
         own = frozenset(host.authors())
         note_changes(self._story.accounts, before, after, deed=deed, holds=holds, touched=touched, own=own)
@@ -168,6 +171,7 @@ class Users:
         note, account = replica.get(Note, name), self._story.accounts[name]
         deed = self._deed()
         if action == "delete":
+            account.vague |= host.has_content(name)
             account.delete(deed, self._holds(host))
             replica.delete(note)
         elif self._write(note, account, action, args[1], deed=deed, holds=self._holds(host)):

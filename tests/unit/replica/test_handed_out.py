@@ -12,7 +12,7 @@ import pytest
 
 from crdt_sync import Replica
 from crdt_sync.core.ids import Author
-from crdt_sync.errors import CorruptStoreError, StoreFullError
+from crdt_sync.errors import CorruptStoreError, InputError, StoreFullError
 from crdt_sync.protocol.source import EntryStatus, Position, StatusKind
 from crdt_sync.replica.content import NO_HEAD
 from crdt_sync.replica.handed_out import HANDED, HandedOut, read_handed
@@ -24,6 +24,7 @@ from crdt_sync.transport.memory import End, Fate, Frame
 from tests.unit.replica.devices import Task, memory, on_disk, state_of, store_of
 from tests.unit.replica.test_forks import Machine, author_of, settled
 from tests.unit.replica.test_home import device_of
+from tests.unit.replica.test_set_aside import Poison, failing, meet, poisoned
 
 
 def hand_out(replica: Replica, other: Replica, *, arrives: bool = True) -> None:
@@ -97,6 +98,32 @@ def test_what_was_written_behind_it_is_not_sent(machine: Machine, arrives: bool)
             assert votes(peer, name) == 11
 
 
+@pytest.mark.parametrize("is_handed_out", [True, False])
+def test_what_was_handed_to_others_is_not_taken_back(*, is_handed_out: bool) -> None:
+    """But for the device that failed at it, also where the line to it broke once."""
+    with memory(1) as replica, memory(2) as hub, memory(3) as third:
+        task = replica.create(Task, title="before")
+        for other in (hub, third):
+            assert exchange(replica, other).proven_equal
+        replica.create(Task, title="poison")
+        task.votes.increment(3)
+        hand_out(replica, hub, arrives=False)
+        with poisoned(Poison(author_of(replica), 2, failing), at=hub):
+            if is_handed_out:
+                hand_out(replica, third)
+            for _ in range(9):
+                meet(replica, hub)
+            if is_handed_out:
+                with pytest.raises(InputError, match="cannot be taken back"):
+                    replica.revert(replica.operation("2"))
+            else:
+                assert replica.revert(replica.operation("2"))
+            for _ in range(2):
+                meet(replica, third)
+                meet(replica, hub)
+            assert votes(replica, task.id) == votes(third, task.id) == 3
+
+
 def test_what_a_device_did_not_take_it_does_not_hold() -> None:
     with memory(1) as replica, memory(2) as other:
         handed, device, author = HandedOut(state_of(replica)), device_of(other), author_of(replica)
@@ -134,7 +161,9 @@ def test_a_full_disk_keeps_nothing_from_being_sent(caplog: pytest.LogCaptureFixt
         assert store_of(replica).get(Table.META, HANDED) is None
 
 
-@pytest.mark.parametrize("row", [b"", pack_values(2, {}), pack_values(0, {0: 1}), pack_values(0, {1: -1}), b"\xc0"])
+@pytest.mark.parametrize(
+    "row", [b"", pack_values(2, {}), pack_values(0, {"a": {0: 1}}), pack_values(0, {1: 1}), b"\xc0"]
+)
 def test_a_row_that_makes_no_sense_is_found(tmp_path: Path, row: bytes) -> None:
     with pytest.raises(CorruptStoreError):
         read_handed(row)
