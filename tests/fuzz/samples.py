@@ -20,6 +20,7 @@ from crdt_sync.protocol.wire import CHECKSUM_BYTES, FrameDecoder, encode_frames,
 from tests.fuzz.kept import Samples, kept
 from tests.fuzz.opening import honest
 from tests.fuzz.putting_back import honest_backups, honest_schedules
+from tests.fuzz.quarantined import honest_quarantines
 from tests.fuzz.replicas import pair, scene
 from tests.fuzz.stores import honest_damage, stored
 from tests.fuzz.wire import LIMITS, joined
@@ -167,6 +168,7 @@ _MADE: Final[dict[str, Callable[[], Samples]]] = {
     "handshake": honest,
     "backups": honest_backups,
     "schedules": honest_schedules,
+    "quarantined": honest_quarantines,
     "frames": _frames,
     "messages": _packets,
     "session": _packets,

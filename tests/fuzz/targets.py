@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from crdt_sync.storage.base import Table
 from crdt_sync.testing.simulation.schedule import ACTIONS
-from tests.fuzz import entries, files, opening, putting_back, replicas, stores, wire
+from tests.fuzz import entries, files, opening, putting_back, quarantined, replicas, stores, wire
 
 Run = Callable[[bytes], None]
 
@@ -47,6 +48,7 @@ _RUNS: Final[tuple[Run, ...]] = (
     files.jsonl,
     putting_back.backups,
     putting_back.schedules,
+    quarantined.quarantined,
 )
 _TYPES: Final = (
     "none any bool int float str bytes datetime date time timedelta Decimal UUID Text Counter Set List Map Ref"
@@ -69,6 +71,13 @@ _CELLS: Final = (
 _WORDS: Final[dict[str, tuple[str, ...]]] = {
     "schedules": ("crdt-sync simulation ", " seed=", " replicas=", " hubs=", "\n", "#", *sorted(ACTIONS)),
     "models": (*_TYPES.split(), *_KEYS.split(), *_MERGES.split(), "[Task.fields]\n", ' = "', " = {type = "),
+    "quarantined": (
+        *(
+            f'"{name}": '
+            for name in ("table", "key", "value", "reason", "sum", "author", "first", "last", "own", "records")
+        ),
+        *(f'"{table}"' for table in Table),
+    ),
     "csv": (*files.Row.model_fields, *_CELLS, '""', "\r\n"),
     "jsonl": (*(f'"{name}": ' for name in files.Row.model_fields), *_CELLS, '{"model": "Row", "fields": {', "\n"),
 }

@@ -22,7 +22,7 @@ from tests.fuzz.targets import TARGETS
 INPUT_S_MAX = 10.0
 """Of the processor, for one input. The slowest, of 1.4 MB, takes one."""
 
-SLOW = ("rows", "damaged", "backups")
+SLOW = ("rows", "damaged", "backups", "quarantined")
 """A whole store is checked for each input."""
 
 
