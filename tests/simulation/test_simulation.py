@@ -88,7 +88,7 @@ def test_a_failure_is_shortened_and_can_be_pasted(monkeypatch: pytest.MonkeyPatc
     short = failure_of(seed, shorten=True)
     assert short is not None
     assert short.name == long.name
-    assert len(short.schedule.steps) <= 4
+    assert len(short.schedule.steps) <= 6  # what a process sends first is synced, with the note of that
     assert f"seed {VERSION}:{seed}" in str(short)
     assert "sequenceDiagram" in str(short)
     assert "->>" in short.diagram
