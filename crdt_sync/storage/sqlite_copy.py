@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import apsw
@@ -14,6 +14,7 @@ from crdt_sync.errors import StoreError
 from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Table
 from crdt_sync.storage.file_modes import make_empty
 from crdt_sync.storage.sqlite_file import translated
+from crdt_sync.storage.sqlite_schema import ALTERED, altered_tables
 from crdt_sync.storage.sqlite_seals import SEALED, TABLE_GONE, Seals, broken_seals
 from crdt_sync.storage.sqlite_statements import READ, STATEMENTS, holds
 from crdt_sync.storage.swapping import sync_directory
@@ -122,6 +123,8 @@ def damages(
     """
     try:
         yield from _structure(connection)
+        altered = altered_tables(connection)
+        yield from (Damage(table=name, key=b"", reason=ALTERED) for name in altered)
         totals, gone = {}, set()
         for table, name in tables.items():
             try:
@@ -137,11 +140,12 @@ def damages(
         for table, name in tables.items():
             if table in gone:
                 continue
-            for rows, damage in _rows(connection, table=table, name=name):
-                yield from damage
-                done += rows
-                if progress is not None:
-                    progress(done, total)
+            with suppress(apsw.SQLError) if table in altered else nullcontext():  # it may lack a column
+                for rows, damage in _rows(connection, table=table, name=name):
+                    yield from damage
+                    done += rows
+                    if progress is not None:
+                        progress(done, total)
         yield from (damage for damage in broken_seals(connection) if damage.table not in gone)
     except apsw.Error as error:
         raise translated(error, path=path) from error

@@ -84,9 +84,7 @@ def translated(error: apsw.Error, *, path: Path, system_errno: int = 0) -> Store
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
             return StoreReadOnlyError(f"{path} cannot be written")
         case apsw.CorruptError() if "malformed database schema" in str(error):
-            hint = (
-                "Which tables it has cannot be read. Put a backup back, or begin a new store and sync it with a peer."
-            )
+            hint = "`crdt-sync repair` makes the tables anew. Where it cannot, put a backup back, or begin anew."
             return CorruptStoreError(f"{path} is damaged: {error}", hint=hint)
         case apsw.SQLError() if str(error).startswith(_LOST):
             return CorruptStoreError(f"{path} is damaged: {error}")

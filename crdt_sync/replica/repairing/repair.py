@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import apsw
+
 from crdt_sync.core.ids import DEFAULT_PARTITION, Author, RecordId, document_key, split_document_key
-from crdt_sync.errors import StoreError, StoreInUseError
+from crdt_sync.errors import CorruptStoreError, StoreError, StoreInUseError
 from crdt_sync.replica.checking import CheckReport, check_store
 from crdt_sync.replica.handed_out import hand_out_everything
 from crdt_sync.replica.kept_content import KeptContent
@@ -36,12 +38,13 @@ from crdt_sync.storage.damaged_rows import broken_tables, damaged_rows
 from crdt_sync.storage.file_modes import make_empty
 from crdt_sync.storage.migrations import SCHEMA_VERSION
 from crdt_sync.storage.sqlite import SqliteStore, open_sqlite
+from crdt_sync.storage.sqlite_schema import ALTERED, is_schema_damaged, mend_schema
 from crdt_sync.storage.swapping import copy_files, keep, remove_files, take_place, unused
 
 DRAFT_SUFFIX: Final = ".repairing"
 """Of the new file while it is made."""
 COPY_SUFFIX: Final = ".repaired-from"
-"""Of a copy of the store that can be read, where the store itself cannot: one of an earlier version."""
+"""Of a copy that can be read, where the store itself cannot: an older one, or one whose schema is damaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +136,11 @@ def repair_store(
         StoreError: it is no store, or there is no space for a second one beside it; nothing was changed.
     """
     place = path.resolve()
-    with _alone(place), _readable(place) as file:
+    with _alone(place), _readable(place) as (file, altered):
         with open_sqlite(file, read_only=True) as source:
             before = check_store(source)
+        for where in altered:
+            before.add("structure", where=where, reason=ALTERED)
         if before.ok:
             return RepairReport(path=path, changed=False, before=before, after=before)
         damaged, quarantine = _free_names(place)
@@ -176,9 +181,10 @@ def _alone(place: Path) -> Iterator[None]:
     try:
         try:
             open_sqlite(place, upgrade=False).close()
-        except BaseException:
-            lock.abandon()
-            raise
+        except BaseException as error:
+            if not isinstance(error, CorruptStoreError) or not is_schema_damaged(place):
+                lock.abandon()
+                raise
         with unused(place):
             pass
         yield
@@ -187,27 +193,41 @@ def _alone(place: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _readable(place: Path) -> Iterator[Path]:
-    """Give a file of the present version that says what the store does: the store, or an upgraded copy of it."""
-    with open_sqlite(place, read_only=True, upgrade=False) as store:
-        is_present = store.schema_version == SCHEMA_VERSION
-    if is_present:
-        yield place
-        return
+def _readable(place: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Give a file that says what the store does and can be read, and what had to be altered for that.
+
+    It is the store, or a copy of it: upgraded, and with the schema written anew.
+    """
+    if not is_schema_damaged(place):
+        with open_sqlite(place, read_only=True, upgrade=False) as store:
+            is_present = store.schema_version == SCHEMA_VERSION
+        if is_present:
+            yield place, []
+            return
     copy = place.with_name(place.name + COPY_SUFFIX)
     try:
         try:
             copy_files(place, copy, like=place)
         except OSError as error:
             raise _no_space(place, error) from error
+        altered = _mended(copy, place=place)
         open_sqlite(copy).close()
-        yield copy
+        yield copy, altered
     finally:
         remove_files(copy)
 
 
+def _mended(copy: Path, *, place: Path) -> list[str]:
+    try:
+        return mend_schema(copy)
+    except apsw.Error as error:
+        hint = "Which tables it has cannot be read. Put a backup back, or begin a new store and sync it with a peer."
+        raise CorruptStoreError(f"{place} is damaged: {error}", hint=hint) from error
+
+
 def _no_space(path: Path, error: OSError) -> StoreError:
-    hint = "Nothing was changed. A repair needs space for copies beside the store: two, of an older one three."
+    copies = "two copies beside the store, or three where it is older or its schema is damaged"
+    hint = f"Nothing was changed. A repair needs space for {copies}."
     return StoreError(f"{path} cannot be repaired here: {error}", hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""A table that is gone, or whose schema is damaged: a check names it; a repair makes it anew, or says what helps."""
+"""A table that is gone: a check names it; a repair makes it anew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import apsw
 import pytest
 
 from crdt_sync import Replica
-from crdt_sync.errors import CorruptStoreError
 from crdt_sync.replica.checking import check_store
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.sqlite import open_sqlite
@@ -32,16 +31,3 @@ def test_a_table_that_is_gone_is_named_and_made_again(tmp_path: Path, table: str
     with on_disk(tmp_path, seed=3) as replica:
         assert replica.check().ok
         assert [task.title for task in replica.find(Task)] == ["one"]
-
-
-def test_a_schema_that_is_no_sql_says_what_helps(tmp_path: Path) -> None:
-    with on_disk(tmp_path) as replica:
-        replica.create(Task, title="one")
-    path = tmp_path / "a.db"
-    data = path.read_bytes()
-    path.write_bytes(data.replace(b'CREATE TABLE "_crdt_conflict"', b'CREATE UABLE "_crdt_conflict"'))
-    for work in (lambda: open_sqlite(path), lambda: Replica.repair(path, state_dir=tmp_path / "state")):
-        with pytest.raises(CorruptStoreError, match="schema") as caught:
-            work()
-        assert "backup" in caught.value.hint
-        assert "repair" not in caught.value.hint

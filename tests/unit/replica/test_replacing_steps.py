@@ -18,13 +18,13 @@ import pytest
 from crdt_sync import Model, Replica
 from crdt_sync.errors import StoreError
 from crdt_sync.storage.migrations import SCHEMA_VERSION
+from crdt_sync.storage.sqlite import open_sqlite
 from tests.unit.replica.devices import START_MS, Dice, Task, on_disk
 from tests.unit.replica.power import Files, Outages
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="which file was synced is read from /proc")
 
 LOGS = ("a.db", "a.db-wal", "a.db-journal")
-NEW = ("before",)
 
 
 def lived(place: Path) -> None:
@@ -61,19 +61,41 @@ def gone(place: Path) -> None:
     (place / "a.db").unlink()
 
 
+def malformed(place: Path) -> None:
+    """One of which SQLite cannot read the schema, and so leaves the log where it is."""
+    killed(place)
+    data = (place / "a.db").read_bytes()
+    put(place, {"a.db": data.replace(b'CREATE TABLE "_crdt_log"', b'CREATE UABLE "_crdt_log"')})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
     """A store, and what it shows before anything is done; None where it cannot be opened."""
 
     make: Callable[[Path], None]
     titles: tuple[str, ...] | None
+    work: Callable[[Path], None]
+    shows: tuple[str, ...]
+    """What it shows afterwards."""
+    kept: str = "a.db.replaced-1"
+
+
+def put_back(place: Path) -> None:
+    Replica.put_back(place / "a.db", place / "backup", state_dir=place / "state")
+
+
+def repair(place: Path) -> None:
+    assert Replica.repair(place / "a.db", state_dir=place / "state").after.ok
 
 
 STORES = {
-    "closed": Before(make=lived, titles=("after", "before")),
-    "killed": Before(make=killed, titles=("after", "before", "in the log")),
-    "newer": Before(make=newer, titles=None),
-    "gone": Before(make=gone, titles=None),
+    "closed": Before(make=lived, titles=("after", "before"), work=put_back, shows=("before",)),
+    "killed": Before(make=killed, titles=("after", "before", "in the log"), work=put_back, shows=("before",)),
+    "newer": Before(make=newer, titles=None, work=put_back, shows=("before",)),
+    "gone": Before(make=gone, titles=None, work=put_back, shows=("before",)),
+    "malformed": Before(
+        make=malformed, titles=None, work=repair, shows=("after", "before", "in the log"), kept="a.db.damaged-1"
+    ),
 }
 
 
@@ -91,6 +113,14 @@ def logs(content: Files, *, of: str = "a.db") -> Files:
     return {name: content[of + name[4:]] for name in LOGS if content.get(of + name[4:])}
 
 
+def looked_at(place: Path, copy: Path) -> Files:
+    """A store after somebody could not open it: SQLite may have brought the log into the file."""
+    shutil.copytree(place, copy)
+    with suppress(StoreError):
+        open_sqlite(copy / "a.db").close()
+    return files(copy)
+
+
 def titles(path: Path, state: Path, *, read_only: bool = False) -> tuple[str, ...]:
     sources = Dice(7, now_ms=START_MS * 2).sources
     given: list[type[Model]] | None = None if read_only else [Task]
@@ -98,10 +128,6 @@ def titles(path: Path, state: Path, *, read_only: bool = False) -> tuple[str, ..
         assert replica.check().ok
         found = replica.find(replica.model("Task"))
         return tuple(sorted(task.model_dump()["title"] for task in found))
-
-
-def put_back(place: Path) -> None:
-    Replica.put_back(place / "a.db", place / "backup", state_dir=place / "state")
 
 
 @pytest.fixture(params=STORES)
@@ -114,16 +140,17 @@ def outages(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     found = Outages(folder=place)
     with monkeypatch.context() as patch:
         found.watch(patch)
-        put_back(place)
+        before.work(place)
     assert len(found.states) > len(STORES)
     return before, found
 
 
-def test_a_restore_that_ends_at_any_step_leaves_the_old_store_or_the_new_one(
+def test_a_restore_or_a_repair_that_ends_at_any_step_leaves_the_old_store_or_the_new_one(
     outages: tuple[Before, Outages], tmp_path: Path
 ) -> None:
     before, found = outages
     place, then = tmp_path / "place", files(tmp_path / "then")
+    wholes = [logs(then), logs(looked_at(tmp_path / "then", tmp_path / "looked at"))]
     ends = set()
     for state in found.states:
         for path in place.iterdir():
@@ -131,22 +158,22 @@ def test_a_restore_that_ends_at_any_step_leaves_the_old_store_or_the_new_one(
         shutil.copytree(tmp_path / "then" / "state", place / "state")
         put(place, state)
         with suppress(StoreError):
-            assert titles(place / "a.db", place / "state", read_only=True) in (NEW, before.titles)
+            assert titles(place / "a.db", place / "state", read_only=True) in (before.shows, before.titles)
         shown = None
         with suppress(StoreError):
             shown = titles(place / "a.db", place / "state")
-        assert shown is not None or logs(state) == logs(then), "the store that was there is not whole"
+        assert shown is not None or logs(state) in wholes, "the store that was there is not whole"
         ends.add(shown)
-        if shown == NEW:
-            assert kept_whole(place, state, then=then, titles_then=before.titles), "what was replaced is not kept"
+        if shown == before.shows:
+            assert kept_whole(place, state, wholes=wholes, before=before), "what was replaced is not kept"
         else:
             assert shown == before.titles
-        put_back(place)
-        assert titles(place / "a.db", place / "state") == NEW
-    assert ends == {NEW, before.titles}
+        before.work(place)
+        assert titles(place / "a.db", place / "state") == before.shows
+    assert ends == {before.shows, before.titles}
 
 
-def kept_whole(place: Path, state: Files, *, then: Files, titles_then: tuple[str, ...] | None) -> bool:
-    if titles_then is None:
-        return logs(state, of="a.db.replaced-1") == logs(then)
-    return titles(place / "a.db.replaced-1", place / "state", read_only=True) == titles_then
+def kept_whole(place: Path, state: Files, *, wholes: list[Files], before: Before) -> bool:
+    if before.titles is None:
+        return logs(state, of=before.kept) in wholes
+    return titles(place / before.kept, place / "state", read_only=True) == before.titles
