@@ -55,7 +55,14 @@ def hand_out_everything(store: Store) -> None:
 class HandedOut:
     """Remembers it; for one process that has the store open.
 
-    Invariant: what is handed out is in the row, or stands for all there is, before it is on its way.
+    Invariant: what is handed out is in the row, or stands for all there is, before it is on its way. On a full disk,
+    where a row cannot be written, it is in memory alone until there is room as more is handed out, or at the end.
+
+    So it is forgotten where the process is killed before that. For something to count twice by it, the whole machine
+    must have been taken back or cloned too, and have written on under the same author, and whoever has the other branch
+    must be met before the one who was sent this, and whose answer could not be kept either. To be sure of the row, it would
+    have to be written before anything is sent, at each open: then every process that is killed would have handed out
+    all there is, and forks that are settled today by writing again would stay apart.
 
     Args:
         state: the replica.
@@ -129,7 +136,7 @@ class HandedOut:
 
     def keep(self) -> None:
         """The process ends in good order: what it knows stays, in a store transaction of its own."""
-        if not self._is_noted:
+        if not (self._is_noted or self._given or self._lost):
             return
         with self._state.store.transaction():
             self._state.store.put(Table.META, HANDED, _packed(self._all(), is_open=False))
