@@ -17,6 +17,7 @@ from crdt_sync.core.checks import checked_instance, checked_seconds
 from crdt_sync.core.model import Model
 from crdt_sync.errors import InputError, LocalProtocolError, SyncError
 from crdt_sync.replica.facade import Replica
+from crdt_sync.replica.fitting import session_limits
 from crdt_sync.replica.operation_queue import PENDING_MAX, OperationQueue
 from crdt_sync.replica.operations import OperationStatus, SyncOperation
 from crdt_sync.replica.report import SyncReport, Traffic
@@ -37,13 +38,13 @@ class SyncManager:
         peers: the peers' urls; a peer that is not there is tried again with growing pauses. A url given twice counts
             once. They are home from now on, until another manager is entered: `Replica.home_peers`.
         policy: those pauses.
-        limits: of the channels.
+        limits: of the channels; what the sessions put into one message follows them.
         pending_max: so many changes may be pending before `queue_operation` takes another.
         shell: where waiting and chance come from.
 
     Raises:
-        InputError: one of ``peers`` is not a url, ``pending_max`` is no positive whole number, or an argument is of
-            another type.
+        InputError: one of ``peers`` is not a url, ``pending_max`` is no positive whole number, no session fits into
+            ``limits``, or an argument is of another type.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class SyncManager:
     ) -> None:
         urls = _checked_urls(peers)
         checked_instance(policy or BackoffPolicy(), BackoffPolicy, what="policy", hint="Give a BackoffPolicy.")
-        checked_instance(limits, ChannelLimits, what="limits", hint="Give ChannelLimits.")
+        session_limits(limits)  # as every peer would, also where there is none
         self._replica = replica
         self.queue = OperationQueue(replica, pending_max=pending_max)
         policy = policy or BackoffPolicy()

@@ -21,6 +21,7 @@ from crdt_sync.core.logs import FIELDS, shown_url, told
 from crdt_sync.errors import CRDTSyncError, InputError, StoreClosedError, StoreError, SyncError, SyncTimeoutError
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.facade import Replica
+from crdt_sync.replica.fitting import session_limits
 from crdt_sync.replica.report import Traffic
 from crdt_sync.transport.base import CHANNEL_LIMITS, Channel, ChannelLimits
 from crdt_sync.transport.websocket_pipe import parse_url
@@ -34,7 +35,7 @@ class Peer:
     Made by `connect`, or by a `SyncManager`.
 
     Raises:
-        InputError: not a url.
+        InputError: not a url, or limits that no session fits into.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Peer:
         self._shell = shell or Shell()
         self._backoff = Backoff(policy, chance=self._shell.chance)
         self._giving_up = GivingUp()
-        self._limits = limits
+        self._limits, self._session_limits = limits, session_limits(limits)
         self._tls = tls
         self._pump: Pump | None = None
         self._bell = Bell()
@@ -197,7 +198,7 @@ class Peer:
         self._backoff.connected(now_s=self._shell.monotonic())
         port = self._replica.port
         try:
-            conversation = Conversation(port, initiator=True)
+            conversation = Conversation(port, initiator=True, limits=self._session_limits)
         except BaseException:
             await channel.close()
             raise
@@ -255,14 +256,14 @@ async def connect(
         replica: what to sync; it stays usable, in the event loop's thread.
         url: ``ws://host:port`` or ``wss://…``.
         policy: how long to wait before dialling again after a loss.
-        limits: of the channel.
+        limits: of the channel; what the session puts into one message follows them.
         tls: for ``wss``, the context to use in place of the system's.
         leave_timeout_s: how long the goodbye may take.
         shell: where waiting and chance come from.
 
     Raises:
         PeerUnreachableError: nothing answers at the first try.
-        InputError: not a url.
+        InputError: not a url, or limits that no session fits into.
         StoreReadOnlyError: the replica was opened read-only.
         StoreClosedError, WrongThreadError: the replica cannot be used here.
     """

@@ -21,6 +21,7 @@ from crdt_sync.errors import AdmissionError, InputError, StoreError
 from crdt_sync.protocol.codes import ErrorCode
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.facade import Replica
+from crdt_sync.replica.fitting import session_limits
 from crdt_sync.transport.base import CHANNEL_LIMITS, Channel, ChannelLimits, CloseCode
 from crdt_sync.transport.websocket import Listener, listen
 
@@ -51,6 +52,7 @@ class Server:
         *,
         open_space: bool,
         shell: Shell,
+        limits: ChannelLimits = CHANNEL_LIMITS,
         sessions_max: int = SESSIONS_MAX,
         retry_after_s: float = RETRY_AFTER_S,
     ) -> None:
@@ -60,6 +62,7 @@ class Server:
         self._replica = replica
         self._open_space = open_space
         self._shell = shell
+        self._session_limits = session_limits(limits)
         self._sessions_max = sessions_max
         self._retry_after_s = retry_after_s
         self._pumps: dict[DeviceId, Pump] = {}
@@ -120,7 +123,9 @@ class Server:
 
     async def _talk(self, channel: Channel) -> None:
         port = self._replica.port
-        conversation = Conversation(port, initiator=False, admit=lambda peer: self._judge(peer, channel))
+        conversation = Conversation(
+            port, initiator=False, admit=lambda peer: self._judge(peer, channel), limits=self._session_limits
+        )
         pump = Pump(conversation, channel=channel, port=port, shell=self._shell, on_ready=lambda: self._enter(pump))
         self._running[pump] = None
         try:
@@ -179,7 +184,7 @@ async def serve(
         port: the port; 0 picks a free one.
         open_space: also admit devices from other machines. Anyone who can reach the port may then read and write:
             pairing comes in a later version. A proxy on this machine makes everybody come from this machine.
-        limits: of the channels.
+        limits: of the channels; what the sessions put into one message follows them.
         tls: for ``wss``.
         shell: where waiting comes from.
         sessions_max: devices that are talked with at once; more are told to come back.
@@ -188,7 +193,7 @@ async def serve(
 
     Raises:
         AddressInUseError: the port is taken.
-        InputError: not an address of this machine, or numbers that cannot be.
+        InputError: not an address of this machine, numbers that cannot be, or limits that no session fits into.
         AdmissionError: another host than loopback without ``open_space``.
         StoreReadOnlyError: the replica was opened read-only.
         StoreClosedError, WrongThreadError: the replica cannot be used here.
@@ -201,6 +206,7 @@ async def serve(
         replica,
         open_space=open_space,
         shell=shell or Shell(),
+        limits=limits,
         sessions_max=sessions_max,
         retry_after_s=retry_after_s,
     )

@@ -13,6 +13,7 @@ from crdt_sync.core.ids import DeviceId
 from crdt_sync.errors import ChannelClosed, InputError, SyncTimeoutError, TransactionError
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.facade import Replica
+from crdt_sync.replica.fitting import session_limits
 from crdt_sync.replica.report import SyncReport
 from crdt_sync.transport.base import CHANNEL_LIMITS, BlockingChannel, ChannelLimits
 from crdt_sync.transport.websocket_blocking import dial_blocking
@@ -35,14 +36,14 @@ def reconcile(
         url: ``ws://host:port`` or ``wss://…``.
         timeout_s: the longest time without a step forward: an answer to the dialling, data that comes in, an
             acknowledgement of ours, a proof. A first sync of much data may take longer in all.
-        limits: of the channel.
+        limits: of the channel; what the session puts into one message follows them.
         monotonic: seconds of a clock that never goes back.
 
     Raises:
         PeerUnreachableError: nothing answers.
         SyncTimeoutError: nothing went forward for ``timeout_s``.
         SyncError: the peer ended the session, or the connection was lost.
-        InputError: not a url, or a ``timeout_s`` that is not positive.
+        InputError: not a url, a ``timeout_s`` that is not positive, or limits that no session fits into.
         TransactionError: a local transaction is open.
         StoreError: the replica's own store failed, or is read-only.
     """
@@ -51,7 +52,7 @@ def reconcile(
         raise TransactionError("a transaction is open", hint="Leave the transaction's block first.")
     began = monotonic()
     completed = replica.port.completed
-    conversation = Conversation(replica.port, initiator=True)
+    conversation = Conversation(replica.port, initiator=True, limits=session_limits(limits))
     channel = dial_blocking(url, limits=_within(limits, timeout_s=timeout_s))
     round_ = _Round(conversation, channel, timeout_s=timeout_s, monotonic=monotonic)
     try:

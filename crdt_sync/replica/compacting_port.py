@@ -51,6 +51,7 @@ class CompactingPort:
     ) -> SnapshotPage:
         """Some bases of a partition."""
         self._check()
+        self._state.store.flush()  # bases may have been folded since the log last grew
         return self._compactor.snapshot(partition, after=after, root=root, keys_max=keys_max, bytes_max=bytes_max)
 
     def holdings(self, known: Mapping[bytes, int]) -> tuple[DurableVector, ...]:

@@ -32,6 +32,8 @@ Last = dict[Author, int]
 """Author of ours → the last entry that was handed out."""
 Handed = dict[DeviceId, Last]
 """What each device was handed."""
+Chain = tuple[str, Author]
+"""Partition and author of ours."""
 
 
 def read_handed(data: bytes) -> tuple[bool, Handed]:
@@ -55,7 +57,14 @@ def hand_out_everything(store: Store) -> None:
 class HandedOut:
     """Remembers it; for one process that has the store open.
 
-    Invariant: what is handed out is in the row, or stands for all there is, before it is on its way.
+    Invariant: what is handed out is in the row, or stands for all there is, before it is on its way. On a full disk,
+    where a row cannot be written, it is in memory alone until there is room as more is handed out, or at the end.
+
+    So it is forgotten where the process is killed before that. For something to count twice by it, the whole machine
+    must have been taken back or cloned too, and have written on under the same author, and whoever has the other branch
+    must be met before the one who was sent this, and whose answer could not be kept either. To be sure of the row, it
+    would have to be written at each open, before anything is sent: then every process that is killed would have handed
+    out all there is, and forks that are settled today by writing again would stay apart.
 
     Args:
         state: the replica.
@@ -66,7 +75,8 @@ class HandedOut:
         self._ends = [dict(ends) for ends in state.ledger.heads.values()]
         self._before: Handed | None = None
         self._is_noted = False
-        self._given: Handed = {}
+        self._given: dict[DeviceId, dict[Chain, int]] = {}
+        """To be lowered by what a device says of a chain; all else is for an author, whatever the partition."""
         self._lost: Handed = {}
         """What was in flight as a line was lost: it may arrive at any time."""
         self._closed: set[DeviceId] = set()
@@ -75,12 +85,14 @@ class HandedOut:
     def note(self, device: DeviceId, runs: Sequence[SentRun]) -> None:
         """Some runs are about to be sent to a device."""
         own = self._state.lease.own_authors()
-        sent = [(author, last) for _, _, author, last in runs if author in own]
+        sent = [((partition, author), last) for _, partition, author, last in runs if author in own]
         if not sent:
             return
         if not self._is_noted:
             self._note()
-        _join(self._given, {device: dict(sent)})
+        given = self._given.setdefault(device, {})
+        for chain, last in sent:
+            given[chain] = max(last, given.get(chain, 0))
 
     def answered(self, device: DeviceId, vector: Vector, statuses: Sequence[EntryStatus], *, is_all: bool) -> None:
         """A device said what it holds.
@@ -96,10 +108,11 @@ class HandedOut:
             self._given.pop(device, None)
         given = self._given.get(device, {})
         for item in statuses:
-            if item.author in given:
+            chain = item.partition, item.author
+            if chain in given:
                 at = vector.get(item.partition, {}).get(item.author)
                 before = item.sequence - 1
-                given[item.author] = before if at is None else min(before, at.sequence)
+                given[chain] = before if at is None else min(before, at.sequence)
 
     def closed(self, device: DeviceId) -> None:
         """A device ended a session itself."""
@@ -107,7 +120,7 @@ class HandedOut:
 
     def lost(self, device: DeviceId) -> None:
         """The line to a device broke."""
-        _join(self._lost, {device: self._given.pop(device, {})})
+        _join(self._lost, {device: _of_authors(self._given.pop(device, {}))})
 
     def last(self, author: Author) -> int:
         """The last entry under an author of ours that somebody may hold for that."""
@@ -129,7 +142,7 @@ class HandedOut:
 
     def keep(self) -> None:
         """The process ends in good order: what it knows stays, in a store transaction of its own."""
-        if not self._is_noted:
+        if not (self._is_noted or self._given or self._lost):
             return
         with self._state.store.transaction():
             self._state.store.put(Table.META, HANDED, _packed(self._all(), is_open=False))
@@ -148,7 +161,8 @@ class HandedOut:
 
     def _all(self) -> Handed:
         found: Handed = {}
-        for handed in (self._earlier(), self._given, self._lost):
+        given = {device: _of_authors(chains) for device, chains in self._given.items()}
+        for handed in (self._earlier(), given, self._lost):
             _join(found, handed)
         return found
 
@@ -161,6 +175,13 @@ class HandedOut:
             for ends in self._ends:
                 _join(self._before, {ANYBODY: {author: end.sequence for author, end in ends.items() if author in own}})
         return self._before
+
+
+def _of_authors(chains: Mapping[Chain, int]) -> Last:
+    found: Last = {}
+    for (_, author), last in chains.items():
+        found[author] = max(last, found.get(author, 0))
+    return found
 
 
 def _join(handed: Handed, other: Handed) -> None:

@@ -89,7 +89,6 @@ class Port(CompactingPort, HomePort):
 
     def vector(self) -> Vector:
         """What this replica holds durably; chains of ours that are in doubt up to where they are surely alike."""
-        self._check()
         self._make_durable()
         return self._doubting.shown(self._state.ledger.vector())
 
@@ -113,7 +112,6 @@ class Port(CompactingPort, HomePort):
 
         While a chain of ours is in doubt, what we wrote since it may have parted is left out: see `postponed`.
         """
-        self._check()
         self._make_durable()
         own_before = self._doubting.postponed_from()
         return self._state.ledger.runs_after(cursor, known, bytes_max=bytes_max, own_before=own_before)
@@ -140,7 +138,7 @@ class Port(CompactingPort, HomePort):
 
     def fingerprint(self, partition: str) -> bytes:
         """16 bytes over (document, version) of a whole partition; kept until the log changes."""
-        self._check()
+        self._make_durable()
         derive_marked(self._state, texts_too=True)
         held = self._fingerprints.get(partition)
         ledger = self._state.ledger
@@ -154,20 +152,20 @@ class Port(CompactingPort, HomePort):
         self, partition: str, *, after: DocumentKey | None, limit: int
     ) -> tuple[tuple[DocumentKey, bytes], ...]:
         """Documents and their versions, ascending by key, after ``after``."""
-        self._check()
+        self._make_durable()
         derive_marked(self._state, texts_too=True)
         return tuple(self._listed(partition, after=after, limit=limit))
 
     def state_vector(self, document: DocumentKey) -> bytes:
         """The encoded state vector of a document."""
-        self._check()
+        self._make_durable()
         encoded = encode_state_vector(self._state.documents.get(document).index.state_vector.items())
         self._state.documents.shrink()
         return encoded
 
     def content(self, document: DocumentKey, state_vector: bytes) -> bytes | None:
         """The update that somebody at ``state_vector`` lacks; None if the document does not exist here."""
-        self._check()
+        self._make_durable()
         loaded = self._state.documents.get(document)
         delta = loaded.delta(state_vector) if loaded.known else None
         self._state.documents.shrink()
@@ -335,6 +333,7 @@ class Port(CompactingPort, HomePort):
 
     def _make_durable(self) -> None:
         """With durability ``normal`` a commit may not survive power loss yet: it must before anybody hears of it."""
+        self._check()
         if self._flushed != self._state.ledger.end:
             self._state.store.flush()
             self._flushed = self._state.ledger.end

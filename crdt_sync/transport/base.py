@@ -40,7 +40,8 @@ class ChannelLimits:
     """
 
     message_bytes_max: int = 1024 * 1024 + 64 * 1024
-    """A frame of the largest size that a session may negotiate (1 MiB), with room for what wraps it."""
+    """A frame of the largest size that a session may negotiate (1 MiB), with room for what wraps it; below that frames
+    are smaller."""
     queue_messages_max: int = 16
     """Received but not yet read; when it is full the sender has to wait."""
     open_timeout_s: float = 10.0

@@ -20,10 +20,13 @@ from crdt_sync import (
     serve,
 )
 from crdt_sync.errors import InputError
+from crdt_sync.replica.fitting import MESSAGE_BYTES_MIN
+from crdt_sync.transport.base import ChannelLimits
 from tests.unit.aio.network import Task
 
 NAN = float("nan")
 URL = "ws://127.0.0.1:1"
+TOO_SMALL = ChannelLimits(message_bytes_max=MESSAGE_BYTES_MIN - 1)
 
 CALLS: list[tuple[str, Callable[[Any], Any]]] = [
     ("operation(None)", lambda replica: replica.operation(None)),
@@ -44,6 +47,10 @@ CALLS: list[tuple[str, Callable[[Any], Any]]] = [
     ("policy", lambda replica: SyncManager(replica, [URL], policy=5)),  # type: ignore[arg-type]  # wrong on purpose
     ("limits", lambda replica: SyncManager(replica, [URL], limits=5)),  # type: ignore[arg-type]  # wrong on purpose
     *(
+        (f"limits too small, peers={peers}", lambda replica, peers=peers: SyncManager(replica, peers, limits=TOO_SMALL))
+        for peers in ([URL], [])
+    ),
+    *(
         (f"RetryPolicy({name}={value!r})", lambda _, name=name, value=value: RetryPolicy(**{name: value}))
         for name in ("pause_s", "pause_s_max", "failures_max")
         for value in ("x", None, NAN, True)
@@ -55,6 +62,8 @@ CALLS: list[tuple[str, Callable[[Any], Any]]] = [
     ),
     ("reconcile(5)", lambda replica: reconcile(replica, 5)),  # type: ignore[arg-type]  # wrong on purpose
     ("reconcile(None)", lambda _: reconcile(None, URL)),  # type: ignore[arg-type]  # wrong on purpose
+    ("reconcile(limits=5)", lambda replica: reconcile(replica, URL, limits=5)),  # type: ignore[arg-type]  # wrong
+    ("reconcile(limits too small)", lambda replica: reconcile(replica, URL, limits=TOO_SMALL)),
     ("reconcile(nan)", lambda replica: reconcile(replica, URL, timeout_s=NAN)),
     ("durability", lambda _: Replica.open(":memory:", [Task], durability="off")),  # type: ignore[arg-type]  # wrong
     ("PrometheusCollector(None)", lambda _: PrometheusCollector(None)),  # type: ignore[arg-type]  # wrong on purpose
@@ -95,8 +104,8 @@ async def _serve(replica: Replica, **wrong: Any) -> None:
         pass
 
 
-async def _connect(replica: Any, url: Any) -> None:
-    async with connect(replica, url):
+async def _connect(replica: Any, url: Any, **wrong: Any) -> None:
+    async with connect(replica, url, **wrong):
         pass
 
 
@@ -106,6 +115,8 @@ AWAITED: list[tuple[str, Callable[[Replica], Awaitable[None]]]] = [
         (f"serve({wrong})", lambda replica, wrong=wrong: _serve(replica, **wrong))
         for wrong in ({"host": 5}, {"host": None}, {"retry_after_s": "x"}, {"retry_after_s": NAN}, {"sessions_max": 0})
     ),
+    ("serve(limits too small)", lambda replica: _serve(replica, limits=TOO_SMALL)),
+    ("connect(limits too small)", lambda replica: _connect(replica, URL, limits=TOO_SMALL)),
     ("connect(5)", lambda replica: _connect(replica, 5)),
     ("connect(None)", lambda _: _connect(None, URL)),
 ]

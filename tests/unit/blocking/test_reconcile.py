@@ -27,7 +27,7 @@ from crdt_sync.errors import (
     TransactionError,
 )
 from crdt_sync.protocol.codes import ErrorCode
-from crdt_sync.transport.base import Channel
+from crdt_sync.transport.base import Channel, ChannelLimits
 from crdt_sync.transport.websocket import listen
 from tests.unit.aio.network import Line, Task, fill, memory, pump_of, titles, until
 
@@ -131,6 +131,13 @@ def test_one_round_syncs_both_ways_and_says_what_it_did(hub: Hub, one: Replica) 
     again = reconcile(one, hub.url)
     assert again.proven_equal
     assert (again.completed, again.traffic.entries_in) == (0, 0)
+
+
+def test_large_values_go_both_ways_over_a_channel_for_small_messages(hub: Hub, one: Replica) -> None:
+    hub.do(lambda replica: fill(replica, 1, name="theirs", size=200_000))
+    fill(one, 2, name="mine", size=200_000)
+    assert reconcile(one, hub.url, limits=ChannelLimits(message_bytes_max=70_000)).proven_equal
+    assert titles(one) == hub.do(titles) == {"theirs 0", "mine 0", "mine 1"}
 
 
 def test_observers_are_told_and_may_write(hub: Hub, one: Replica) -> None:

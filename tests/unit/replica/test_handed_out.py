@@ -138,6 +138,18 @@ def test_what_a_device_did_not_take_it_does_not_hold() -> None:
         assert handed.last(author) == 3, "it may still arrive"
 
 
+def test_what_a_device_did_not_take_is_of_one_partition() -> None:
+    """Each partition has a chain of its own."""
+    with memory(1) as replica, memory(2) as other:
+        handed, device, author = HandedOut(state_of(replica)), device_of(other), author_of(replica)
+        handed.note(device, [(b"", "", author, 7), (b"", "elsewhere", author, 3)])
+        status = EntryStatus(partition="elsewhere", author=author, sequence=2, kind=StatusKind.REFUSED, code="forked")
+        handed.answered(device, {}, [status], is_all=False)
+        assert handed.last(author) == 7
+        handed.lost(device)
+        assert handed.last(author) == 7
+
+
 def test_a_device_that_ended_the_session_says_itself_what_it_took() -> None:
     with memory(1) as replica, memory(2) as other:
         handed, device, author = HandedOut(state_of(replica)), device_of(other), author_of(replica)
@@ -158,7 +170,8 @@ def test_a_full_disk_keeps_nothing_from_being_sent(caplog: pytest.LogCaptureFixt
         assert "remembered while this runs only" in caplog.text
         assert handed.last(author_of(replica)) == 1
         handed.keep()
-        assert store_of(replica).get(Table.META, HANDED) is None
+        row = store_of(replica).get(Table.META, HANDED) or b""
+        assert read_handed(row) == (False, {device_of(other): {author_of(replica): 1}}), "there is room again"
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from crdt_sync import Change, Replica
+from crdt_sync.core.ids import DEFAULT_PARTITION, DocumentKey, RecordId, document_key
 from crdt_sync.errors import StoreError
+from crdt_sync.replica.port import Port
 from crdt_sync.storage.base import Durability
 from crdt_sync.testing.disks import Disk, Fault, Loss
 from crdt_sync.testing.exchange import exchange
@@ -139,3 +142,28 @@ def test_a_signed_vector_names_only_horizons_that_are_durable(tmp_path: Path, du
             now = next(vector for vector in again.port.holdings({}) if vector.public_key == key)
             assert told.horizons
             assert set(told.horizons) <= set(now.horizons)
+
+
+READS: dict[str, Callable[[Port, DocumentKey], object]] = {
+    "fingerprint": lambda port, _: port.fingerprint(DEFAULT_PARTITION),
+    "listing": lambda port, _: port.listing(DEFAULT_PARTITION, after=None, limit=9),
+    "state vector": lambda port, key: port.state_vector(key),
+    "content": lambda port, key: port.content(key, b"\0"),
+    "snapshot": lambda port, _: port.snapshot(DEFAULT_PARTITION, after=None, root=b"", keys_max=9, bytes_max=9999),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+@pytest.mark.parametrize("durability", ["full", "normal"])
+def test_what_sessions_read_is_durable(
+    tmp_path: Path, durability: Durability, read: Callable[[Port, DocumentKey], object]
+) -> None:
+    with Disk() as disk:
+        replica = opened(tmp_path, durability=durability)
+        replica.port.vector()
+        made = replica.create(Task, title="read")
+        assert bool(disk.unsynced()) == (durability == "normal")
+        read(replica.port, document_key(DEFAULT_PARTITION, "Task", RecordId(made.id)))
+        lose_power(disk, replica)
+        with opened(tmp_path, durability=durability, day=1) as again:
+            assert titles(again) == {"read"}
