@@ -253,17 +253,18 @@ class SqliteStore(Store):
             rows_max = STORE_LIMITS.page_rows_max if left < 0 else min(left, STORE_LIMITS.page_rows_max)
             page, complete = self._page(table, start=start, end=end, reverse=reverse, rows_max=rows_max)
             for key, value, kept in page:
-                if not holds(key, value, kept):
+                # SQLite looks for the first row alone: in a damaged tree, the others may be in any order
+                if not holds(key, value, kept) or key < start or (end is not None and key >= end):
                     raise self._damaged(table, key)
                 yield key, value
+                if reverse:
+                    end = key
+                else:
+                    start = key + b"\x00"
             if complete or not page:
                 return
             if left > 0:
                 left -= len(page)
-            if reverse:
-                end = page[-1][0]
-            else:
-                start = page[-1][0] + b"\x00"
 
     def _page(
         self, table: Table, *, start: bytes, end: bytes | None, reverse: bool, rows_max: int

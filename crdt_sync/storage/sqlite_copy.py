@@ -16,7 +16,7 @@ from crdt_sync.storage.file_modes import make_empty
 from crdt_sync.storage.sqlite_file import translated
 from crdt_sync.storage.sqlite_schema import ALTERED, altered_tables
 from crdt_sync.storage.sqlite_seals import SEALED, TABLE_GONE, Seals, broken_seals
-from crdt_sync.storage.sqlite_statements import READ, STATEMENTS, holds
+from crdt_sync.storage.sqlite_statements import BYTES, READ, STATEMENTS, holds
 from crdt_sync.storage.swapping import sync_directory
 
 _PARTIAL_SUFFIX = ".partial"
@@ -161,24 +161,33 @@ def _structure(connection: apsw.Connection) -> Iterator[Damage]:
 
 
 def _rows(connection: apsw.Connection, *, table: str, name: str) -> Iterator[tuple[int, list[Damage]]]:
-    """Read a table in pages; give the number of rows in each and what is damaged."""
-    sql = f"SELECT key, {READ} FROM {name} WHERE key >= ? ORDER BY key LIMIT {STORE_LIMITS.page_rows_max}"
+    """Read a table in pages; give the number of rows in each and what is damaged.
+
+    A page of the file that got here from elsewhere brings any types, in any order. So a read begins behind the last key
+    of the one before, and where none is behind that, the rest cannot be found.
+    """
+    limit = STORE_LIMITS.page_rows_max
+    sql = f"SELECT {BYTES.format('key')}, {READ} FROM {name} WHERE key >= ? ORDER BY key LIMIT {limit}"
     start: bytes | None = b""
     while start is not None:
-        damage, number, last = [], 0, start
-        complete = True
+        damage, number, last = [], 0, b""
+        is_end, reason = False, ""
         try:
             for key, value, kept in connection.execute(sql, (start,)):
                 number += 1
-                last = key
+                last = max(last, key or b"")
                 if not holds(key, value, kept):
-                    damage.append(Damage(table=table, key=key, reason="the checksum does not hold"))
-            complete = number < STORE_LIMITS.page_rows_max
-        except (apsw.CorruptError, TypeError) as error:
-            reason = f"the table cannot be read past this row: {error}"
-            damage.append(Damage(table=table, key=last, reason=reason))
+                    wrong = "its key is no bytes" if key is None else "the checksum does not hold"
+                    damage.append(Damage(table=table, key=key or b"", reason=wrong))
+            is_end = number < limit
+            reason = "" if is_end or last >= start else "the rows are not in order"
+        except apsw.CorruptError as error:
+            reason = str(error)
+        if reason:
+            told = f"the table cannot be read past this row: {reason}"
+            damage.append(Damage(table=table, key=max(last, start), reason=told))
         yield number, damage
-        start = None if complete else last + b"\x00"
+        start = None if is_end or reason else last + b"\x00"
     yield 0, _strange_keys(connection, table=table, name=name)
 
 

@@ -171,10 +171,10 @@ def _refuse_foreign(path: Path, *, options: OpenOptions) -> None:
         if _begins_as_ours(path):
             if _has_log(path):
                 return  # its first page may be half written here and whole in the log: it is judged when both are open
-            raise CorruptStoreError(
-                f"{path} is a damaged store: {error}",
-                hint="Restore it from a backup, or begin a new store and sync it with a peer.",
-            ) from None
+            is_read = isinstance(error, apsw.CorruptError)  # by a repair, from a copy
+            hint = "`crdt-sync repair` takes over what can be read. Where it cannot, put" if is_read else "Put"
+            hint += " a backup back, or begin a new store and sync it with a peer."
+            raise CorruptStoreError(f"{path} is a damaged store: {error}", hint=hint) from None
         raise NotAStoreError(f"{path} is not a SQLite file") from None
     if application != APPLICATION_ID:
         raise NotAStoreError(f"{path} is a SQLite file of another application")

@@ -38,13 +38,14 @@ from crdt_sync.storage.damaged_rows import broken_tables, damaged_rows
 from crdt_sync.storage.file_modes import make_empty
 from crdt_sync.storage.migrations import SCHEMA_VERSION
 from crdt_sync.storage.sqlite import SqliteStore, open_sqlite
+from crdt_sync.storage.sqlite_header import mend_header
 from crdt_sync.storage.sqlite_schema import ALTERED, is_schema_damaged, mend_schema
 from crdt_sync.storage.swapping import copy_files, keep, remove_files, take_place, unused
 
 DRAFT_SUFFIX: Final = ".repairing"
 """Of the new file while it is made."""
 COPY_SUFFIX: Final = ".repaired-from"
-"""Of a copy that can be read, where the store itself cannot: an older one, or one whose schema is damaged."""
+"""Of a copy that can be read, where the store itself cannot: it is older, was cut off, or its schema is damaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +137,11 @@ def repair_store(
         StoreError: it is no store, or there is no space for a second one beside it; nothing was changed.
     """
     place = path.resolve()
-    with _alone(place), _readable(place) as (file, altered):
+    with _alone(place), _readable(place) as (file, mended):
         with open_sqlite(file, read_only=True) as source:
             before = check_store(source)
-        for where in altered:
-            before.add("structure", where=where, reason=ALTERED)
+        for where, reason in mended:
+            before.add("structure", where=where, reason=reason)
         if before.ok:
             return RepairReport(path=path, changed=False, before=before, after=before)
         damaged, quarantine = _free_names(place)
@@ -193,10 +194,10 @@ def _alone(place: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _readable(place: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Give a file that says what the store does and can be read, and what had to be altered for that.
+def _readable(place: Path) -> Iterator[tuple[Path, list[tuple[str, str]]]]:
+    """Give a file that says what the store does and can be read, and what had to be mended for that: where, and why.
 
-    It is the store, or a copy of it: upgraded, and with the schema written anew.
+    It is the store, or a copy of it: upgraded, with the pages that are there, and with the schema written anew.
     """
     if not is_schema_damaged(place):
         with open_sqlite(place, read_only=True, upgrade=False) as store:
@@ -208,11 +209,13 @@ def _readable(place: Path) -> Iterator[tuple[Path, list[str]]]:
     try:
         try:
             copy_files(place, copy, like=place)
+            cut = mend_header(copy)
         except OSError as error:
             raise _no_space(place, error) from error
-        altered = _mended(copy, place=place)
+        mended = [("file", cut)] if cut else []
+        mended += [(where, ALTERED) for where in _mended(copy, place=place)]
         open_sqlite(copy).close()
-        yield copy, altered
+        yield copy, mended
     finally:
         remove_files(copy)
 
@@ -226,7 +229,7 @@ def _mended(copy: Path, *, place: Path) -> list[str]:
 
 
 def _no_space(path: Path, error: OSError) -> StoreError:
-    copies = "two copies beside the store, or three where it is older or its schema is damaged"
+    copies = "two copies beside the store, or three where it is older, cut off, or its schema is damaged"
     hint = f"Nothing was changed. A repair needs space for {copies}."
     return StoreError(f"{path} cannot be repaired here: {error}", hint=hint)
 
