@@ -119,7 +119,9 @@ def _replayed(wanted: Wanted, path: Path) -> Report:
         with path.open("rb") as file:
             text = file.read(SCHEDULE_BYTES_MAX).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+        raise InputError(
+            f"{path} cannot be read: {error}", hint="Give a file that holds a schedule, as a failure printed it."
+        ) from None
     report = Report(histories=1)
     try:
         report.add_history(replay(text))

@@ -62,6 +62,10 @@ class FaultError(Exception):
     """What is wrong with a function, by one example."""
 
 
+class EndlessError(FaultError):
+    """A function came to no end; called without a watch, it would run for ever."""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """What a function is asked, as value bytes, so that it can spoil nothing."""
@@ -102,7 +106,8 @@ def check_merge(
         examples: how many are tried.
         steps_max: lines of Python that one call may run.
         call_max_s: seconds that one call may take: where one takes longer, the least of three more counts. What a slow
-            function is first called with ends the check; a single call that never comes back is not ended.
+            function is first called with ends the check. A loop in Python is ended; a call into C that never comes
+            back is not, nor is a loop that catches every exception.
         run_max_s: seconds that all calls may take.
         clock: tells seconds.
 
@@ -284,7 +289,7 @@ class Trial:
         try:
             answer = self._stopwatch.call(self.function, (base, candidates), again=lambda: self._given(example))
         except TooManyLinesError:
-            self._blame(example, f"is slow: it ran more than {self._lines_max} lines")
+            self._blame(example, f"is slow: it ran more than {self._lines_max} lines", error=EndlessError)
         except TooSlowError as error:
             self.told = f"{error}: {example}"
             raise
@@ -303,10 +308,12 @@ class Trial:
         base = UNKNOWN if example.base is None else self._register.decode(example.base)
         return base, [self._register.decode(item) for item in example.candidates]
 
-    def _blame(self, example: Example, what: str, *, detail: str = "") -> NoReturn:
+    def _blame(
+        self, example: Example, what: str, *, detail: str = "", error: type[FaultError] = FaultError
+    ) -> NoReturn:
         if example.size() <= self._smallest:
             self._smallest, self.told = example.size(), f"{what}: {example}{detail}"
-        raise FaultError(what)
+        raise error(what)
 
 
 def _told(answer: bytes) -> str:

@@ -1,12 +1,14 @@
 """Whether a function reads what differs between devices: the clock, randomness, the environment, files.
 
 It is run once more, and the functions of the interpreter that it calls are looked at by name: a day's date is the same
-all day, so that answers alone would not tell.
+all day, so that answers alone would not tell. The environment is a dict behind methods in Python, which are told from
+others by their code.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import random
 import sys
 from collections.abc import Callable
@@ -29,6 +31,11 @@ READERS: Final = {
 """Functions written in C, by module; not those by which a module is imported."""
 CLOCKS: Final = frozenset(("now", "utcnow", "today"))
 """Of `datetime` and `date`."""
+_ENVIRONMENT: Final = {
+    getattr(type(os.environ), name).__code__: f"os.environ.{name}()"
+    for name in ("__getitem__", "__iter__", "__len__", "__repr__")
+}
+"""Code → the method that it is of; all others come down to these."""
 _DICE: Final = getattr(random.random, "__self__", None)
 """What the functions of `random` share; a generator with a seed of its own gives the same everywhere."""
 
@@ -43,11 +50,13 @@ def read_by(function: Callable[..., Any], given: tuple[Any, ...]) -> str:
     found: list[str] = []
 
     def look(frame: FrameType, event: str, called: Any) -> None:
-        del frame
-        if event == "c_call" and isinstance(called, BuiltinFunctionType) and not found:
+        name = ""
+        if event == "c_call" and isinstance(called, BuiltinFunctionType):
             name = _name(called)
-            if name:
-                found.append(name)
+        elif event == "call":
+            name = _ENVIRONMENT.get(frame.f_code, "")
+        if name and not found:
+            found.append(name)
 
     before, collects = sys.getprofile(), gc.isenabled()
     gc.disable()  # who watches the garbage collector reads a clock amid the call, and Hypothesis does

@@ -15,12 +15,12 @@ from pydantic import create_model
 
 from crdt_sync.core import codec
 from crdt_sync.core.conflict import UNKNOWN
-from crdt_sync.core.kinds import FieldKind, MapKind, MergeWithRegister, PlainRegister
+from crdt_sync.core.kinds import ASK, FieldKind, MapKind, MergeWithRegister, PlainRegister
 from crdt_sync.core.kinds.declare import KindMarker, MergeMarker
 from crdt_sync.core.kinds.merge_with import MergeFunction, function_name
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.errors import SchemaError
-from crdt_sync.testing.merges import CALL_MAX_S, STEPS_MAX, Example, FaultError, Trial
+from crdt_sync.testing.merges import CALL_MAX_S, STEPS_MAX, EndlessError, Example, FaultError, Trial
 from crdt_sync.testing.timing import Stopwatch, TooSlowError
 
 RUN_MAX_S = 600.0
@@ -105,4 +105,6 @@ class _Watched:
             self._trial.ask(example)
         except (FaultError, TooSlowError) as error:
             self._report(*self._names, f"merge function {self.__qualname__} {self._trial.told or error}")
+            if isinstance(error, EndlessError | TooSlowError):
+                return ASK  # it may come to no end where nobody watches
         return self.watched(base, candidates)

@@ -139,13 +139,26 @@ def test_a_schedule_of_another_version_is_refused() -> None:
         (f"crdt-sync simulation {VERSION} seed=x replicas=2 hubs=0", "cannot be read"),
         (f"crdt-sync simulation {VERSION} seed=1 replicas=2 hubs=0\nfly 1 2 3 4", "no action"),
         (f"crdt-sync simulation {VERSION} seed=1 replicas=2 hubs=0\ncut 1 2 3", "cannot be read"),
-        (f"crdt-sync simulation {VERSION} seed=1 replicas=2 hubs=0\ncut 1 2 3 -4", "negative"),
+        (f"crdt-sync simulation {VERSION} seed=1 replicas=2 hubs=0\ncut 1 2 3 -4", "pause"),
+        (f"crdt-sync simulation {VERSION} seed=1 replicas=2 hubs=0\ncreate 1 2 3 9999999999999", "pause"),
+        (f"crdt-sync simulation {VERSION} seed=1 replicas=2 hubs=0\ncreate 1 2 3 60001", "pause"),
+        (f"crdt-sync simulation {VERSION} seed=1 replicas=2 hubs=0\ncut 65536 2 3 4", "arguments"),
+        (f"crdt-sync simulation {VERSION} seed=1 replicas=2 hubs=0\ncut 1 65536 3 4", "arguments"),
+        (f"crdt-sync simulation {VERSION} seed=1 replicas=2 hubs=0\ncut 1 2 -3 4", "arguments"),
+        (f"crdt-sync simulation {VERSION} seed=1 replicas=2 hubs=0 extra=3", "head"),
+        (f"crdt-sync simulation {VERSION} seed=1 seed=2 replicas=2 hubs=0", "head"),
         (f"crdt-sync simulation {VERSION} seed=1 replicas=99 hubs=0", "2 to 16 hosts"),
     ],
 )
 def test_what_is_no_schedule_is_refused(text: str, says: str) -> None:
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=says) as refused:
         replay(text)
+    assert refused.value.hint != InputError.default_hint
+
+
+def test_the_longest_pauses_come_to_an_end() -> None:
+    head = f"crdt-sync simulation {VERSION} seed=1 replicas=2 hubs=0\n"
+    assert replay(f"{head}create 65535 65535 65535 60000\ntitle 65535 65535 65535 60000\n").virtual_s > 120
 
 
 def test_bad_arguments_are_refused() -> None:

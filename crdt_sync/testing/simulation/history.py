@@ -82,7 +82,7 @@ def replay(schedule: Schedule | str) -> History:
         SimulationFailedError: it breaks an invariant.
         InputError: the text is of another version of the simulator, or is no schedule.
     """
-    schedule = schedule_of(schedule) if isinstance(schedule, str) else schedule
+    schedule = schedule if isinstance(schedule, Schedule) else schedule_of(schedule)
     loop = VirtualLoop()
     with tempfile.TemporaryDirectory(prefix="crdt-sync-simulation-", dir=_MEMORY if _MEMORY.is_dir() else None) as at:
         try:

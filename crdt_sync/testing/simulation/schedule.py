@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from random import Random
-from typing import Any
 
 from crdt_sync.errors import InputError
+from crdt_sync.testing.arguments import whole
 
 VERSION = 2
 """Of what a seed draws and a step means. A schedule of another version would be another history, so it is refused."""
@@ -20,6 +20,10 @@ PAUSE_MS = (0, 5, 40, 200, 900)
 """Virtual time that passes after a step; one of these, and a little."""
 CHOICES = 1 << 16
 """Arguments are numbers below this; each stands for one of whatever there is, modulo how many there are."""
+PAUSE_MAX_MS = 60_000
+"""Of a schedule that is read; one that was drawn never has a tenth of it. Idle hosts cost time as well."""
+_HEAD = ["seed", "replicas", "hubs"]
+_PASTE = "Paste it as the failure printed it: a head, then lines of an action and four numbers, the last a pause in ms."
 
 
 class Fault(str, Enum):
@@ -142,18 +146,22 @@ def schedule_of(text: str) -> Schedule:
     Raises:
         InputError: it was written for another version of the simulator, or is no schedule.
     """
+    if not isinstance(text, str):
+        raise InputError(f"a schedule is a Schedule or its text, not a {type(text).__name__}", hint=_PASTE)
     head, *lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")] or [""]
     words = head.split()
     if words[:2] != ["crdt-sync", "simulation"] or len(words) < 3:
         raise InputError("this is no schedule of a simulation", hint="It begins with: crdt-sync simulation VERSION.")
     refuse_version(words[2])
     try:
-        named: dict[str, Any] = {name: int(value) for name, value in (word.split("=") for word in words[3:])}
-        steps = tuple(_step_of(line) for line in lines)
-        made = Schedule(seed=named["seed"], replicas=named["replicas"], hubs=named["hubs"], steps=steps)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"a schedule that cannot be read: {error}") from None
-    check_size(replicas=made.replicas, hubs=made.hubs, steps=len(steps))
+        named = [(name, int(value)) for name, value in (word.split("=") for word in words[3:])]
+        if [name for name, _ in named] != _HEAD:
+            raise ValueError(f"its head names {', '.join(_HEAD)}, in this order")
+        seed, replicas, hubs = (value for _, value in named)
+        made = Schedule(seed=seed, replicas=replicas, hubs=hubs, steps=tuple(_step_of(line) for line in lines))
+    except ValueError as error:
+        raise InputError(f"a schedule that cannot be read: {error}", hint=_PASTE) from None
+    check_size(replicas=made.replicas, hubs=made.hubs, steps=len(made.steps))
     return made
 
 
@@ -163,15 +171,15 @@ def seed_of(text: str | int) -> int:
     Raises:
         InputError: it was drawn by another version of the simulator, or is no seed.
     """
-    if isinstance(text, int):
-        return text
+    if not isinstance(text, str):
+        return whole(text, what="a seed")
     version, colon, number = text.strip().rpartition(":")
     if colon:
         refuse_version(version)
     try:
         return int(number)
     except ValueError:
-        raise InputError(f"{text!r} is no seed", hint="A seed is a number, or version:number.") from None
+        raise InputError(f"{text[:20]!r} is no seed", hint="A seed is a number, or version:number.") from None
 
 
 def refuse_version(version: str) -> None:
@@ -193,10 +201,15 @@ def check_size(*, replicas: int, hubs: int, steps: int) -> None:
     Raises:
         InputError: too few hosts to sync, or too many of anything.
     """
+    for what, number in (("replicas", replicas), ("hubs", hubs), ("steps", steps)):
+        whole(number, what=what)
     if replicas < 1 or hubs < 0 or not 2 <= replicas + hubs <= HOSTS_MAX:
-        raise InputError(f"a simulation has 2 to {HOSTS_MAX} hosts, at least one of them a replica that is no hub")
+        raise InputError(
+            f"a simulation has 2 to {HOSTS_MAX} hosts, at least one of them a replica that is no hub",
+            hint="Say replicas=2 and hubs=1, for example.",
+        )
     if not 0 <= steps <= STEPS_MAX:
-        raise InputError(f"a simulation has up to {STEPS_MAX} steps")
+        raise InputError(f"a simulation has up to {STEPS_MAX} steps", hint="Run several seeds rather than longer ones.")
 
 
 def draw(seed: int, *, faults: Collection[Fault], replicas: int, hubs: int, steps: int = STEPS) -> Schedule:
@@ -235,7 +248,11 @@ def _step_of(line: str) -> Step:
     action, *numbers = line.split()
     if action not in ACTIONS:
         raise ValueError(f"there is no action {action[:20]!r}")
+    if len(numbers) != len(("host", "first", "second", "pause_ms")):
+        raise ValueError(f"a step has four numbers, and {action} has {len(numbers)}")
     host, first, second, pause_ms = (int(number) for number in numbers)
-    if min(host, first, second, pause_ms) < 0:
-        raise ValueError("a negative number")
+    if not all(0 <= number < CHOICES for number in (host, first, second)):
+        raise ValueError(f"the host and the arguments of a step are 0 to {CHOICES - 1}")
+    if not 0 <= pause_ms <= PAUSE_MAX_MS:
+        raise ValueError(f"the pause of a step is 0 to {PAUSE_MAX_MS} ms")
     return Step(action=action, host=host, args=(first, second), pause_ms=pause_ms)

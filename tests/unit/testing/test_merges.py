@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
 from typing import Annotated, Any, Literal
@@ -18,8 +19,11 @@ from crdt_sync.core.kinds import MergeWithRegister
 from crdt_sync.errors import SchemaError
 from crdt_sync.testing.elsewhere import NotAskedElsewhereError, NotAskedElsewhereWarning, answers_elsewhere
 from crdt_sync.testing.merges import check_merge, check_model
+from crdt_sync.testing.watching import merge_registers, replaced, watch
 
 State = Literal["open", "doing", "done"]
+HASH_SEED = os.environ.get("PYTHONHASHSEED")
+"""Another one in the second process."""
 calls = count()
 
 
@@ -109,12 +113,22 @@ def endless(base: Any, candidates: list[int]) -> int:
             next(calls)
 
 
+def endless_on_a_line(base: Any, candidates: list[int]) -> int:
+    if len(candidates) == 3:
+        while True: pass  # fmt: skip  # noqa: E701  the interpreter may tell of no line there
+    return max(candidates)
+
+
+def endless_within_a_line(base: Any, candidates: list[int]) -> int:
+    return max(item for item in count() if item < 0)
+
+
 def by_hash(base: Any, candidates: list[str]) -> str:
     return max(candidates, key=hash)
 
 
 def fails_elsewhere(base: Any, candidates: list[str]) -> str:
-    if os.environ.get("PYTHONHASHSEED") in ("1", "2"):
+    if HASH_SEED in ("1", "2"):
         raise LookupError("not here")
     return max(candidates)
 
@@ -151,6 +165,8 @@ SMALL = st.integers(0, 300)
         (no_value, SMALL, Any, r"gives \{0\}, which the field cannot hold"),
         (slow, SMALL, int, r"is slow: it ran more than 20000 lines: base UNKNOWN, candidates \[\d+, \d+\]"),
         (endless, SMALL, int, r"is slow: it ran more than 20000 lines: base UNKNOWN, candidates \[0, 0\]"),
+        (endless_on_a_line, SMALL, int, r"is slow: it ran more than 20000 lines: base UNKNOWN, candidates \[0, 0, 0\]"),
+        (endless_within_a_line, SMALL, int, r"is slow: it ran more than 20000 lines|is slow: a call took"),
     ],
 )
 def test_a_bad_function_is_told_by_a_small_example(
@@ -312,6 +328,24 @@ def test_work_that_runs_no_lines_counts() -> None:
 
     with pytest.raises(SchemaError, match=r"counting is slow: a call took \d+ ms"):
         check_merge(counting, SMALL)
+
+
+def test_off_the_main_thread_a_loop_is_ended_too() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(check_merge, endless_on_a_line, SMALL).exception(timeout=60)
+    assert "it ran more than 20000 lines" in str(found)
+
+
+class Looping(Model):
+    number: int = merge_with(endless_on_a_line, default=0)
+
+
+def test_a_history_does_not_call_again_what_came_to_no_end() -> None:
+    told: list[str] = []
+    model = replaced(Looping, {})
+    watch(model, lambda *fault: told.append(fault[2]))
+    assert merge_registers(model)["number"].function(0, [1, 2, 3]) is ASK
+    assert "it ran more than 20000 lines" in told[0]
 
 
 def test_entries_of_a_map_grow_from_nothing_too() -> None:
