@@ -30,6 +30,7 @@ from crdt_sync.replica.totals import Totals
 from crdt_sync.storage.base import Durability, Store
 from crdt_sync.storage.memory import MemoryStore
 from crdt_sync.storage.sqlite import open_sqlite
+from crdt_sync.storage.swapping import is_swapped
 
 log = logging.getLogger("crdt_sync.replica")
 
@@ -104,8 +105,9 @@ def open_store(
             raise StoreReadOnlyError("a device cannot be named by a replica that is opened read-only")
         store = open_sqlite(place, create=False, read_only=True, durability=durability)
         return _guarded(store, None, lambda: _assemble_reader(store, given, sources=sources))
-    if (not create and not place.exists()) or not place.parent.is_dir():
-        open_sqlite(place, create=False, durability=durability).close()  # raises: there is none
+    is_none = not create and not place.exists() and not is_swapped(place.resolve())
+    if is_none or not place.parent.is_dir():
+        open_sqlite(place, create=False, read_only=True).close()  # raises: there is none
     where = default_state_dir() if state_dir is None else state_dir
     check_state_dir(where)
     lock = StoreLock(place.resolve())

@@ -21,7 +21,7 @@ from crdt_sync.storage.sqlite_file import translated
 from crdt_sync.storage.swapping import (
     copy_files,
     end_swap,
-    is_swapped,
+    is_free,
     keep,
     remove_files,
     sync_file,
@@ -98,8 +98,7 @@ def _put_back(path: Path, backup: Path, *, state_dir: Path) -> RestoreReport:
     lock = StoreLock(place)
     lock.acquire()
     try:
-        if is_swapped(place):
-            end_swap(place)
+        end_swap(place)
         if place.exists():
             with unused(place):
                 pass
@@ -137,10 +136,10 @@ def _swap(place: Path, backup: Path) -> Path | None:
         with suppress(StoreError):  # what cannot be opened is kept as it is, with the log beside it
             open_sqlite(place, upgrade=False).close()
         numbered = (place.with_name(f"{place.name}.replaced-{number}") for number in count(1))
-        replaced = next(name for name in numbered if not name.exists())
+        replaced = next(name for name in numbered if is_free(name))
         keep(place, replaced)
         try:
-            take_place(draft, place)
+            take_place(draft, place, kept=replaced)
         except StoreInUseError:
             remove_files(replaced)
             raise

@@ -28,7 +28,7 @@ from crdt_sync.storage.base import Durability
 from crdt_sync.storage.migrations import APPLICATION_ID, Migration, run_migrations
 from crdt_sync.storage.query_sql import FUNCTIONS
 from crdt_sync.storage.sqlite_log import refuse_foreign_log
-from crdt_sync.storage.swapping import end_swap, is_swapped, unused
+from crdt_sync.storage.swapping import end_swap, refuse_swapped, unused
 
 log = logging.getLogger("crdt_sync.storage")
 
@@ -101,8 +101,10 @@ def open_connection(path: Path, *, options: OpenOptions) -> apsw.Connection:
         StoreError: what `sqlite.open_sqlite` says; the disk is as it was.
     """
     try:
-        if is_swapped(path.resolve()):
-            _end_swap(path, options=options)
+        if options.read_only:
+            refuse_swapped(path.resolve(), path=path)
+        else:
+            end_swap(path.resolve())
         if _is_empty(path, options=options):
             return _create(path, options=options)
         _refuse_foreign(path, options=options)
@@ -113,16 +115,6 @@ def open_connection(path: Path, *, options: OpenOptions) -> apsw.Connection:
         raise translated(error, path=path) from error
     except OSError as error:
         raise StoreError(f"{path} cannot be opened: {error}", hint="Check the path and its permissions.") from error
-
-
-def _end_swap(path: Path, *, options: OpenOptions) -> None:
-    """Have the file that waits to be this store be it; nobody reads the old one any more."""
-    if options.read_only:
-        raise StoreError(
-            f"{path} was being replaced by a repair or a restore that did not come to its end",
-            hint="Open it once for writing, or repair it, or put the backup back again: each of these ends it.",
-        )
-    end_swap(path.resolve())
 
 
 def _is_empty(path: Path, *, options: OpenOptions) -> bool:

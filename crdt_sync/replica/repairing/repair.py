@@ -40,7 +40,16 @@ from crdt_sync.storage.migrations import SCHEMA_VERSION
 from crdt_sync.storage.sqlite import SqliteStore, open_sqlite
 from crdt_sync.storage.sqlite_header import mend_header
 from crdt_sync.storage.sqlite_schema import ALTERED, is_schema_damaged, mend_schema
-from crdt_sync.storage.swapping import copy_files, keep, remove_files, take_place, unused
+from crdt_sync.storage.swapping import (
+    copy_files,
+    is_free,
+    is_swapped,
+    keep,
+    refuse_swapped,
+    remove_files,
+    take_place,
+    unused,
+)
 
 DRAFT_SUFFIX: Final = ".repairing"
 """Of the new file while it is made."""
@@ -137,7 +146,7 @@ def repair_store(
         StoreError: it is no store, or there is no space for a second one beside it; nothing was changed.
     """
     place = path.resolve()
-    with _alone(place), _readable(place) as (file, mended):
+    with _alone(place, dry_run=dry_run), _readable(place) as (file, mended):
         with open_sqlite(file, read_only=True) as source:
             before = check_store(source)
         for where, reason in mended:
@@ -173,17 +182,19 @@ def repair_store(
 
 
 @contextmanager
-def _alone(place: Path) -> Iterator[None]:
+def _alone(place: Path, *, dry_run: bool) -> Iterator[None]:
     """Hold the store's lock, and have its write-ahead log in the file: one file is one store then."""
-    if not place.exists():
+    if not place.exists() and not is_swapped(place):
         open_sqlite(place, read_only=True)  # raises: there is none
     lock = StoreLock(place)
     lock.acquire()
     try:
         try:
+            if dry_run:
+                refuse_swapped(place, path=place)
             open_sqlite(place, upgrade=False).close()
         except BaseException as error:
-            if not isinstance(error, CorruptStoreError) or not is_schema_damaged(place):
+            if not isinstance(error, CorruptStoreError) or is_swapped(place) or not is_schema_damaged(place):
                 lock.abandon()
                 raise
         with unused(place):
@@ -304,7 +315,7 @@ def _take_place(place: Path, draft: _Draft, *, damaged: Path) -> None:
     if draft.rows:
         draft.quarantine.with_name(draft.quarantine.name + DRAFT_SUFFIX).rename(draft.quarantine)
     try:
-        take_place(draft.path, place)
+        take_place(draft.path, place, kept=damaged)
     except StoreInUseError:
         remove_files(damaged)
         draft.quarantine.unlink(missing_ok=True)
@@ -317,7 +328,7 @@ def _free_names(place: Path) -> tuple[Path, Path]:
     while True:
         damaged = place.with_name(f"{place.name}.damaged-{number}")
         quarantine = place.with_name(f"{place.name}.quarantine-{number}.jsonl")
-        if not damaged.exists() and not quarantine.exists():
+        if is_free(damaged) and not quarantine.exists():
             return damaged, quarantine
         number += 1
 

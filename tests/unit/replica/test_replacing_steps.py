@@ -153,10 +153,7 @@ def test_a_restore_or_a_repair_that_ends_at_any_step_leaves_the_old_store_or_the
     wholes = [logs(then), logs(looked_at(tmp_path / "then", tmp_path / "looked at"))]
     ends = set()
     for state in found.states:
-        for path in place.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        shutil.copytree(tmp_path / "then" / "state", place / "state")
-        put(place, state)
+        restart(place, tmp_path / "then", state)
         with suppress(StoreError):
             assert titles(place / "a.db", place / "state", read_only=True) in (before.shows, before.titles)
         shown = None
@@ -171,6 +168,36 @@ def test_a_restore_or_a_repair_that_ends_at_any_step_leaves_the_old_store_or_the
         before.work(place)
         assert titles(place / "a.db", place / "state") == before.shows
     assert ends == {before.shows, before.titles}
+
+
+def test_what_ends_it_may_end_at_any_step_itself(
+    outages: tuple[Before, Outages], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, found = outages
+    place, then = tmp_path / "place", files(tmp_path / "then")
+    wholes = [logs(then), logs(looked_at(tmp_path / "then", tmp_path / "looked at"))]
+    waiting = [state for state in found.states if "a.db.next" in state]
+    assert bool(waiting) == (before.titles is None), "only where a log could not be brought in"
+    for state in waiting[:1]:
+        restart(place, tmp_path / "then", state)
+        ending = Outages(folder=place)
+        with monkeypatch.context() as patch:
+            ending.watch(patch)
+            assert titles(place / "a.db", place / "state") == before.shows
+        assert len(ending.states) > len(LOGS)
+        for end in ending.states:
+            restart(place, tmp_path / "then", end)
+            assert titles(place / "a.db", place / "state") == before.shows
+            assert logs(files(place), of=before.kept) in wholes
+            assert not {"a.db.next", "a.db.restoring", "a.db.repairing"} & files(place).keys()
+
+
+def restart(place: Path, then: Path, state: Files) -> None:
+    """Have what an outage left, with the folder of fences as it was."""
+    for path in place.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.copytree(then / "state", place / "state")
+    put(place, state)
 
 
 def kept_whole(place: Path, state: Files, *, wholes: list[Files], before: Before) -> bool:
