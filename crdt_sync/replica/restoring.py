@@ -93,8 +93,8 @@ def _unused(backup: Path) -> Iterator[None]:
 def _put_back(path: Path, backup: Path, *, state_dir: Path) -> RestoreReport:
     place = path.resolve()
     found = _replica_in(backup)
-    if not place.parent.is_dir():
-        open_sqlite(place)  # raises: there is no such folder
+    if not place.parent.is_dir() or (place.exists() and not place.is_file()):
+        open_sqlite(path)  # raises: there is no such folder, or it is one
     lock = StoreLock(place)
     lock.acquire()
     try:
