@@ -22,6 +22,7 @@ from crdt_sync.storage.swapping import (
     copy_files,
     end_swap,
     is_free,
+    is_swapped,
     keep,
     remove_files,
     sync_file,
@@ -63,6 +64,30 @@ def put_back(path: Path, backup: Path, *, state_dir: Path) -> RestoreReport:
     """
     with _unused(backup) if backup.resolve() != path.resolve() else nullcontext():
         return _put_back(path, backup, state_dir=state_dir)
+
+
+def end_interrupted(path: Path) -> None:
+    """End a restore or a repair that did not come to its end; where none is left, nothing is done.
+
+    Args:
+        path: of the store, which nobody has open.
+
+    Raises:
+        CorruptStoreError: a file waits for its place, and nothing proves that it is to be there. Nothing was changed.
+        StoreInUseError: somebody has the store open.
+        StoreError: it cannot be written.
+    """
+    place = path.resolve()
+    if not is_swapped(place):
+        return
+    lock = StoreLock(place)
+    lock.acquire()
+    try:
+        open_sqlite(path, upgrade=False).close()
+    except BaseException:
+        lock.abandon()
+        raise
+    lock.release()
 
 
 @contextmanager
