@@ -16,6 +16,7 @@ from crdt_sync.cli.control import ControlClient
 from crdt_sync.cli.model_files import load_models
 from crdt_sync.errors import InputError, StoreInUseError, StoreNotFoundError, StoreReadOnlyError
 from crdt_sync.replica import Replica
+from crdt_sync.replica.restoring import end_interrupted
 from crdt_sync.storage.base import Table
 from crdt_sync.storage.sqlite import open_sqlite
 
@@ -68,7 +69,8 @@ def reach(place: Place, *, writes: bool) -> Iterator[Actor]:
     """Somebody who does actions on a store, for a block.
 
     A store that is served is asked through its process. One that an app has open can be read, not written. Reading
-    changes nothing, except that a store that was not closed cleanly is brought up to date first.
+    changes nothing, except that a store that was not closed cleanly is brought up to date first, and a restore or a
+    repair that was interrupted is ended.
 
     Args:
         place: the store.
@@ -77,6 +79,7 @@ def reach(place: Place, *, writes: bool) -> Iterator[Actor]:
     Raises:
         CRDTSyncError: the store cannot be opened, or is in use by a process that takes no commands.
     """
+    end_interrupted(place.path)
     glimpse = _look(place.path)
     client = _served_by(glimpse.replica_id, place.path)
     if client is not None:

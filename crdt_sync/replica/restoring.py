@@ -22,6 +22,7 @@ from crdt_sync.storage.swapping import (
     copy_files,
     end_swap,
     is_free,
+    is_swapped,
     keep,
     remove_files,
     sync_file,
@@ -65,6 +66,30 @@ def put_back(path: Path, backup: Path, *, state_dir: Path) -> RestoreReport:
         return _put_back(path, backup, state_dir=state_dir)
 
 
+def end_interrupted(path: Path) -> None:
+    """End a restore or a repair that did not come to its end; where none is left, nothing is done.
+
+    Args:
+        path: of the store, which nobody has open.
+
+    Raises:
+        CorruptStoreError: a file waits for its place, and nothing proves that it is to be there. Nothing was changed.
+        StoreInUseError: somebody has the store open.
+        StoreError: it cannot be written.
+    """
+    place = path.resolve()
+    if not is_swapped(place):
+        return
+    lock = StoreLock(place)
+    lock.acquire()
+    try:
+        open_sqlite(path, upgrade=False).close()
+    except BaseException:
+        lock.abandon()
+        raise
+    lock.release()
+
+
 @contextmanager
 def _unused(backup: Path) -> Iterator[None]:
     """Have nobody write to a backup: one could not copy the file and its log as of one moment.
@@ -93,8 +118,8 @@ def _unused(backup: Path) -> Iterator[None]:
 def _put_back(path: Path, backup: Path, *, state_dir: Path) -> RestoreReport:
     place = path.resolve()
     found = _replica_in(backup)
-    if not place.parent.is_dir():
-        open_sqlite(place)  # raises: there is no such folder
+    if not place.parent.is_dir() or (place.exists() and not place.is_file()):
+        open_sqlite(path)  # raises: there is no such folder, or it is one
     lock = StoreLock(place)
     lock.acquire()
     try:

@@ -211,10 +211,14 @@ def unused(place: Path) -> Iterator[None]:
 
     Raises:
         StoreInUseError: somebody has it open.
+        StoreError: it cannot be opened.
     """
     # SQLite does it, since closing a file of ours would drop the locks that SQLite has on it.
     flags = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READWRITE
-    file = apsw.VFSFile("", str(place.absolute()), [flags, 0])
+    try:
+        file = apsw.VFSFile("", str(place.absolute()), [flags, 0])
+    except apsw.CantOpenError as error:
+        raise StoreError(f"{place} cannot be opened", hint="Check that it is a file, and its permissions.") from error
     try:
         try:
             file.xLock(apsw.SQLITE_LOCK_SHARED)
@@ -253,4 +257,4 @@ def sync_directory(path: Path) -> None:
 
 
 def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
+    return Path(f"{path}{suffix}")  # also of a root, which has no name

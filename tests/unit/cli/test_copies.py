@@ -6,6 +6,8 @@ import stat
 import sys
 from pathlib import Path
 
+import pytest
+
 from crdt_sync import Replica
 from crdt_sync.replica.kept_content import KeptContent
 from crdt_sync.testing.exchange import exchange
@@ -81,3 +83,60 @@ def test_a_backup_is_put_back(cli: Cli, store: Path, other: Path, tmp_path: Path
     listed = cli("list", store, "Task").out
     assert "before" in listed
     assert "after" not in listed
+
+
+@pytest.fixture
+def half_replaced(cli: Cli, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store that was gone but for its log, whose restore was killed between its two steps; a backup is beside it."""
+    created(cli, store, "title=Milk")
+    assert cli("backup", store, tmp_path / "backup.db").code == 0
+    store.unlink()
+    store.with_name(store.name + "-wal").write_bytes(b"of the old one")
+
+    def killed(self: Path, target: Path) -> Path:
+        if target == store:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    replace = Path.replace
+    with monkeypatch.context() as during:
+        during.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Replica.put_back(store, tmp_path / "backup.db")
+    assert store.with_name(store.name + ".next").exists()
+    return store
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["create", "STORE", "Task", "title=Bread"],
+        ["list", "STORE", "Task"],
+        ["status", "STORE"],
+        ["compact", "STORE"],
+        ["repair", "STORE"],
+        ["put-back", "STORE", "BACKUP"],
+        ["init", "STORE"],
+    ],
+)
+def test_a_command_ends_a_restore_that_was_interrupted(
+    cli: Cli, half_replaced: Path, tmp_path: Path, command: list[str]
+) -> None:
+    names = {"STORE": half_replaced, "BACKUP": tmp_path / "backup.db"}
+    found = cli(*(names.get(word, word) for word in command))
+    assert found.code == 0, found.err
+    assert not half_replaced.with_name(half_replaced.name + ".next").exists()
+    assert "Milk" in cli("list", half_replaced, "Task").out
+
+
+@pytest.mark.parametrize("command", [["check", "STORE"], ["backup", "STORE", "COPY"], ["repair", "STORE", "--dry-run"]])
+def test_a_command_that_changes_nothing_names_the_one_that_ends_it(
+    cli: Cli, half_replaced: Path, tmp_path: Path, command: list[str]
+) -> None:
+    names = {"STORE": half_replaced, "COPY": tmp_path / "copy.db"}
+    words = [names.get(word, word) for word in command]
+    found = cli(*words)
+    assert found.code == 6
+    assert f"crdt-sync repair {half_replaced}" in "".join(found.err.split("\n"))
+    assert cli("repair", half_replaced).code == 0
+    assert cli(*words).code == 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crdt_sync import Replica
-from crdt_sync.errors import CorruptStoreError, StoreError
+from crdt_sync.errors import CorruptStoreError, NotAStoreError, StoreError
 from crdt_sync.replica import restoring
 from crdt_sync.storage.sqlite import open_sqlite
 from tests.unit.replica.devices import Task, on_disk
@@ -219,3 +219,13 @@ def test_a_store_that_was_gone_is_repaired(place: Path, monkeypatch: pytest.Monk
     interrupt(place, monkeypatch)
     repair(place)
     assert titles(place) == ["in the backup"]
+
+
+@pytest.mark.parametrize("work", [put_back, repair, dry_run])
+def test_a_folder_in_a_stores_place_is_refused(place: Path, work: Callable[[Path], object]) -> None:
+    (place / "a.db").unlink()
+    (place / "a.db-wal").unlink()
+    (place / "a.db").mkdir()
+    with pytest.raises(NotAStoreError, match="directory") as caught:
+        work(place)
+    assert "Name a file" in caught.value.hint
