@@ -6,10 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from crdt_sync.errors import StoreError
+from crdt_sync.errors import StoreError, StoreFullError
 from crdt_sync.replica.lease import FENCES
 from crdt_sync.storage.base import Progress, Store, Table
 from crdt_sync.storage.sqlite import open_sqlite
+from crdt_sync.storage.sqlite_file import refused
 from crdt_sync.storage.swapping import sync_directory
 
 _SUFFIX = ".unfinished"
@@ -63,7 +64,9 @@ def back_up(store: Store, target: Path, *, progress: Progress | None = None) -> 
     except BaseException as error:
         with suppress(OSError):  # the next backup removes it; the first error is the one to tell
             unfinished.unlink(missing_ok=True)
+        if isinstance(error, StoreFullError):
+            raise StoreFullError(f"{target} cannot be written: there is no room for it") from error
         if isinstance(error, OSError):
-            raise StoreError(f"{target} cannot be written: {error}", hint="Check its directory.") from error
+            raise refused(error, f"{target} cannot be written", hint="Check its directory.") from error
         raise
     return BackupReport(path=target, file_bytes=target.stat().st_size, log_rows=rows)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,12 @@ import msgpack
 
 from crdt_sync.core.ids import Author, author_of
 from crdt_sync.core.records import SALT_BYTES
-from crdt_sync.errors import KeyFileError, StoreInUseError, StoreReadOnlyError
+from crdt_sync.errors import KeyFileError, StoreFullError, StoreInUseError, StoreReadOnlyError
 from crdt_sync.replica.packing import unpack_author, unpack_authors, unpack_sized
 from crdt_sync.security.identity import SEED_BYTES, DeviceKey
 from crdt_sync.security.keyfile import load, load_or_create
 from crdt_sync.storage.base import Store, Table
+from crdt_sync.storage.sqlite_file import refused
 
 Entropy = Callable[[int], bytes]
 
@@ -84,10 +86,14 @@ class StoreLock:
             who = f"process {pid}" if pid else "another process"
             raise StoreInUseError(f"{self._path.name} is open for writing in {who}", pid=pid) from None
         except OSError as error:
+            found = refused(error, f"no lock can be taken beside {self._path}", hint="")
+            if isinstance(found, StoreFullError):
+                raise found from None
             raise StoreReadOnlyError(
                 f"no lock can be taken beside {self._path.name}: {error.strerror}", hint="Open with read_only=True."
             ) from None
-        self._pid_file().write_text(str(os.getpid()))
+        with suppress(OSError):  # it is for messages alone, so a full disk stops nothing here
+            self._pid_file().write_text(str(os.getpid()))
 
     def holder(self) -> int | None:
         """The process that holds the lock, as far as it said."""
@@ -99,7 +105,8 @@ class StoreLock:
     def release(self) -> None:
         """Give the lock back. Its file stays: removing it would race with whoever waits for it."""
         if self._lock.is_locked:
-            self._pid_file().unlink(missing_ok=True)
+            with suppress(OSError):
+                self._pid_file().unlink(missing_ok=True)
             self._lock.release()
 
     def abandon(self) -> None:
@@ -281,7 +288,8 @@ class Lease:
         folder = self._folder(replica_id)
         if folder is None:
             return DeviceKey.generate(self._entropy(SEED_BYTES))
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._state_written():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return load_or_create(folder / "device.key", entropy=self._entropy)
 
     def _folder(self, replica_id: bytes) -> Path | None:
@@ -302,11 +310,20 @@ class Lease:
         if folder is None:
             return
         draft = folder / "fence.json.new"
-        with draft.open("w") as file:
-            json.dump({"token": token.hex(), "path": self._here()}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(folder / "fence.json")
+        with self._state_written():
+            with draft.open("w") as file:
+                json.dump({"token": token.hex(), "path": self._here()}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(folder / "fence.json")
+
+    @contextmanager
+    def _state_written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            hint = "Set CRDT_SYNC_STATE_DIR, or state_dir=, to a folder that can be written."
+            raise refused(error, f"the state directory {self._state_dir} cannot be written", hint=hint) from error
 
     def _here(self) -> str:
         """The store's own place, with links followed, so that two names of one file are one place."""

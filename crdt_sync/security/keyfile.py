@@ -83,7 +83,7 @@ def _create(target: Path, *, key: DeviceKey, suffix: str) -> None:
         _sync_folder(target.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFullError("there is no room for the file with the device's key") from None
+            raise StoreFullError(f"there is no room for the file with the device's key, {target}") from None
         raise _key_file_error(
             target,
             f"cannot be created: {error.strerror or error}",

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import apsw
 
-from crdt_sync.errors import StoreError
+from crdt_sync.errors import StoreError, StoreFullError
 from crdt_sync.storage.base import STORE_LIMITS, Damage, Durability, Progress, Table
 from crdt_sync.storage.file_modes import make_empty
-from crdt_sync.storage.sqlite_file import translated
+from crdt_sync.storage.sqlite_file import refused, translated
 from crdt_sync.storage.sqlite_schema import ALTERED, altered_tables
 from crdt_sync.storage.sqlite_seals import SEALED, TABLE_GONE, Seals, broken_seals
 from crdt_sync.storage.sqlite_statements import BYTES, READ, STATEMENTS, holds
@@ -49,6 +49,12 @@ def back_up(
                 _leave_out(copy, without)
             # One file without a log beside it, so that it can be moved, and read where nothing can be written.
             copy.pragma("journal_mode", "delete")
+        except apsw.CantOpenError:
+            raise
+        except apsw.Error as error:
+            found = translated(error, path=target, system_errno=copy.system_errno)
+            # Of the source nothing is written, so that there is no room says nothing of it; all else may.
+            raise found if isinstance(found, StoreFullError) else translated(error, path=source) from error
         finally:
             copy.close()
         partial.rename(target)
@@ -58,10 +64,10 @@ def back_up(
             # What cannot be removed either is removed by the next backup; the first error is the one to tell.
             with suppress(OSError):
                 partial.with_name(partial.name + suffix).unlink(missing_ok=True)
-        if isinstance(error, apsw.CantOpenError | OSError):
-            raise StoreError(f"{target} cannot be written: {error}", hint="Check its directory.") from error
         if isinstance(error, apsw.Error):
-            raise translated(error, path=source) from error
+            raise StoreError(f"{target} cannot be written: {error}", hint="Check its directory.") from error
+        if isinstance(error, OSError):
+            raise refused(error, f"{target} cannot be written", hint="Check its directory.") from error
         raise
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, assert_never
@@ -81,6 +82,8 @@ def translated(error: apsw.Error, *, path: Path, system_errno: int = 0) -> Store
             return StoreFullError(f"{path}: the disk is full")
         case apsw.IOError() if system_errno in _NO_ROOM:
             return StoreFullError(f"{path}: the system gives it no more room ({os.strerror(system_errno)})")
+        case apsw.IOError() if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:
+            return StoreFullError(f"{path}: there is no room for what its readers and writers share")
         case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.AuthError():
             return StoreReadOnlyError(f"{path} cannot be written")
         case apsw.CorruptError() if "malformed database schema" in str(error):
@@ -92,6 +95,19 @@ def translated(error: apsw.Error, *, path: Path, system_errno: int = 0) -> Store
             return CorruptStoreError(f"{path} is damaged: {error}")
         case _:
             return StoreError(f"{path}: {error}", hint="The operating system or SQLite refused; see the message.")
+
+
+def refused(error: OSError, message: str, *, hint: str) -> StoreError:
+    """The error of ours for one of the system's at a file beside a store: there is no room, or another.
+
+    Args:
+        error: what was raised.
+        message: what could not be done.
+        hint: what to do where there is room.
+    """
+    if error.errno in _NO_ROOM:
+        return StoreFullError(f"{message}: {error.strerror}")
+    return StoreError(f"{message}: {error}", hint=hint)
 
 
 def open_connection(path: Path, *, options: OpenOptions) -> apsw.Connection:
@@ -114,7 +130,7 @@ def open_connection(path: Path, *, options: OpenOptions) -> apsw.Connection:
     except apsw.Error as error:
         raise translated(error, path=path) from error
     except OSError as error:
-        raise StoreError(f"{path} cannot be opened: {error}", hint="Check the path and its permissions.") from error
+        raise refused(error, f"{path} cannot be opened", hint="Check the path and its permissions.") from error
 
 
 def _is_empty(path: Path, *, options: OpenOptions) -> bool:
@@ -275,7 +291,7 @@ def _configure_writable(connection: apsw.Connection, *, options: OpenOptions) ->
 
 def _open_writable(path: Path, *, options: OpenOptions) -> apsw.Connection:
     connection = _connect(path, flags=apsw.SQLITE_OPEN_READWRITE)
-    try:
+    with _used(connection, path=path):
         if connection.readonly("main"):
             raise StoreReadOnlyError(f"{path} is a read-only file", hint="Change its permissions, or open read-only.")
         _configure(connection, options=options)
@@ -285,10 +301,21 @@ def _open_writable(path: Path, *, options: OpenOptions) -> apsw.Connection:
         _configure_writable(connection, options=options)
         if version < len(options.migrations) and options.upgrade:
             _migrate(connection, options=options)
+    return connection
+
+
+@contextmanager
+def _used(connection: apsw.Connection, *, path: Path) -> Iterator[None]:
+    """Close a connection at which something fails, which alone knows what the system said."""
+    try:
+        yield
+    except apsw.Error as error:
+        found = translated(error, path=path, system_errno=connection.system_errno)
+        connection.close()
+        raise found from error
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
 def _open_read_only(path: Path, *, options: OpenOptions) -> apsw.Connection:
@@ -325,14 +352,14 @@ def _create(path: Path, *, options: OpenOptions) -> apsw.Connection:
     ours = not path.exists()
     connection = _connect(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
     try:
-        if connection.readonly("main"):
-            raise StoreReadOnlyError(f"{path} is a read-only file", hint="Change its permissions.")
-        _configure(connection, options=options)
-        _migrate(connection, options=options)
-        _configure_writable(connection, options=options)
-        connection.pragma("user_version")  # the first read makes the log, where that can be done
+        with _used(connection, path=path):
+            if connection.readonly("main"):
+                raise StoreReadOnlyError(f"{path} is a read-only file", hint="Change its permissions.")
+            _configure(connection, options=options)
+            _migrate(connection, options=options)
+            _configure_writable(connection, options=options)
+            connection.pragma("user_version")  # the first read makes the log, where that can be done
     except BaseException:
-        connection.close()
         # Whatever went wrong, it is told of, not that the file was never made.
         with suppress(FileNotFoundError):
             if ours and path.stat().st_size == 0:

@@ -178,3 +178,74 @@ def run_python(program: str, *arguments: Path, mount: str = "") -> subprocess.Co
         command = [*PRIVATE, f"{mount} && exec {shlex.join(command)}"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+FULL = """
+import sys
+from pathlib import Path
+from crdt_sync import Replica
+from crdt_sync.errors import CRDTSyncError
+from tests.unit.aio.network import Task, titles
+
+disk, state = Path(sys.argv[1]), sys.argv[2]
+store, other = disk / "hub.db", Path(state) / "other.db"
+for path in (store, other):
+    with Replica.open(path, [Task], state_dir=state) as replica:
+        replica.create(Task, title="one", notes="x" * 50_000)
+
+def fill():
+    with (disk / "filler").open("ab", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(512))
+        except OSError:
+            pass
+
+def tried(name, act):
+    try:
+        act()
+    except CRDTSyncError as error:
+        print(name, type(error).__name__, bool(error.hint), error.message)
+    else:
+        print(name, "done")
+
+def opened():
+    Replica.open(store, [Task], state_dir=state).close()
+
+damaged = bytearray(store.read_bytes())
+damaged[damaged.rindex(b"x" * 1000)] ^= 1
+fill()
+tried("open", opened)
+tried("state", lambda: Replica.open(other, [Task], state_dir=disk).close())
+tried("create", lambda: Replica.open(disk / "new.db", [Task], state_dir=state).close())
+tried("look", lambda: Replica.open(store, [Task], read_only=True).close())
+with Replica.open(other, [Task], state_dir=state) as replica:
+    tried("backup", lambda: replica.backup(disk / "b.db"))
+store.write_bytes(damaged)
+tried("repair", lambda: Replica.repair(store, state_dir=state))
+(disk / "filler").write_bytes(bytes((disk / "filler").stat().st_size - len(damaged)))  # room for one copy alone
+tried("repair", lambda: Replica.repair(store, state_dir=state))
+files = {path.name for path in disk.iterdir() if path.is_file() and path.suffix != ".lock"}
+print(store.read_bytes() == damaged, sorted(files))
+(disk / "filler").unlink()
+print(Replica.repair(store, state_dir=state).changed)
+with Replica.open(store, [Task], state_dir=state) as replica:
+    print(sorted(titles(replica)), replica.check().ok)
+"""
+
+
+def test_what_needs_room_on_a_full_disk_says_where_and_changes_nothing(tmp_path: Path) -> None:
+    if not can_mount(tmp_path):
+        pytest.skip("no file system can be mounted here")
+    disk, state = tmp_path / "disk", tmp_path / "state"
+    disk.mkdir()
+    state.mkdir()
+    done = run_python(FULL, disk, state, mount=f"mount -t tmpfs -o size=4m none {shlex.quote(str(disk))}")
+    assert (done.returncode, done.stderr) == (0, "")
+    *tries, left, repaired, after = done.stdout.splitlines()
+    for line, where in zip(tries, ["hub.db", "replicas", "new.db", "hub.db", "b.db", "hub.db", "hub.db"], strict=True):
+        name, kind, hint, message = line.split(" ", 3)
+        assert (kind, hint) == ("StoreFullError", "True"), line
+        assert str(disk / where) in message, (name, message)
+    assert left == "True ['filler', 'hub.db']"
+    assert (repaired, after) == ("True", "['one'] True")

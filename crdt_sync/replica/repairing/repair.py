@@ -19,7 +19,7 @@ from typing import Final
 import apsw
 
 from crdt_sync.core.ids import DEFAULT_PARTITION, Author, RecordId, document_key, split_document_key
-from crdt_sync.errors import CorruptStoreError, StoreError, StoreInUseError
+from crdt_sync.errors import CorruptStoreError, StoreError, StoreFullError, StoreInUseError
 from crdt_sync.replica.checking import CheckReport, check_store
 from crdt_sync.replica.handed_out import hand_out_everything
 from crdt_sync.replica.kept_content import KeptContent
@@ -38,6 +38,7 @@ from crdt_sync.storage.damaged_rows import broken_tables, damaged_rows
 from crdt_sync.storage.file_modes import make_empty
 from crdt_sync.storage.migrations import SCHEMA_VERSION
 from crdt_sync.storage.sqlite import SqliteStore, open_sqlite
+from crdt_sync.storage.sqlite_file import refused
 from crdt_sync.storage.sqlite_header import mend_header
 from crdt_sync.storage.sqlite_schema import ALTERED, is_schema_damaged, mend_schema
 from crdt_sync.storage.swapping import (
@@ -143,8 +144,16 @@ def repair_store(
     Raises:
         StoreInUseError: somebody has it open.
         CorruptStoreError: SQLite cannot read the file at all; nothing was changed.
-        StoreError: it is no store, or there is no space for a second one beside it; nothing was changed.
+        StoreFullError: there is no space for a second one beside it; nothing was changed.
+        StoreError: it is no store; nothing was changed.
     """
+    try:
+        return _repaired(path, state_dir=state_dir, dry_run=dry_run, progress=progress)
+    except (OSError, StoreFullError) as error:
+        raise _no_space(path, error) from error
+
+
+def _repaired(path: Path, *, state_dir: Path, dry_run: bool, progress: Progress | None) -> RepairReport:
     place = path.resolve()
     with _alone(place, dry_run=dry_run), _readable(place) as (file, mended):
         with open_sqlite(file, read_only=True) as source:
@@ -158,13 +167,10 @@ def repair_store(
         with ExitStack() as leftovers:
             leftovers.callback(remove_files, draft.path)
             leftovers.callback(lambda: quarantine.with_name(quarantine.name + DRAFT_SUFFIX).unlink(missing_ok=True))
-            try:
-                _make(file, place, draft, state_dir=state_dir, progress=progress)
-                is_better = draft.after.total < before.total
-                if is_better and not dry_run:
-                    _take_place(place, draft, damaged=damaged)
-            except OSError as error:
-                raise _no_space(path, error) from error
+            _make(file, place, draft, state_dir=state_dir, progress=progress)
+            is_better = draft.after.total < before.total
+            if is_better and not dry_run:
+                _take_place(place, draft, damaged=damaged)
     changed = is_better and not dry_run
     return RepairReport(
         path=path,
@@ -218,11 +224,8 @@ def _readable(place: Path) -> Iterator[tuple[Path, list[tuple[str, str]]]]:
             return
     copy = place.with_name(place.name + COPY_SUFFIX)
     try:
-        try:
-            copy_files(place, copy, like=place)
-            cut = mend_header(copy)
-        except OSError as error:
-            raise _no_space(place, error) from error
+        copy_files(place, copy, like=place)
+        cut = mend_header(copy)
         mended = [("file", cut)] if cut else []
         mended += [(where, ALTERED) for where in _mended(copy, place=place)]
         open_sqlite(copy).close()
@@ -239,10 +242,14 @@ def _mended(copy: Path, *, place: Path) -> list[str]:
         raise CorruptStoreError(f"{place} is damaged: {error}", hint=hint) from error
 
 
-def _no_space(path: Path, error: OSError) -> StoreError:
+def _no_space(path: Path, error: OSError | StoreFullError) -> StoreError:
     copies = "two copies beside the store, or three where it is older, cut off, or its schema is damaged"
     hint = f"Nothing was changed. A repair needs space for {copies}."
-    return StoreError(f"{path} cannot be repaired here: {error}", hint=hint)
+    if isinstance(error, StoreFullError):
+        return StoreFullError(f"{path} cannot be repaired here: there is no room for that", hint=hint)
+    found = refused(error, f"{path} cannot be repaired here", hint=hint)
+    found.hint = hint
+    return found
 
 
 def _make(file: Path, place: Path, draft: _Draft, *, state_dir: Path, progress: Progress | None) -> None:
