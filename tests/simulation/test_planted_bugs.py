@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
+from crdt_sync.core import duplicates
+from crdt_sync.core.kinds import AskRegister, plain
+from crdt_sync.core.kinds.plain import PlainRegister
 from crdt_sync.core.records import SALT_BYTES
 from crdt_sync.protocol.care import Care
 from crdt_sync.replica import accept
@@ -125,6 +128,40 @@ def undo_takes_back_what_others_wrote(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(HistoryCalls, "undo", undo)
 
 
+def a_second_write_of_a_plain_field_writes_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A title that is changed after the creation stays as it was."""
+    real = PlainRegister.put
+
+    def put(self: PlainRegister, content: Any, data: bytes, *, context: Any) -> list[Any]:
+        is_hit = self.stored == "title" and (content.plain.get(self.stored) or content.creations)
+        return [] if is_hit else real(self, content, data, context=context)
+
+    patch.setattr(PlainRegister, "put", put)
+
+
+def the_earliest_of_plain_values_shows(patch: pytest.MonkeyPatch) -> None:
+    """Of values of a plain field that were written at once the one with the earliest timestamp is shown."""
+    patch.setattr(plain, "offered", lambda values: sorted(values, key=plain.latest_first, reverse=True))
+
+
+def a_field_that_asks_asks_nobody(patch: pytest.MonkeyPatch) -> None:
+    """Of values that were written at once the latest is shown, and the others are hidden from everybody."""
+    patch.setattr(AskRegister, "clashes", lambda self, content: [])
+
+
+def a_merged_duplicate_loses_its_tags(patch: pytest.MonkeyPatch) -> None:
+    """Of records that were created twice only the survivor's tags are there, the same for everybody."""
+    real = duplicates._add
+
+    def add(merged: Any, content: Any, record: Any) -> None:
+        before = {name: dict(elements) for name, elements in merged.sets.items()}
+        real(merged, content, record)
+        if record is not None:
+            merged.sets = before
+
+    patch.setattr(duplicates, "_add", add)
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """A bug, the kinds of faults under which it shows, and the invariant that it must break (a pattern)."""
@@ -149,6 +186,10 @@ CASES = (
     Case(bases_are_made_of_live_documents, ("wipe",), "convergence"),
     Case(who_reads_chooses_the_survivor, (), "convergence: .* different views"),
     Case(resolving_replaces_nothing, (), "settled stays settled"),
+    Case(a_second_write_of_a_plain_field_writes_nothing, (), "nothing lost: .* title: "),
+    Case(the_earliest_of_plain_values_shows, (), "nothing lost: .* title: "),
+    Case(a_field_that_asks_asks_nobody, (), "nothing lost: .* due: .* nobody is asked"),
+    Case(a_merged_duplicate_loses_its_tags, (), "nothing lost: .* badge "),
     Case(a_check_passes_over_rotten_rows, ("bits",), "damage is found"),
     Case(a_machine_that_was_rewound_goes_on, ("rewind",), "convergence|nothing lost|forks|truthful statuses"),
     Case(what_a_peer_dies_of_goes_first, ("poison",), "poison stops nothing else|poison is told of"),

@@ -19,13 +19,14 @@ class Shown:
     Args:
         tags, characters: what is there.
         votes: their sum.
-        rest: what is only compared.
+        title, due: the values.
     """
 
     tags: frozenset[str]
     characters: Counter[str]
     votes: int
-    rest: tuple[object, ...]
+    title: str
+    due: int | None
 
 
 def shown(replica: Replica, story: Story) -> dict[str, Shown]:
@@ -35,7 +36,8 @@ def shown(replica: Replica, story: Story) -> dict[str, Shown]:
             tags=frozenset(note.tags),
             characters=Counter(str(note.body)),
             votes=int(note.votes),
-            rest=(note.title, note.due),
+            title=note.title,
+            due=note.due,
         )
         for note in replica.find(Note)
         if str(note.id) in story.accounts
@@ -73,6 +75,12 @@ def note_changes(
                 account.delete(deed, holds)
             continue
         account.deeds.append(deed)
+        for register, was, now in (
+            (account.title, None if old is None else old.title, new.title),
+            (account.due, None if old is None else old.due, new.due),
+        ):
+            if old is None or was != now:
+                register.write(now, deed=deed, holds=holds, sure=old is not None and not account.vague)
         if old is None:
             continue  # it is there again, with what nobody took away
         if new.votes != old.votes:
@@ -81,18 +89,26 @@ def note_changes(
         _note_traits(account.characters, old.characters, new.characters, deed=deed, holds=holds, own=own)
 
 
-def note_unknown(accounts: Mapping[str, Account], *, deed: Deed, own: frozenset[int]) -> None:
-    """Note an undo or redo whose process died under it: any note that its device ever wrote to may be changed by it.
+def note_badges(story: Story, *, own: frozenset[int]) -> None:
+    """Note that a device took back something of a badge: any tag that it gave one may be gone, or there again."""
+    for trait in (trait for traits in story.badges.values() for trait in traits.values()):
+        trait.open |= any(not add.places or any(place.author in own for place in add.places) for add in trait.adds)
+
+
+def note_unknown(story: Story, *, deed: Deed, own: frozenset[int]) -> None:
+    """Note an undo or redo whose process died under it: any record that its device ever wrote to may be changed by it.
 
     Args:
-        accounts: of all notes.
+        story: of the history.
         deed: the edit, which is lost as far as anybody knows.
         own: the authors of its device.
     """
-    for account in accounts.values():
+    note_badges(story, own=own)
+    for account in story.accounts.values():
         if any(place.author in own for item in account.deeds for place in item.places):
             account.deeds.append(deed)
             account.votes.append((deed, 0))
+            account.title.open = account.due.open = True
             for trait in (*account.tags.values(), *account.characters.values()):
                 trait.open = True
 

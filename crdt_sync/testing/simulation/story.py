@@ -1,13 +1,14 @@
 """What users did in a simulated history, and what must therefore be there at its end.
 
-Every edit leaves something that is nowhere else: a tag, a character, a step of a counter. So what a record must show is
-known without merging anything: all that was written, but for what a later edit that had seen it took away, and for what
-only stores held that the simulation destroyed.
+Every edit leaves something that is nowhere else: a tag, a character, a step of a counter, the value of a field. So what
+a record must show is known without merging anything: all that was written, but for what a later edit that had seen it
+took away or replaced, and for what only stores held that the simulation destroyed. Of values of a field that were
+written at once the one with the latest timestamp is shown, and the others stay open where the field asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from crdt_sync.core.kinds import Counter, Set, Text, ask
@@ -62,11 +63,13 @@ class Deed:
             knows whether it happened.
         lost: only stores held it that were destroyed, or nobody knows: it may be there or not.
         reverted: its user took it back, since nobody would take it.
+        hlc: the packed timestamp of its entry; 0 where nobody knows it.
     """
 
     places: list[Place] = field(default_factory=list)
     lost: bool = True
     reverted: bool = False
+    hlc: int = 0
 
     def within(self, holds: Holds) -> bool:
         """Whether a store has it."""
@@ -105,6 +108,72 @@ class Trait:
         return True if sure else None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Write:
+    """A value that an edit gave a field.
+
+    Args:
+        value: what it is.
+        deed: the edit.
+        seen: the edits whose values it replaced, as far as they were in its store.
+        sure: whether the edit wrote it and replaced these; otherwise it may have.
+    """
+
+    value: object
+    deed: Deed
+    seen: frozenset[Deed] = frozenset()
+    sure: bool = True
+
+
+@dataclass(slots=True)
+class Register:
+    """The values that one field ever had.
+
+    Args:
+        default: what it shows where nobody wrote.
+        writes: all there were.
+        open: whether nothing is known of it.
+    """
+
+    default: object
+    writes: list[Write] = field(default_factory=list)
+    open: bool = False
+
+    def write(self, value: object, *, deed: Deed, holds: Holds, sure: bool = True) -> None:
+        """An edit puts a value in the place of what its store has.
+
+        Args:
+            value: the new one.
+            deed: the edit.
+            holds: what its store has.
+            sure: False where nobody knows what the store shows, or whether the edit wrote.
+        """
+        seen = frozenset(item.deed for item in self.writes if not sure or item.deed.within(holds))
+        self.writes.append(Write(value=value, deed=deed, seen=seen, sure=sure))
+
+    def problems(self, shown: object, *, beside: Collection[object] | None = None) -> Iterator[str]:
+        """What is wrong with what a record shows.
+
+        Args:
+            shown: the value.
+            beside: the values between which the field asks; None where it does not ask.
+        """
+        if self.open:
+            return
+        there = [item for item in self.writes if item.deed.lost or not item.deed.reverted]
+        replaced = {deed for item in there for deed in item.seen}
+        surely = {deed for item in there if item.sure and not item.deed.lost for deed in item.seen}
+        must = [item for item in there if item.sure and not item.deed.lost and item.deed not in replaced]
+        may = [item for item in there if item.deed not in surely]
+        latest = max((item.deed.hlc for item in must), default=0)
+        if not any(item.value == shown and (not item.deed.hlc or item.deed.hlc >= latest) for item in may) and (
+            must or shown != self.default
+        ):
+            yield f"{shown!r} is shown, and {[item.value for item in must]} were written and not replaced"
+        if beside is not None and (lost := [item.value for item in must if item.value not in (shown, *beside)]):
+            yield f"{lost} were written and not replaced, and nobody is asked"
+
+
 @dataclass(slots=True)
 class Account:
     """What was done to one note."""
@@ -115,6 +184,8 @@ class Account:
     tags: dict[str, Trait] = field(default_factory=dict)
     characters: dict[str, Trait] = field(default_factory=dict)
     votes: list[tuple[Deed, int]] = field(default_factory=list)
+    title: Register = field(default_factory=lambda: Register(default=""))
+    due: Register = field(default_factory=lambda: Register(default=None))
     vague: bool = False
     """Whether somebody who had content of it in nobody's entries may have deleted it: nobody knows what he had."""
 
@@ -149,6 +220,8 @@ class Story:
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
         """Record id → account, in the order of creation."""
+        self.badges: dict[str, dict[str, Trait]] = {}
+        """Code → the tags of all records that were made of it."""
         self.forked = False
         """Whether a machine was rewound, so that an author and a number may name two entries."""
         self.lost = 0
@@ -163,10 +236,10 @@ class Story:
         self._deeds.append(made)
         return made
 
-    def done(self, deeds: Iterable[Deed], *, at: Place) -> None:
-        """Edits returned: their user may rely on them from here on."""
+    def done(self, deeds: Iterable[Deed], *, at: Place, hlc: int) -> None:
+        """Edits returned, as one entry of that timestamp: their user may rely on them from here on."""
         for deed in deeds:
-            deed.lost = False
+            deed.lost, deed.hlc = False, hlc
             deed.places.append(at)
             self._at.setdefault(at, []).append(deed)
 

@@ -6,7 +6,7 @@ The simulation knows what every disk holds, so it can compare what a replica say
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from crdt_sync.core.conflict import Conflict
 from crdt_sync.core.ids import device_id
@@ -23,7 +23,7 @@ from crdt_sync.testing.simulation.host import Host
 from crdt_sync.testing.simulation.invariant import must
 from crdt_sync.testing.simulation.network import LIMITS
 from crdt_sync.testing.simulation.poison import Poison, resting_on
-from crdt_sync.testing.simulation.story import Account, Note, wrong_traits
+from crdt_sync.testing.simulation.story import Account, Badge, Note, wrong_traits
 from crdt_sync.testing.simulation.world import World
 
 ROUND_TIMEOUT_S = 20.0
@@ -286,10 +286,18 @@ class Truth:
                     )
 
     def _nothing_lost(self, host: Host, replica: Replica) -> None:
-        """Law 3: what was acknowledged shows, unless something took it away that had seen it."""
+        """Laws 3 and 5: what was acknowledged shows, unless something took it away or replaced it that had seen it."""
+        asked: dict[str, list[object]] = {}
+        for conflict in replica.conflicts():
+            if conflict.field == "due":
+                asked.setdefault(str(conflict.record_id), []).extend(item.value for item in conflict.candidates)
         for name, account in self._world.story.accounts.items():
-            for problem in _problems(replica, name, account):
+            for problem in _problems(replica, name, account, asked=asked.get(name, ())):
                 must("nothing lost", f"{host.name}, note {name}: {problem}", holds=False)
+        for code, tags in self._world.story.badges.items():
+            shown = {tag for badge in replica.find(Badge, code=code) for tag in badge.tags}
+            lost = [tag for tag, trait in tags.items() if trait.must_be() and tag not in shown]
+            must("nothing lost", f"{host.name}, badge {code}: tags {lost}", holds=not lost)
 
     async def _resolutions_hold(self) -> None:
         """Law 6: what two devices settle at once and alike is settled everywhere."""
@@ -354,7 +362,7 @@ def _shown(host: Host, replica: Replica) -> dict[str, object]:
     }
 
 
-def _problems(replica: Replica, name: str, account: Account) -> Iterator[str]:
+def _problems(replica: Replica, name: str, account: Account, *, asked: Collection[object]) -> Iterator[str]:
     """What a note shows that it must not, or the other way round."""
     must = account.is_live()
     try:
@@ -365,6 +373,8 @@ def _problems(replica: Replica, name: str, account: Account) -> Iterator[str]:
         return
     if must is False:
         yield "it is there, and all of it was deleted"
+    yield from (f"title: {problem}" for problem in account.title.problems(note.title))
+    yield from (f"due: {problem}" for problem in account.due.problems(note.due, beside=asked))
     if wrong := wrong_traits(account.tags, note.tags):
         yield f"tags {wrong}"
     if wrong := wrong_traits(account.characters, str(note.body)):

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 
 from crdt_sync.errors import ConflictError, InputError, RecordError, StoreError
 from crdt_sync.replica import Replica
+from crdt_sync.replica.rows import unpack_operation_row
+from crdt_sync.storage.base import Table
 from crdt_sync.testing.simulation.host import Host
-from crdt_sync.testing.simulation.regrets import note_changes, note_unknown, shown, take_back_failed
-from crdt_sync.testing.simulation.story import Account, Badge, Deed, Holds, Note, Story, Trait
+from crdt_sync.testing.simulation.regrets import note_badges, note_changes, note_unknown, shown, take_back_failed
+from crdt_sync.testing.simulation.story import Account, Badge, Deed, Holds, Note, Story, Trait, Write
 
 NOTES_MAX = 4
 CODES = ("red", "blue")
@@ -83,7 +85,7 @@ class Users:
         try:
             report = replica.redo() if redo else replica.undo()
         except StoreError:
-            note_unknown(self._story.accounts, deed=deed, own=own)
+            note_unknown(self._story, deed=deed, own=own)
             raise
         if report is None:
             return False
@@ -93,6 +95,8 @@ class Users:
         after = shown(replica, self._story)
         own = frozenset(host.authors())
         note_changes(self._story.accounts, before, after, deed=deed, holds=holds, touched=touched, own=own)
+        if any(item.model == Badge.__name__ for item in report.done):
+            note_badges(self._story, own=own)
         self._told(host, f"{'redo' if redo else 'undo'} {len(report.done)} {len(report.skipped)}")
         return True
 
@@ -107,7 +111,7 @@ class Users:
             deeds, self._open = self._open, None
         after = host.last_entry()
         if after.sequence > before.sequence:
-            self._story.done(deeds, at=after)
+            self._story.done(deeds, at=after, hlc=_latest_operation(host))
 
     def _holds(self, host: Host) -> Holds:
         return host.holds(exact=self._story.forked)
@@ -137,11 +141,12 @@ class Users:
         account = self._story.accounts[str(record.id)] = Account()
         account.deeds.append(deed)
         account.tags[tag] = Trait([deed])
+        account.title.writes.append(Write(value=tag, deed=deed))
         self._told(host, f"create {record.id} {tag}")
 
     def _badge(self, host: Host, replica: Replica, args: tuple[int, int]) -> None:
         tag, code = self._story.new_tag(), CODES[args[0] % len(CODES)]
-        self._deed()
+        self._story.badges.setdefault(code, {})[tag] = Trait([self._deed()])
         found = list(replica.find(Badge, code=code))
         if found:
             found[0].tags.add(tag)
@@ -159,6 +164,9 @@ class Users:
         account = self._story.accounts.get(str(conflict.record_id))
         if account is not None:
             account.deeds.append(deed)
+            if conflict.field == "due":
+                sure = not host.has_content(str(conflict.record_id))
+                account.due.write(candidate.value, deed=deed, holds=self._holds(host), sure=sure)
         replica.resolve(conflict, take=candidate)
         self._told(host, f"resolve {conflict.id}")
 
@@ -170,7 +178,10 @@ class Users:
         name = live[args[0] % len(live)]
         note, account = replica.get(Note, name), self._story.accounts[name]
         deed = self._deed()
-        if action == "delete":
+        if action in {"title", "due"}:
+            self._put(host, note, account, action, deed=deed)
+            account.deeds.append(deed)
+        elif action == "delete":
             account.vague |= host.has_content(name)
             account.delete(deed, self._holds(host))
             replica.delete(note)
@@ -180,13 +191,19 @@ class Users:
             return
         self._told(host, f"{action} {name}")
 
+    def _put(self, host: Host, note: Note, account: Account, action: str, *, deed: Deed) -> None:
+        """Give a field a new value."""
+        tag, sure, holds = self._story.new_tag(), not host.has_content(str(note.id)), self._holds(host)
+        if action == "title":
+            account.title.write(tag, deed=deed, holds=holds, sure=sure)
+            note.title = tag
+        else:
+            account.due.write(int(tag[1:]), deed=deed, holds=holds, sure=sure)
+            note.due = int(tag[1:])
+
     def _write(self, note: Note, account: Account, action: str, number: int, *, deed: Deed, holds: Holds) -> bool:
         """Make one change to a note; whether there was anything to change."""
         match action:
-            case "title":
-                note.title = self._story.new_tag()
-            case "due":
-                note.due = int(self._story.new_tag()[1:])
             case "vote":
                 step = number % 5 + 1
                 account.votes.append((deed, step))
@@ -218,3 +235,9 @@ class Users:
             case unknown:
                 raise ValueError(unknown)
         return True
+
+
+def _latest_operation(host: Host) -> int:
+    """The timestamp of what was written last at a host."""
+    table = host.disk.tables[Table.OPERATION]
+    return unpack_operation_row(table.rows[table.keys[-1]]).hlc
