@@ -18,6 +18,8 @@ from crdt_sync.replica.horizons import Horizons
 from crdt_sync.replica.keeping_policy import KeepingPolicy
 from crdt_sync.testing.simulation import soak
 from crdt_sync.testing.simulation.sampling import _bounded_caches
+from crdt_sync.testing.simulation.schedule import seed_of
+from crdt_sync.testing.simulation.simulation import faults_of
 from crdt_sync.testing.simulation.soak import Soak, SoakReport, Writers
 
 
@@ -115,6 +117,22 @@ def test_an_edit_that_is_lost_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Writers, "_tag", forgetful)
     assert "nothing lost" in run(steps=60).problems[0]
+
+
+def test_a_failure_says_how_it_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Writers, note: object, tags: dict[str, None]) -> None:
+        raise ZeroDivisionError("an unexpected bug")
+
+    monkeypatch.setattr(Writers, "_tag", broken)
+    told = run(steps=60).problems[0]
+    assert told.startswith("ZeroDivisionError: an unexpected bug\n\nrun it again with: crdt-sync simulate --soak ")
+    words = told.split("crdt-sync simulate --soak ")[1].split("\n")[0].split()
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    steps, replicas, hubs = (int(options[f"--{name}"]) for name in ("steps", "replicas", "hubs"))
+    faults = faults_of(options["--faults"].split(","))
+    soaked = Soak(seed_of(options["--seed"]), steps=steps, replicas=replicas, hubs=hubs, faults=faults)
+    assert soaked.run().failure.partition("run it again")[0] == told.partition("run it again")[0]
+    assert 1 <= steps < 60
 
 
 def test_a_record_that_comes_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,7 @@ class Soak:
             raise InputError("a soak has at least one step and two hosts, one of them a replica that is no hub")
         self._seed, self._steps, self._seconds = seed, steps, seconds
         self._hosts = (replicas, hubs)
+        self._faults = faults
         self._struck = tuple(step for fault in Fault if fault in faults for step in _STEPS[fault])
         self._random = Random(f"{VERSION}/soak/{seed}")
 
@@ -179,10 +180,22 @@ class Soak:
                     progress(report)
             for error in world.network.failures:
                 raise error
-        except BrokenInvariantError as error:
-            report.failure = f"{error}\n\n{world.trace.diagram()}"
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # the engine's panics are no Exceptions
+            told = str(error) if isinstance(error, BrokenInvariantError) else f"{type(error).__name__}: {error}"
+            report.failure = f"{told}\n\n{self._again(report.steps + 1)}\n\n{world.trace.diagram()}"
         finally:
             await world.end()
+
+    def _again(self, steps: int) -> str:
+        """What runs it again as far as that: its users are no steps of a schedule, so its seed stands for them."""
+        replicas, hubs = self._hosts
+        faults = ",".join(sorted(self._faults)) or "none"
+        return (
+            f"run it again with: crdt-sync simulate --soak --seed {VERSION}:{self._seed} --steps {steps} "
+            f"--faults {faults} --replicas {replicas} --hubs {hubs}"
+        )
 
     async def _step(self, world: World, writers: Writers) -> None:
         random = self._random
