@@ -139,9 +139,9 @@ class SyncManager:
             if isinstance(result, BaseException):
                 raise result
             if result:
-                (aside if peer.waits_for else errors)[peer.url] = peer.waits_for or result
+                (aside if peer.waits_for else errors)[peer.shown_url] = peer.waits_for or result
         return SyncReport(
-            url=",".join(peer.url for peer in self.peers),
+            url=",".join(peer.shown_url for peer in self.peers),
             seconds=time.monotonic() - began,
             traffic=_minus(self._traffic(), before),
             completed=self._replica.port.completed - completed,

@@ -10,6 +10,7 @@ from functools import partial
 
 from crdt_sync.core.checks import checked_instance
 from crdt_sync.core.ids import DeviceId
+from crdt_sync.core.logs import shown_url
 from crdt_sync.errors import ChannelClosed, InputError, SyncTimeoutError, TransactionError
 from crdt_sync.replica.conversation import Conversation
 from crdt_sync.replica.facade import Replica
@@ -61,7 +62,7 @@ def reconcile(
     finally:
         channel.close()
     return SyncReport(
-        url=url,
+        url=shown_url(url),
         seconds=monotonic() - began,
         traffic=conversation.traffic,
         completed=replica.port.completed - completed,

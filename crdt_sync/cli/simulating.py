@@ -51,8 +51,12 @@ def run_simulations(wanted: Wanted, *, as_json: bool) -> int:
     Raises:
         InputError: a seed or schedule of another version, or options that cannot be.
     """
-    if wanted.hours is not None and not math.isfinite(wanted.hours):
-        raise InputError(f"{wanted.hours} hours have no end", hint="Give --hours as a number, such as 0.5.")
+    if wanted.hours is not None and not 0 < wanted.hours < math.inf:
+        raise InputError(
+            f"{wanted.hours} hours are none, or have no end", hint="Give --hours as a number above 0, such as 0.5."
+        )
+    if wanted.histories == 0:
+        raise InputError("0 histories try nothing", hint="Give --histories as a number above 0.")
     if wanted.soak:
         return run_soak(_soak(wanted), as_json=as_json)
     report = _watched(_campaign(wanted)) if wanted.schedule is None else _replayed(wanted, wanted.schedule)

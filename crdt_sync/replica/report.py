@@ -45,7 +45,7 @@ class SyncReport:
     """One round with one peer, or the sum of several.
 
     Args:
-        url: the peer; several are joined by commas.
+        url: the peer, without what may be secret: user, password, query, fragment; several are joined by commas.
         seconds: how long it took.
         traffic: bytes, messages and entries each way, handshake included.
         completed: operations of ours that became completed meanwhile.

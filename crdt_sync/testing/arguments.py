@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 from crdt_sync.errors import InputError
 
@@ -40,6 +41,26 @@ def measure(value: object, *, what: str, above_zero: bool = False) -> float:
         least = "above 0" if above_zero else "0 or more"
         raise InputError(f"{what} is {_spelled(value)}; it can be {least}, with an end", hint=f"Give another {what}.")
     return value
+
+
+def checked_models(models: object) -> None:
+    """A list of models; whether each of them is one is judged with their declarations.
+
+    Raises:
+        InputError: no list or tuple.
+    """
+    if not isinstance(models, Sequence) or isinstance(models, str | bytes):
+        raise InputError("models is a list of model classes", hint="Write [Task], also for one model.")
+
+
+def checked_by_name(given: object, *, what: str) -> None:
+    """A mapping, or None.
+
+    Raises:
+        InputError: something else.
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise InputError(f"{what} is a dict, not {_spelled(given)}", hint=f"Name what each of {what} is for.")
 
 
 def _spelled(value: object) -> str:

@@ -21,7 +21,8 @@ from crdt_sync.core.kinds import PlainRegister
 from crdt_sync.core.kinds.merge_with import MergeFunction, function_name
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.core.upgrade import upgrades
-from crdt_sync.errors import SchemaError
+from crdt_sync.errors import InputError, SchemaError
+from crdt_sync.testing.arguments import checked_by_name, whole
 from crdt_sync.testing.field_values import by_model
 from crdt_sync.testing.laws import LawBrokenError
 from crdt_sync.testing.merges import EXAMPLES, check_model
@@ -115,6 +116,11 @@ class ConvergenceMachine(RuleBasedStateMachine):
             SchemaError, InputError: Hypothesis knows no values of a field and ``values`` has none; a name that is no
                 field; a number that cannot be.
         """
+        checked_by_name(merge_functions, what="merge_functions")
+        checked_by_name(values, what="values")
+        checked_by_name(older, what="older")
+        if seed is not None:
+            whole(seed, what="a seed", least=0)
         functions, own = merge_functions or {}, values or {}
         tried = by_model(models, functions)
         subject = Subject(
@@ -130,6 +136,10 @@ class ConvergenceMachine(RuleBasedStateMachine):
         space["begin"] = initialize(created=beginnings(models, values=own))(_begin)
         space["players"] = Players(models, replicas, merge_functions=functions, may_drop=may_drop)
         space["replicas"] = replicas
+        for model in older or {}:
+            if not upgrades(model):
+                problem = f"model {spec_of(model).name!r} is in older, and has no upgrade function"
+                raise InputError(problem, hint="Override the classmethod `__upgrade__`, or leave it out.")
         name = _spelled(models, functions, replicas=replicas)
         machine = cast("type[ConvergenceMachine]", type(name, (cls,), {"__module__": cls.__module__, **space}))
         machine.TestCase = _test_case(machine, subject)  # type: ignore[assignment]  # a property of Hypothesis' own

@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException
 from pydantic.fields import FieldInfo
 
+from crdt_sync.core.checks import checked_instance
 from crdt_sync.core.kinds import CounterKind, FieldKind, ListKind, MapKind, PlainRegister, SetKind, TextKind
 from crdt_sync.core.kinds.three_way import ThreeWayRegister
 from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.core.reference import Ref
 from crdt_sync.errors import CRDTSyncError, InputError, SchemaError
+from crdt_sync.testing.arguments import checked_by_name, checked_models
 
 T = TypeVar("T")
 Values = st.SearchStrategy[Any]
@@ -44,8 +46,10 @@ def by_model(models: Sequence[type[Model]], values: Mapping[str, T]) -> dict[str
     """From ``"Model.field"`` → value to model → field → value.
 
     Raises:
-        InputError: a name that is none of these models' fields.
+        InputError: a name that is none of these models' fields, or what is no list of models.
     """
+    checked_models(models)
+    checked_by_name(values, what="what is given by field")
     found: dict[str, dict[str, T]] = {}
     fields = {spec_of(model).name: spec_of(model).fields for model in models}
     for name, value in values.items():
@@ -123,6 +127,9 @@ def given(spec: ModelSpec, values: Mapping[str, Values]) -> dict[str, Values]:
     strays = sorted(values.keys() - spec.fields.keys())
     if strays:
         raise SchemaError(f"model {spec.name!r} has no field {strays[0]!r}", hint="Name strategies by their fields.")
+    for name, strategy in values.items():
+        hint = "Write st.just(5), for example."
+        checked_instance(strategy, st.SearchStrategy, what=f"what {name!r} is drawn from", hint=hint)
     found = {
         name: values[name] if name in values else values_of(kind, model=spec.name) for name, kind in spec.fields.items()
     }

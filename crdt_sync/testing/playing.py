@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import assert_never
 
+from crdt_sync.core.checks import checked_instance
 from crdt_sync.core.kinds.merge_with import MergeFunction
 from crdt_sync.core.model import Model, spec_of
 from crdt_sync.errors import ConflictError, InputError, ModelError, RecordError
@@ -39,7 +40,7 @@ from crdt_sync.testing.steps import (
     TakeBack,
     Wait,
 )
-from crdt_sync.testing.watching import replaced, watch
+from crdt_sync.testing.watching import checked_names, refuse_idle, replaced, watch
 from crdt_sync.transport.memory import Fate, Fates, Frame, always_deliver
 
 SKEW_MAX_MS = 200_000
@@ -75,10 +76,11 @@ class Players:
         may_drop: Collection[str] = (),
     ) -> None:
         functions = by_model(models, merge_functions or {})
-        self.may_drop = by_model(models, dict.fromkeys(may_drop))
+        self.may_drop = by_model(models, dict.fromkeys(checked_names(may_drop)))
         self.models = tuple(
             tuple(replaced(model, functions.get(spec_of(model).name, {})) for model in models) for _ in range(replicas)
         )
+        refuse_idle(self.models[0], may_drop=may_drop)
 
 
 class World:
@@ -383,11 +385,11 @@ def play(
 
     Raises:
         LawBrokenError: a law does not hold.
-        InputError: a field that is not there.
+        InputError: what cannot be played, or a field that is not there.
     """
+    checked_instance(history, Scenario, what="history", hint="Give what `histories` draws.")
     players = Players(models, history.replicas, merge_functions=merge_functions, may_drop=may_drop)
-    folder = scratch_folder()
-    world = World(players, folder)
+    world = World(players, folder := scratch_folder())
     try:
         for step in history.steps:
             world.do(step)

@@ -18,8 +18,10 @@ from enum import Enum, unique
 from types import TracebackType
 from typing import Final, Self
 
-from crdt_sync.errors import InputError
+from crdt_sync.core.checks import checked_instance
+from crdt_sync.testing.arguments import measure, whole
 
+PORT_MAX: Final = 65_535
 CONNECTIONS_MAX: Final = 1024
 """Open at once; further ones are refused."""
 BUFFER_BYTES: Final = 64 * 1024
@@ -68,14 +70,12 @@ class Way:
     hold: bool = False
 
     def __post_init__(self) -> None:
-        numbers = (self.bytes_per_s, self.flip_every_bytes)
-        fine = all(number is None or 0 < number < float("inf") for number in numbers)
-        fine = fine and (self.cut_after_bytes is None or self.cut_after_bytes >= 0)
-        if not (fine and 0 <= self.delay_s < float("inf") and 0 <= self.jitter_s < float("inf")):
-            raise InputError(
-                "a way's times are not negative, and its rates are above 0",
-                hint="Leave out what need not differ.",
-            )
+        measure(self.delay_s, what="delay_s")
+        measure(self.jitter_s, what="jitter_s")
+        measure(1 if self.bytes_per_s is None else self.bytes_per_s, what="bytes_per_s", above_zero=True)
+        whole(1 if self.flip_every_bytes is None else self.flip_every_bytes, what="flip_every_bytes", least=1)
+        whole(0 if self.cut_after_bytes is None else self.cut_after_bytes, what="cut_after_bytes", least=0)
+        checked_instance(self.cut, Cut, what="cut", hint="Write Cut.RESET or Cut.CLOSE.")
 
 
 CLEAR: Final = Way()
@@ -101,6 +101,9 @@ class FaultProxy:
         buffer_bytes: how much is held back of a connection in each direction.
         sleep: waits so many seconds; tests give their own.
         monotonic: seconds of a clock that never goes back; goes with ``sleep``.
+
+    Raises:
+        InputError: a port that cannot be, or no room to hold anything back.
     """
 
     def __init__(
@@ -115,6 +118,9 @@ class FaultProxy:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        whole(target_port, what="target_port", least=1, most=PORT_MAX)
+        whole(port, what="port", least=0, most=PORT_MAX)
+        whole(buffer_bytes, what="buffer_bytes", least=1)
         self.target = (target_host, target_port)
         """Where to; may be set to another place for connections to come."""
         self.refusing = False

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from crdt_sync.core.kinds import CounterKind, FieldKind, ListKind, MapKind, PlainRegister, SetKind, TextKind
 from crdt_sync.core.model import Model, ModelSpec, spec_of
 from crdt_sync.errors import InputError
+from crdt_sync.testing.arguments import checked_by_name, checked_models, whole
 from crdt_sync.testing.editing import Edit
 from crdt_sync.testing.field_values import KEYS, Values, by_model, element_values, given, register_values, steps, texts
 from crdt_sync.testing.steps import (
@@ -139,6 +140,7 @@ def histories(
         SchemaError: as `records`.
         InputError: numbers that cannot be.
     """
+    whole(steps_max, what="steps_max", least=0)
     own = values or {}
     every = st.one_of(list(steps_by_name(models, replicas, values=own).values()))
     third = st.lists(every, max_size=-(-steps_max // 3))  # Hypothesis draws short lists: three of them make a long one
@@ -169,8 +171,13 @@ def steps_by_name(models: Sequence[type[Model]], replicas: int, *, values: Own) 
     Raises:
         SchemaError, InputError: as `histories`.
     """
-    if not models or not 2 <= replicas <= REPLICAS_MAX:
-        raise InputError(f"a history is of one model at least, and of 2 to {REPLICAS_MAX} replicas")
+    checked_models(models)
+    checked_by_name(values, what="values")
+    if not models or not 2 <= whole(replicas, what="replicas") <= REPLICAS_MAX:
+        raise InputError(
+            f"a history is of one model at least, and of 2 to {REPLICAS_MAX} replicas",
+            hint="Write [Task], and replicas=2, for example.",
+        )
     own = by_model(models, values)
     on, other = st.integers(0, replicas - 1), st.integers(1, replicas - 1)
     name = st.sampled_from([spec_of(model).name for model in models])

@@ -19,7 +19,7 @@ from crdt_sync.core.kinds import ASK, FieldKind, MapKind, MergeWithRegister, Pla
 from crdt_sync.core.kinds.declare import KindMarker, MergeMarker
 from crdt_sync.core.kinds.merge_with import MergeFunction, function_name
 from crdt_sync.core.model import Model, spec_of
-from crdt_sync.errors import SchemaError
+from crdt_sync.errors import InputError, SchemaError
 from crdt_sync.testing.merges import CALL_MAX_S, STEPS_MAX, EndlessError, Example, FaultError, Trial
 from crdt_sync.testing.timing import Stopwatch, TooSlowError
 
@@ -43,6 +43,11 @@ def replaced(model: type[Model], functions: Mapping[str, MergeFunction]) -> type
     spec = spec_of(model)
     fields: dict[str, Any] = {}
     for name, function in functions.items():
+        if not callable(function):
+            raise InputError(
+                f"what merges {spec.name}.{name} is a function, not a {type(function).__name__}",
+                hint="Give a function of a base and a list of candidates.",
+            )
         if not isinstance(spec.fields.get(name), PlainRegister):
             raise SchemaError(f"model {spec.name!r}: {name!r} is no field that can have a merge function")
         info = copy(model.model_fields[name])
@@ -66,6 +71,28 @@ def merge_registers(model: type[Model]) -> dict[str, MergeWithRegister]:
         name: kind.entry if isinstance(kind, MapKind) else kind for name, kind in spec_of(model).fields.items()
     }
     return {name: kind for name, kind in found.items() if isinstance(kind, MergeWithRegister)}
+
+
+def checked_names(may_drop: Collection[str]) -> Collection[str]:
+    """Names of fields.
+
+    Raises:
+        InputError: no collection, or one text.
+    """
+    if isinstance(may_drop, str) or not isinstance(may_drop, Collection):
+        raise InputError("may_drop is a list of names", hint='Write may_drop=["Task.state"], also for one field.')
+    return may_drop
+
+
+def refuse_idle(models: Collection[type[Model]], *, may_drop: Collection[str]) -> None:
+    """Refuse to let elements be lost where nothing can lose any.
+
+    Raises:
+        InputError: a field without a merge function.
+    """
+    merged = {f"{spec_of(model).name}.{field}" for model in models for field in merge_registers(model)}
+    if idle := sorted(set(may_drop) - merged):
+        raise InputError(f"{idle[0]!r} in may_drop has no merge function", hint="Leave it out: nothing is lost there.")
 
 
 def watch(model: type[Model], report: Report, *, may_drop: Collection[str] = ()) -> None:

@@ -172,5 +172,5 @@ def test_bad_arguments_are_refused() -> None:
         Simulation(steps=-1)
     with pytest.raises(InputError, match="needs an end"):
         Campaign(faults=ALL_FAULTS)
-    with pytest.raises(InputError, match="at least one process"):
+    with pytest.raises(InputError, match="jobs is 0"):
         Campaign(faults=ALL_FAULTS, histories=1, jobs=0)

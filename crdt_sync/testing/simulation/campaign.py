@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from crdt_sync.errors import InputError
+from crdt_sync.testing.arguments import measure, whole
 from crdt_sync.testing.simulation.history import History, SimulationFailedError
 from crdt_sync.testing.simulation.schedule import STEPS, VERSION, Fault
 from crdt_sync.testing.simulation.simulation import Simulation
@@ -90,7 +91,7 @@ class Campaign:
         jobs: processes that share the work.
 
     Raises:
-        InputError: neither a number nor a time.
+        InputError: neither a number nor a time, or one in which nothing is tried.
     """
 
     seed: int = 0
@@ -105,8 +106,12 @@ class Campaign:
     def __post_init__(self) -> None:
         if self.histories is None and self.seconds is None:
             raise InputError("a campaign needs an end", hint="Say how many histories, or for how long.")
-        if self.jobs < 1 or (self.histories is not None and self.histories < 0):
-            raise InputError("a campaign has at least one process and no negative number of histories")
+        whole(self.jobs, what="jobs", least=1)
+        whole(self.seed, what="a seed")
+        if self.histories is not None:
+            whole(self.histories, what="histories", least=1)
+        if self.seconds is not None:
+            measure(self.seconds, what="seconds", above_zero=True)
         Simulation(self.seed, faults=self.faults, replicas=self.replicas, hubs=self.hubs, steps=self.steps)
 
     def run(self, *, progress: Callable[[Report], None] | None = None) -> Report:

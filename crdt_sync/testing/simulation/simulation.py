@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from random import Random
 
 from crdt_sync.errors import InputError
+from crdt_sync.testing.arguments import whole
 from crdt_sync.testing.simulation.history import History, SimulationFailedError, replay, shortest
 from crdt_sync.testing.simulation.schedule import ALL_FAULTS, STEPS, VERSION, Fault, draw, seed_of
 
@@ -40,7 +41,7 @@ class Simulation:
         number = seed_of(seed)
         shape = Random(f"{VERSION}/shape/{number}")
         drawn_hubs, drawn_replicas = shape.choice(HUBS), shape.choice(REPLICAS)
-        hubs = drawn_hubs if hubs is None else hubs
+        hubs = drawn_hubs if hubs is None else whole(hubs, what="hubs")
         replicas = max(drawn_replicas, 2 - hubs) if replicas is None else replicas
         self.schedule = draw(number, faults=faults_of(faults), replicas=replicas, hubs=hubs, steps=steps)
 
@@ -77,6 +78,8 @@ def faults_of(names: Iterable[Fault | str] | None) -> frozenset[Fault]:
     """
     if names is None:
         return ALL_FAULTS
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise InputError("faults are a list of names", hint='Write faults=["cut"], also for one kind.')
     try:
         return frozenset(Fault(name) for name in names)
     except ValueError as error:

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from crdt_sync import Replica, SyncManager, connect, serve
+from crdt_sync.core.logs import shown_url
 from crdt_sync.errors import SyncError
 from crdt_sync.storage.base import Table
 from tests.unit.aio.network import PATIENCE_S, QUICK, until
@@ -26,12 +27,21 @@ async def test_an_address_leaves_its_secrets_nowhere(
         async with connect(one, url, policy=QUICK) as peer:
             await peer.caught_up(timeout_s=PATIENCE_S)
             said += [repr(peer), *(task.get_name() for task in asyncio.all_tasks())]
+        async with SyncManager(one, [url], policy=QUICK) as manager:
+            said.append(repr(await manager.sync(timeout_s=PATIENCE_S)))
         with pytest.raises(SyncError) as left:
             await peer.caught_up(timeout_s=PATIENCE_S)
         said.append(str(left.value))
     async with SyncManager(one, [url], policy=QUICK) as manager:
         await until(lambda: manager.peers[0].last_error is not None and "tried again" in caplog.text)
-        said += [repr(manager), str(manager.peers[0].last_error), *(task.get_name() for task in asyncio.all_tasks())]
+        report = await manager.sync(timeout_s=0.2)
+        assert list(report.errors) == [shown_url(url)]
+        said += [
+            repr(report),
+            repr(manager),
+            str(manager.peers[0].last_error),
+            *(task.get_name() for task in asyncio.all_tasks()),
+        ]
     kept = [repr(row) for table in Table for row in store_of(one).scan(table)]
     records = [repr(vars(record)) + record.getMessage() for record in caplog.records]
     assert any(server.url in row for row in kept), "the address itself is kept"

@@ -57,6 +57,8 @@ def test_a_failure_is_printed_and_its_schedule_fails_again(
         (["--faults", "cut,fire"], "unknown fault"),
         (["--replicas", "1", "--hubs", "0"], "2 to 16 hosts"),
         (["--schedule", "nowhere"], "cannot be read"),
+        (["--histories", "0"], "0 histories try nothing"),
+        (["--hours", "0"], "0.0 hours are none"),
         (["--schedule", "nowhere", "--seed", "5"], "says all of its history"),
     ],
 )
@@ -89,7 +91,7 @@ def test_a_soak_says_what_it_sampled(capsys: pytest.CaptureFixture[str], monkeyp
 
 
 def test_a_soak_that_is_too_short_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["simulate", "--soak", "--hours", "0", "--replicas", "2", "--hubs", "0"]) == 1
+    assert main(["simulate", "--soak", "--hours", "1e-9", "--replicas", "2", "--hubs", "0"]) == 1
     told = " ".join(capsys.readouterr().out.split())
     assert told.startswith("50 steps")
     assert "too short to tell whether anything grows: 50 steps, and it takes 8,000" in told
