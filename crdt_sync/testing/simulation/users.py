@@ -10,6 +10,7 @@ from crdt_sync.replica import Replica
 from crdt_sync.replica.rows import unpack_operation_row
 from crdt_sync.storage.base import Table
 from crdt_sync.testing.simulation.host import Host
+from crdt_sync.testing.simulation.invariant import must
 from crdt_sync.testing.simulation.regrets import note_badges, note_changes, note_unknown, shown, take_back_failed
 from crdt_sync.testing.simulation.story import Account, Badge, Deed, Holds, Note, Story, Trait, Write
 
@@ -200,6 +201,8 @@ class Users:
         else:
             account.due.write(int(tag[1:]), deed=deed, holds=holds, sure=sure)
             note.due = int(tag[1:])
+        is_shown = tag in {note.title, f"t{note.due}"}
+        must("nothing lost", f"{host.name}, note {note.id}: {action} was written, and is not shown", holds=is_shown)
 
     def _write(self, note: Note, account: Account, action: str, number: int, *, deed: Deed, holds: Holds) -> bool:
         """Make one change to a note; whether there was anything to change."""
