@@ -105,7 +105,7 @@ class StoreLock:
     def release(self) -> None:
         """Give the lock back. Its file stays: removing it would race with whoever waits for it."""
         if self._lock.is_locked:
-            with suppress(OSError):
+            with suppress(OSError):  # as when it was written
                 self._pid_file().unlink(missing_ok=True)
             self._lock.release()
 

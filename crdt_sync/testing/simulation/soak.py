@@ -180,9 +180,7 @@ class Soak:
                     progress(report)
             for error in world.network.failures:
                 raise error
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            raise
-        except BaseException as error:  # noqa: BLE001  it is told, and the engine's panics are no Exceptions
+        except Exception as error:  # noqa: BLE001  whatever it is, it is told with what runs it again
             told = str(error) if isinstance(error, BrokenInvariantError) else f"{type(error).__name__}: {error}"
             report.failure = f"{told}\n\n{self._again(report.steps + 1)}\n\n{world.trace.diagram()}"
         finally:
