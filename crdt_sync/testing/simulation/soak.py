@@ -182,7 +182,7 @@ class Soak:
                 raise error
         except (KeyboardInterrupt, asyncio.CancelledError):
             raise
-        except BaseException as error:  # noqa: BLE001  it is told, and the engine's panics are no Exceptions
+        except Exception as error:  # noqa: BLE001  it is told in the report
             told = str(error) if isinstance(error, BrokenInvariantError) else f"{type(error).__name__}: {error}"
             report.failure = f"{told}\n\n{self._again(report.steps + 1)}\n\n{world.trace.diagram()}"
         finally:
