@@ -64,7 +64,7 @@ def test_several_processes_try_the_same_histories() -> None:
 
 
 def test_a_campaign_ends_when_its_time_is_over() -> None:
-    assert Campaign(seconds=0.0, faults=ALL_FAULTS).run() == Report()
+    assert Campaign(seconds=1e-9, faults=ALL_FAULTS).run() == Report()
 
 
 @pytest.mark.parametrize("fault", list(Fault))
