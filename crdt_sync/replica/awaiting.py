@@ -86,7 +86,7 @@ class Awaited:
         self._waiting: dict[Chain, Waiting] = {}
         self._stuck: dict[Chain, tuple[Chain, Position]] = {}
         """Chains that lack an entry of another one → that one, and where it ended then: asking the log costs more."""
-        self._looked_at = (0, 0, 0)
+        self._looked_at = (0, 0, 0, 0)
         self._is_over = False
         """More wait than are known."""
 
@@ -117,13 +117,14 @@ class Awaited:
         if not self._waiting:
             return frozenset()
         state = self._state
-        now = (state.totals.foreign_entries, state.ledger.folded.generation, len(state.records))
+        ledger = state.ledger  # content of documents is no entry, and ends the log elsewhere all the same
+        now = (state.totals.foreign_entries, ledger.end, ledger.folded.generation, len(state.records))
         if now == self._looked_at:
             return frozenset()
-        if now[1:] != self._looked_at[1:]:
+        if now[2:] != self._looked_at[2:]:
             self._stuck.clear()  # what was folded counts as held
         self._looked_at = now
-        ends = state.ledger.heads
+        ends = ledger.heads
         for chain, item in list(self._waiting.items()):
             position = ends.get(chain[0], {}).get(chain[1])
             if position is not None and position.sequence >= item.sequence:

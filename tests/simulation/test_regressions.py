@@ -272,6 +272,21 @@ bits 32789 3621 52508 0
 storm 53723 48701 27676 907
 delete 11605 15647 56892 905
 """,
+    # What an entry waited for came as content of a repair, and its sender was not asked for it again in that session.
+    "an entry that waits for content": """
+crdt-sync simulation 2 seed=50013 replicas=2 hubs=1
+create 31813 27758 58631 11
+isolate 7980 2338 15311 207
+bits 9899 51581 22755 5
+wipe 47068 49867 17580 8
+type 31618 23963 49035 907
+compact 46568 22291 53255 45
+due 442 51814 1581 904
+badge 54855 12119 55821 207
+skew 24222 12497 8831 209
+block 24297 19021 52014 907
+type 13714 16947 17031 5
+""",
 }
 
 
