@@ -99,7 +99,7 @@ class Run:
         self._kills = kills
         self._devices = devices
         self._tell = tell
-        self._proxy = FaultProxy(0)
+        self._proxy: FaultProxy | None = None
         self._nurseries: list[Nursery] = []
         self._owners: list[Owner] = []
         self._ids: dict[str, str] = {}
@@ -220,7 +220,8 @@ class Run:
 
     @property
     def _carried(self) -> int:
-        return self._proxy.counts["bytes_up"] + self._proxy.counts["bytes_down"]
+        counts = {} if self._proxy is None else self._proxy.counts
+        return counts.get("bytes_up", 0) + counts.get("bytes_down", 0)
 
     def _done(self) -> bool:
         return self.outcome.kills >= self._kills
