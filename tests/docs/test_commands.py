@@ -74,10 +74,10 @@ def keeping_small(text: str, folder: Path) -> None:
 
 def simulating(text: str, folder: Path) -> None:
     commands = commands_of(text)
-    assert "--histories 10000 --jobs 2" in commands
+    assert "--histories 6000 --jobs 2" in commands
     # A soak says nothing before it has gone on for minutes; tests of its own run short ones.
     few = "\n".join(line for line in commands.splitlines() if "--soak" not in line)
-    printed = run_commands(few.replace("--histories 10000 --jobs 2", "--histories 2"), folder)
+    printed = run_commands(few.replace("--histories 6000 --jobs 2", "--histories 2"), folder)
     assert "no invariant was broken" in printed
 
 
