@@ -225,8 +225,9 @@ def unused(place: Path) -> Iterator[None]:
             file.xLock(apsw.SQLITE_LOCK_EXCLUSIVE)
         except apsw.BusyError:
             raise StoreInUseError(f"{place.name} is open for reading elsewhere", hint="Close it there first.") from None
-        except apsw.IOError:
-            pass  # a file that this user may only read cannot be asked
+        except apsw.IOError as error:
+            if os.access(place, os.W_OK):  # one that this user may only read cannot be asked, and is no one's to lock
+                raise StoreError(f"{place} cannot be locked: {error}", hint="Check the disk.") from error
         yield
     finally:
         file.xUnlock(apsw.SQLITE_LOCK_NONE)

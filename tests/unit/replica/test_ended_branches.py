@@ -7,7 +7,7 @@ In the order of causes, under one new author, all of it can (docs/adr/0018-forks
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,19 +66,9 @@ class Ended:
         Raises:
             EntryError: one refers to what is not there.
         """
-        documents = self.rest()
-        rewritings: dict[DocumentKey, Rewriting] = {}
-        for node in nodes:
-            if node.author != author:
-                continue
-            for item in node.entry.operations:
-                shown = documents.setdefault(item.document, Shown())
-                if item.document not in rewritings:
-                    seen = self.branch.documents[item.document].index
-                    rewritings[item.document] = Rewriting(under, seen=seen, content=shown.content())
-                update = rewritings[item.document].rewrite(item.update, index=shown.index)
-                shown.take(update, author=under, operation=item.type)
-                yield Again(author=under, type=item.type, document=item.document, update=update)
+        yield from written(
+            [node for node in nodes if node.author == author], self.rest(), seen=self.branch.documents, under=under
+        )
 
     def write_all_again(self, *, under: Author) -> dict[DocumentKey, Shown]:
         """The documents of the branch, with every void entry written again in the order of causes.
@@ -87,16 +77,25 @@ class Ended:
         """
         documents: dict[DocumentKey, Shown] = {}
         take(documents, as_written(self.shared))
-        rewritings: dict[DocumentKey, Rewriting] = {}
-        for node in self.void:
-            for item in node.entry.operations:
-                shown = documents.setdefault(item.document, Shown())
-                if item.document not in rewritings:
-                    seen = self.branch.documents[item.document].index
-                    rewritings[item.document] = Rewriting(under, seen=seen, content=shown.content())
-                update = rewritings[item.document].rewrite(item.update, index=shown.index)
-                shown.take(update, author=under, operation=item.type)
+        for _ in written(self.void, documents, seen=self.branch.documents, under=under):
+            continue
         return documents
+
+
+def written(
+    nodes: Iterable[Node], documents: dict[DocumentKey, Shown], *, seen: Mapping[DocumentKey, Shown], under: Author
+) -> Iterator[Again]:
+    """Write entries again into documents, one after the other."""
+    rewritings: dict[DocumentKey, Rewriting] = {}
+    for node in nodes:
+        for item in node.entry.operations:
+            key = item.document
+            shown = documents.setdefault(key, Shown())
+            if key not in rewritings:
+                rewritings[key] = Rewriting(under, seen=seen[key].index, content=shown.content())
+            update = rewritings[key].rewrite(item.update, index=shown.index)
+            shown.take(update, author=under, operation=item.type)
+            yield Again(author=under, type=item.type, document=key, update=update)
 
 
 def as_written(nodes: Iterable[Node]) -> Iterator[Again]:
